@@ -1,0 +1,74 @@
+/*
+ * What runs a VM: a table of functions per engine, over a VMM that the helper launched. Everything blocks: workers only.
+ * Engines keep no state of their own: all they need of a running VM is its directory of sockets, so that a new
+ * daemon goes on where the old one was.
+ */
+#ifndef BANGER_ENGINE_H
+#define BANGER_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "banger/err.h"
+#include "banger/helper_client.h"
+#include "job/op.h"
+
+/* Names in the VM's runtime directory (PLACE_FSD_DIR/vm/ID). */
+#define ENGINE_QMP_SOCKET   "qmp.sock"
+#define ENGINE_AGENT_SOCKET "agent.sock"
+#define ENGINE_TTY_SOCKET   "tty.sock"
+
+enum engine_status {
+	ENGINE_RUNNING,
+	ENGINE_PAUSED,
+	ENGINE_OTHER, /* neither: shut down, panicked, still loading */
+};
+
+struct engine {
+	const char *name; /* "qemu" */
+	int (*pause)(int vm_dir_fd, struct op *op, struct err *e);
+	int (*resume)(int vm_dir_fd, struct op *op, struct err *e);
+	/* The power button: asks the guest's kernel, returns at once. */
+	int (*powerdown)(int vm_dir_fd, struct op *op, struct err *e);
+	int (*status)(int vm_dir_fd, enum engine_status *ret, struct err *e);
+};
+/* NULL: no such engine. "" is the best one here. */
+const struct engine *engine_find(const char *name);
+
+/*
+ * Listening stream socket NAME in the directory DIR_FD, mode 0600; a leftover is replaced. Bound through /proc/self/fd, so no path is too long.
+ */
+int engine_listen(int dir_fd, const char *name, int *ret_fd, struct err *e);
+/* Connects to it; non-blocking descriptor. -ECONNREFUSED, -ENOENT: nobody there. */
+int engine_connect(int dir_fd, const char *name, int *ret_fd, struct err *e);
+
+/*
+ * Waits for the agent on ENGINE_AGENT_SOCKET: connects, says HELLO, returns the descriptor on which the agent has answered (its
+ * HELLO consumed). PIDFD: the VMM; -EIO when it ends first. -ETIMEDOUT after TIMEOUT_MSEC, -EINTR when OP is cancelled.
+ */
+int engine_wait_agent(int vm_dir_fd, int pidfd, unsigned timeout_msec, struct op *op, int *ret_fd, char ret_boot_id[40],
+	struct err *e);
+
+/* The host's TSC in kHz, measured once (facts-vmm 4.3); 0 where there is none to measure. */
+uint64_t engine_tsc_khz(void);
+
+/*
+ * Which accelerator is proven here: the result of an earlier proof on this boot with this kernel, read from CACHE_DIR_FD/accel; or
+ * a proof now (a probe VM without network, killed after TIMEOUT_MSEC; VM number PROBE_VM), whose result is kept there. WANT: "auto", "kvm" (fail
+ * when it is not there), "tcg" (no proof). *RET_WHY: why not KVM, or ""; the caller's to free.
+ */
+#define ENGINE_PROBE_VM HELPER_VM_MAX
+int engine_prove_accel(struct helper *h, const char *want, int kernel_dir_fd, int cache_dir_fd, unsigned timeout_msec,
+	struct op *op, enum helper_accel *ret, char **ret_why, struct err *e);
+
+/* What the reaper wrote when a VMM ended. */
+struct engine_exit {
+	bool known;
+	int code, signal; /* of wait(2): one of them */
+	char *reason;     /* "guest-shutdown", "guest-panic", "guest-reset", "host-signal", ... or "" */
+	char *text;       /* the VMM's last lines of stderr, or "" */
+};
+int engine_read_exit(int fd, struct engine_exit *ret, struct err *e);
+void engine_exit_clear(struct engine_exit *x);
+
+#endif

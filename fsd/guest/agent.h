@@ -1,0 +1,75 @@
+/*
+ * The host's end of the agent's protocol (banger/agent_proto.h), on the loop.
+ *
+ * Requests are asynchronous: each takes a callback that is called exactly once, on the loop, with 0 or -errno (the agent's
+ * errno; -ENOTCONN when the channel broke, -EPROTO when the guest broke the protocol, -ECANCELED after agent_forget()).
+ * What the guest sends is bounded: payloads by AGENT_PAYLOAD_MAX, job output by credit, requests in flight by the callers.
+ * Loop thread only.
+ */
+#ifndef BANGER_AGENT_H
+#define BANGER_AGENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "banger/agent_proto.h"
+#include "banger/err.h"
+
+struct agent;
+
+/* The channel broke (guest gone, protocol violated); the agent is dead, agent_free() it. Not called from agent_free(). */
+typedef void (*agent_lost_fn)(void *user, const struct err *why);
+
+/* FD: connected, HELLO done (engine_wait_agent()); owned by the agent from here, also on failure. */
+int agent_new(sd_event *event, int fd, agent_lost_fn lost, void *user, struct agent **ret, struct err *e);
+/* Every request in flight gets -ECANCELED, every job `lost`. */
+struct agent *agent_free(struct agent *a);
+
+/* DATA is borrowed for the call. */
+typedef void (*agent_reply_fn)(void *user, int code, const void *data, size_t n);
+
+/*
+ * Sends a request of TYPE with the payload IOV (N parts, copied) and FLAGS; *RET_ID (may be NULL) names it for agent_forget().
+ * TIMEOUT_MSEC 0: none; else the callback gets -ETIMEDOUT then.
+ */
+struct agent_part {
+	const void *data;
+	size_t size;
+};
+int agent_request(struct agent *a, enum agent_type type, uint16_t flags, const struct agent_part *parts, size_t n,
+	unsigned timeout_msec, agent_reply_fn fn, void *user, uint32_t *ret_id, struct err *e);
+/* Nobody waits for it any more: the callback gets -ECANCELED now, a late answer is dropped. */
+void agent_forget(struct agent *a, uint32_t id);
+
+/* Jobs. */
+struct agent_job;
+struct agent_job_events {
+	/* It runs, or could not be started (code -errno; no further calls then, the job is gone). */
+	void (*started)(void *user, int code);
+	/* STREAM 1 or 2; n 0: end of file. Returns nothing: give the credit back with agent_job_consumed() when it is used up. */
+	void (*output)(void *user, int stream, const void *data, size_t n);
+	/* More stdin may be written. */
+	void (*writable)(void *user);
+	/* Last call: it ended. KIND 0 exited with CODE, 1 killed by signal CODE, 2 lost (channel gone). The job is gone after it. */
+	void (*ended)(void *user, uint32_t kind, uint32_t code);
+};
+struct agent_exec {
+	const char *const *argv; /* NULL-terminated */
+	const char *const *env;  /* NULL-terminated "K=V", or NULL */
+	const char *cwd, *user;  /* NULL or "": the default */
+	bool tty, want_stdin;
+	uint16_t rows, cols;
+};
+int agent_exec(struct agent *a, const struct agent_exec *what, const struct agent_job_events *events, void *user,
+	struct agent_job **ret, struct err *e);
+void agent_job_consumed(struct agent_job *j, int stream, size_t n);
+/* How many bytes of stdin may be written now. */
+size_t agent_job_room(const struct agent_job *j);
+/* At most agent_job_room() bytes; n 0: end of file. */
+int agent_job_stdin(struct agent_job *j, const void *data, size_t n);
+int agent_job_signal(struct agent_job *j, uint32_t sig);
+int agent_job_winsize(struct agent_job *j, uint16_t rows, uint16_t cols);
+
+#endif

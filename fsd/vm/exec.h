@@ -1,0 +1,92 @@
+/*
+ * Jobs in guests (exec/ in the tree): made, set up, started, watched. Loop thread.
+ *
+ * A job is numbered per VM, from 1, never again while the VM lives (the number is in the store of the VM's directory). What it writes
+ * to stdout and stderr is kept in files of the VM's directory, EXEC_KEEP_MAX bytes each at most (the oldest half is dropped, with a mark
+ * line), and given to live readers, who set the pace only as long as they keep up: a slow reader slows the job, no reader does not.
+ */
+#ifndef BANGER_VM_EXEC_H
+#define BANGER_VM_EXEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "banger/err.h"
+#include "vm/vm.h"
+
+#define EXEC_KEEP_MAX (4u * 1024 * 1024)
+#define EXEC_JOBS_MAX 256 /* of one VM, ended ones included; -EUSERS beyond */
+
+enum exec_state {
+	EXEC_NEW,
+	EXEC_STARTING,
+	EXEC_RUNNING,
+	EXEC_EXITED,
+	EXEC_FAILED, /* could not be started */
+};
+
+struct exec;
+struct exec_view {
+	uint32_t number;
+	uint32_t vm;
+	enum exec_state state;
+	const char *const *argv; /* NULL-terminated */
+	const char *const *env;
+	const char *cwd, *user;
+	bool tty;
+	uint16_t rows, cols;
+	uint32_t exit_kind, exit_code; /* as AGENT_EXIT; 128 + signal is the reader's */
+	int start_code;                /* -errno of EXEC_FAILED */
+	uint64_t created, started, ended;
+};
+
+struct exec_watch {
+	void (*changed)(void *user, struct exec *x);                       /* state or settings */
+	void (*output)(void *user, struct exec *x, int stream);            /* more was kept, or end of file */
+	void (*writable)(void *user, struct exec *x);                      /* stdin takes more */
+	void (*gone)(void *user, uint32_t vm, uint32_t number);
+};
+
+/* One per daemon. The model's hooks (VM deleted, agent there, agent lost) are set by vms_new(). */
+struct execs;
+struct execs *execs_of(struct vms *vms);
+void execs_watch(struct execs *xs, const struct exec_watch *watch, void *user);
+
+int exec_new(struct vm *vm, struct exec **ret, struct err *e); /* -EUSERS */
+struct exec *exec_get(struct vms *vms, uint32_t vm, uint32_t number);
+struct exec *exec_next(struct vm *vm, uint32_t after);
+void exec_view(const struct exec *x, struct exec_view *ret);
+
+/* Before the start only (-EBUSY): arguments one a line. */
+int exec_set_cmd(struct exec *x, const char *text, struct err *e);
+int exec_set_env(struct exec *x, const char *text, struct err *e); /* K=V a line */
+int exec_set_cwd(struct exec *x, const char *text, struct err *e);
+int exec_set_user(struct exec *x, const char *text, struct err *e);
+int exec_set_tty(struct exec *x, bool on, struct err *e);
+
+/* DONE once: when it runs (or has run), or why not. -EINVAL no command, -ENOTCONN the VM does not run, -EBUSY it was started. */
+int exec_start(struct exec *x, bool want_stdin, vm_done_fn done, void *user, struct err *e);
+int exec_signal(struct exec *x, uint32_t sig, struct err *e); /* -ESRCH: it does not run */
+int exec_winsize(struct exec *x, uint16_t rows, uint16_t cols, struct err *e);
+/* Stdin: returns bytes taken (may be fewer; 0: none now, wait for `writable`), or -errno (-EPIPE: ended or closed). */
+ssize_t exec_stdin(struct exec *x, const void *data, size_t n, struct err *e);
+int exec_stdin_close(struct exec *x);
+
+/*
+ * Kept output: bytes from OFFSET of all that the stream ever wrote. Returns bytes copied; 0: nothing there yet (*RET_EOF false) or
+ * the end; *OFFSET is moved forward over dropped bytes first (*RET_LOST: how many).
+ */
+ssize_t exec_read(struct exec *x, int stream, uint64_t *offset, void *buf, size_t n, bool *ret_eof, uint64_t *ret_lost,
+	struct err *e);
+/* Bytes written in all. */
+uint64_t exec_size(const struct exec *x, int stream);
+/* Where a live reader stands: output goes on only while the slowest reader is within 1 MiB. READER names it. */
+int exec_reader_add(struct exec *x, int stream, uint64_t *ret_reader);
+void exec_reader_at(struct exec *x, uint64_t reader, uint64_t offset);
+void exec_reader_remove(struct exec *x, uint64_t reader);
+
+/* Ends the process (SIGKILL to its group) and forgets the job and its output. */
+int exec_delete(struct exec *x, struct err *e);
+
+#endif

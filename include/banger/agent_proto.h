@@ -1,0 +1,148 @@
+/*
+ * The agent's protocol: banger-fsd (host) and banger-guest (agent) over one byte stream: a virtio-serial port, or a
+ * vsock connection. Little-endian, packed by hand below; both sides treat the other as hostile.
+ *
+ * A frame is a header of 12 bytes and LENGTH bytes of payload:
+ *
+ *   u32 length    of the payload, at most AGENT_PAYLOAD_MAX, else the stream is broken and is closed
+ *   u16 type      enum agent_type
+ *   u16 code      in a reply: 0 or a Linux errno (positive); otherwise flags of the type
+ *   u32 id        the request's, chosen by the host, not 0; the agent's answers carry it
+ *
+ * The host sends HELLO first whenever it connects: a 16-byte random cookie (AGENT_HELLO) that the agent sends back in
+ * its own HELLO; the host throws away everything before that frame, so bytes left in the channel by an earlier
+ * connection cannot be mistaken. At HELLO the agent drops unfinished file requests and pins of the connection
+ * before; jobs go on, and their output waits.
+ *
+ * Every request gets exactly one reply of type AGENT_REPLY, except where a type says otherwise. Requests on files may be
+ * answered out of order.
+ */
+#ifndef BANGER_AGENT_PROTO_H
+#define BANGER_AGENT_PROTO_H
+
+#include <stdint.h>
+
+#define AGENT_HEADER      12u
+#define AGENT_PAYLOAD_MAX (256u * 1024)
+#define AGENT_VERSION     1u
+#define AGENT_COOKIE      16u
+
+enum agent_type {
+	/* payload host->agent: u32 version, cookie[16]. agent->host: the same, then u64 boot time (CLOCK_REALTIME usec),
+	   then text of the kernel's boot_id (36 bytes). id 0. */
+	AGENT_HELLO = 1,
+	AGENT_REPLY,
+	/* no payload; an empty reply. Liveness. */
+	AGENT_PING,
+	/* reply payload: flat keyed text: cpu_usec, memory_total, memory_available, memory_free, swap_used, processes,
+	   load1 (x100), disk_total, disk_used (work disk), root_total, root_used, net_rx_bytes, net_tx_bytes,
+	   uptime_usec. Bytes and microseconds. */
+	AGENT_STATS,
+	/* reply payload: flat keyed text: agent VERSION, hostname NAME, init running|none, boot_id, network up|down. */
+	AGENT_HEALTH,
+	/* payload: u32 mode (0 power off, 1 reboot is never used: banger restarts by stop and start), asks init to shut down in
+	   order; when it has not after u32 msec, the agent itself syncs, unmounts and powers off. Reply is sent at once. */
+	AGENT_POWEROFF,
+	/* sync(2), then the reply. */
+	AGENT_SYNC,
+	/* payload: u64 CLOCK_REALTIME usec: set the guest's clock. */
+	AGENT_CLOCK,
+
+	/*
+	 * Jobs. EXEC's id names the job until its EXIT. Payload: u32 flags (AGENT_EXEC_TTY, AGENT_EXEC_STDIN), u16 rows,
+	 * u16 cols, u32 argc, u32 envc, then argc + envc + 2 NUL-terminated strings: the arguments, the environment
+	 * ("K=V", added to the agent's own base environment), the working directory (empty: GUEST_WORKSPACE when there,
+	 * else /root), the user (empty: root; a name or number from the guest's /etc/passwd). The reply comes when the
+	 * program runs (exec succeeded) or could not be started (errno of execve).
+	 */
+	AGENT_EXEC = 16,
+	AGENT_STDIN,  /* host->agent, no reply: bytes; an empty payload is end of file. Only within the credit given. */
+	AGENT_STDOUT, /* agent->host, no reply: bytes, within the credit; empty: end of file */
+	AGENT_STDERR, /* likewise; never of a tty job */
+	/* either way, no reply: u32 stream (0 stdin, 1 stdout, 2 stderr), u32 bytes more that may be sent. Each stream
+	   begins with AGENT_WINDOW. The receiver gives back what it has consumed. */
+	AGENT_CREDIT,
+	AGENT_SIGNAL, /* payload: u32 signal (1..64), to the job's process group (with a tty: the foreground one) */
+	AGENT_WINSIZE, /* u16 rows, u16 cols */
+	/* agent->host, no reply: u32 kind (0 exited, 1 killed by signal, 2 lost), u32 code or signal. After the last STDOUT and
+	   STDERR of the job, or at most 2 s after the process ended if something else keeps them open. */
+	AGENT_EXIT,
+
+	/*
+	 * Files of the work disk (GUEST_WORKSPACE is made at boot). A file is named by its inode number and generation
+	 * there: u32 ino, u32 generation; generation 0 means any. ino 0 is the workspace itself. Names are one component:
+	 * u16 length, bytes; never "", ".", "..", nothing with '/' or NUL (EINVAL). ESTALE: no such file any more. All replies that say
+	 * ATTR carry struct agent_attr.
+	 */
+	AGENT_FS_LOOKUP = 32, /* file dir, name -> ATTR */
+	AGENT_FS_GETATTR,     /* file -> ATTR */
+	AGENT_FS_SETATTR,     /* file, u32 valid (AGENT_SET_*), u32 mode, u32 uid, u32 gid, u64 size, s64 atime sec, u32 nsec,
+				 s64 mtime sec, u32 nsec -> ATTR. Times: UTIME_NOW, UTIME_OMIT as in utimensat(2) */
+	AGENT_FS_READLINK,    /* file -> bytes of the target */
+	AGENT_FS_MKNOD,       /* file dir, u32 mode with type (also regular files), u32 rdev, u32 uid, u32 gid, name -> ATTR */
+	AGENT_FS_MKDIR,       /* file dir, u32 mode, u32 uid, u32 gid, name -> ATTR */
+	AGENT_FS_SYMLINK,     /* file dir, u32 uid, u32 gid, name, u16 length + target -> ATTR */
+	AGENT_FS_LINK,        /* file, file newdir, name -> ATTR */
+	AGENT_FS_UNLINK,      /* file dir, name */
+	AGENT_FS_RMDIR,       /* file dir, name */
+	AGENT_FS_RENAME,      /* file dir, file newdir, u32 flags (renameat2), name, name */
+	AGENT_FS_OPEN,        /* file, u32 flags: pins the file (readable and, as far as the flags ask, writable) so that it outlives its
+				 name; O_TRUNC is honoured -> ATTR */
+	AGENT_FS_CREATE,      /* file dir, u32 flags, u32 mode, u32 uid, u32 gid, name -> ATTR: mknod and pin in one; O_EXCL honoured */
+	AGENT_FS_RELEASE,     /* file: one pin less */
+	AGENT_FS_READ,        /* file, u64 offset, u32 size (<= AGENT_PAYLOAD_MAX) -> bytes; fewer than asked is the end of the file */
+	AGENT_FS_WRITE,       /* file, u64 offset, u32 flags (AGENT_WRITE_APPEND), bytes to the end of the payload -> u32 written */
+	AGENT_FS_FSYNC,       /* file, u32 datasync */
+	AGENT_FS_READDIR,     /* file dir, u64 cookie (0 first), u32 size -> entries: u64 cookie of the next, u32 ino, u32 generation
+				 (0: not known), u8 d_type, u8 0, u16 length, name; no entry: the end. With flag code
+				 AGENT_READDIR_PLUS each entry is followed by struct agent_attr. "." and ".." are left out. */
+	AGENT_FS_STATFS,      /* file -> u64 blocks, bfree, bavail, files, ffree, u32 bsize, u32 namelen */
+	AGENT_FS_GETXATTR,    /* file, u32 size, name -> value, or (size 0) u32 length. ERANGE when larger */
+	AGENT_FS_SETXATTR,    /* file, u32 flags, name, u32 length, value. user.* only (EPERM else) */
+	AGENT_FS_LISTXATTR,   /* file -> NUL-terminated names */
+	AGENT_FS_REMOVEXATTR, /* file, name */
+	AGENT_FS_FALLOCATE,   /* file, u32 mode, u64 offset, u64 length */
+	AGENT_FS_LSEEK,       /* file, u64 offset, u32 whence (SEEK_DATA, SEEK_HOLE) -> u64 offset */
+};
+
+#define AGENT_EXEC_TTY     1u
+#define AGENT_EXEC_STDIN   2u /* without it the job's stdin is /dev/null */
+#define AGENT_WINDOW       (256u * 1024)
+#define AGENT_WRITE_APPEND 1u
+#define AGENT_READDIR_PLUS 1u
+
+#define AGENT_SET_MODE  1u
+#define AGENT_SET_UID   2u
+#define AGENT_SET_GID   4u
+#define AGENT_SET_SIZE  8u
+#define AGENT_SET_ATIME 16u
+#define AGENT_SET_MTIME 32u
+
+struct agent_header {
+	uint32_t length;
+	uint16_t type;
+	uint16_t code;
+	uint32_t id;
+};
+
+/* Little-endian on the wire; x86-64 and arm64 lay it out so. */
+struct agent_attr {
+	uint32_t ino;
+	uint32_t generation;
+	uint32_t mode; /* with type */
+	uint32_t nlink;
+	uint32_t uid;
+	uint32_t gid;
+	uint32_t rdev;
+	uint32_t blksize;
+	uint64_t size;
+	uint64_t blocks; /* of 512 bytes */
+	int64_t atime, mtime, ctime; /* seconds */
+	uint32_t atime_nsec, mtime_nsec, ctime_nsec;
+	uint32_t reserved;
+};
+
+_Static_assert(sizeof(struct agent_header) == AGENT_HEADER, "no padding");
+_Static_assert(sizeof(struct agent_attr) == 88, "no padding");
+
+#endif

@@ -1,0 +1,34 @@
+/*
+ * What a start tells the guest: the file /banger/config in the cpio archive made for that start, beside the files to
+ * place (each at /banger/files/PATH, owner and mode as they shall be in the guest, PATH absolute there).
+ *
+ * Flat keyed text: `key value` a line; unknown keys are ignored by an older guest. Disks are found by the serial that
+ * their virtio-blk device reports (/sys/block/NAME/serial).
+ */
+#ifndef BANGER_GUEST_CONFIG_H
+#define BANGER_GUEST_CONFIG_H
+
+#define GUEST_CONFIG_PATH "/banger/config"
+#define GUEST_FILES_PATH  "/banger/files"
+#define GUEST_MODULES_PATH "/banger/modules" /* NN-name.ko, loaded in the order of their names */
+
+/* Keys. */
+#define GUEST_KEY_HOSTNAME "hostname" /* one label */
+#define GUEST_KEY_ADDRESS  "address"  /* a.b.c.d/prefix; absent: no network */
+#define GUEST_KEY_GATEWAY  "gateway"  /* a.b.c.d */
+#define GUEST_KEY_DNS      "dns"      /* a.b.c.d, may come several times */
+#define GUEST_KEY_CLOCK    "clock"    /* microseconds since the epoch, the host's at start */
+#define GUEST_KEY_PROBE    "probe"    /* 1: only prove that the machine runs: answer as agent, do nothing else */
+
+/* Serials of the disks. */
+#define GUEST_DISK_IMAGE   "image"   /* ext4, read-only */
+#define GUEST_DISK_OVERLAY "overlay" /* ext4, upper and work directories of the overlay over the image */
+#define GUEST_DISK_WORK    "work"    /* ext4, mounted at /root */
+
+/* Name of the agent's virtio-serial port (/sys/class/virtio-ports/vportNpM/name). */
+#define GUEST_AGENT_PORT "banger.agent"
+
+/* The workspace, in the guest. */
+#define GUEST_WORKSPACE "/root/workspace"
+
+#endif

@@ -1,0 +1,76 @@
+/*
+ * The owner's side of the helper's protocol (helper_proto.h).
+ *
+ * One connection, one request at a time: calls from several threads wait for each other on a mutex. A connection that
+ * was lost (helper restarted) is made anew, once a call, before the request is sent; a request whose answer was
+ * lost is not sent again but fails with -EPIPE. Calls block for at most 30 s (-ETIMEDOUT, and the connection is closed).
+ * Every function: 0 or -errno, E then the helper's own text.
+ */
+#ifndef BANGER_HELPER_CLIENT_H
+#define BANGER_HELPER_CLIENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "banger/cleanup.h"
+#include "banger/err.h"
+#include "banger/helper_proto.h"
+
+struct helper;
+
+/* Makes a client of the socket at PATH (copied); connects at the first call. */
+int helper_new(const char *path, struct helper **ret, struct err *e);
+struct helper *helper_free(struct helper *h);
+DEFINE_CLEANUP(struct helper *, helper_free)
+
+struct helper_hello {
+	uint32_t network, gateway; /* host byte order */
+	uint32_t prefix;
+	bool mount_held;
+	int pid;
+	uint32_t owner;
+	char version[32];
+	char bridge[16];
+};
+int helper_hello(struct helper *h, struct helper_hello *ret, struct err *e);
+
+/* *RET_FD: /dev/fuse of the mount, the caller's. *RET_ADOPTED: it was mounted and initialised before. */
+int helper_mount(struct helper *h, int *ret_fd, bool *ret_adopted, struct err *e);
+/* Gives a restarted helper the mount's descriptor to keep (borrowed). */
+int helper_keep_mount(struct helper *h, int fd, struct err *e);
+int helper_unmount(struct helper *h, struct err *e);
+
+int helper_net_up(struct helper *h, struct err *e);
+int helper_net_down(struct helper *h, struct err *e);
+int helper_tap(struct helper *h, uint64_t op, uint32_t vm, uint32_t address, struct err *e);
+int helper_nat(struct helper *h, uint64_t op, uint32_t vm, uint32_t address, bool on, struct err *e);
+
+struct helper_launch {
+	uint64_t memory, tsc_khz, console_max;
+	uint32_t vcpus;
+	enum helper_accel accel;
+	bool no_network;
+	int fds[LAUNCH_FD_COUNT]; /* borrowed */
+};
+struct helper_process {
+	int pid, reaper_pid;
+	uint64_t starttime;
+};
+/* *RET_PIDFD is the caller's. */
+int helper_launch(struct helper *h, uint64_t op, uint32_t vm, const struct helper_launch *what,
+	struct helper_process *ret, int *ret_pidfd, struct err *e);
+/* Of a VMM that lives already; -ESRCH when VM has none. */
+int helper_pidfd(struct helper *h, uint32_t vm, struct helper_process *ret, int *ret_pidfd, struct err *e);
+int helper_signal(struct helper *h, uint64_t op, uint32_t vm, enum helper_signal sig, struct err *e);
+int helper_release(struct helper *h, uint64_t op, uint32_t vm, struct err *e);
+
+struct helper_entry {
+	uint32_t vm;
+	bool has_tap, has_nat, has_process, alive;
+	int pid;
+	uint64_t starttime;
+};
+/* The first VM of the journal with a number above AFTER; -ENOENT: none. */
+int helper_list(struct helper *h, uint32_t after, struct helper_entry *ret, struct err *e);
+
+#endif

@@ -1,0 +1,145 @@
+/*
+ * What banger-fsd may ask of banger-helper: the whole of it.
+ *
+ * A SOCK_SEQPACKET unix socket (PLACE_HELPER_SOCKET). One request is one datagram of exactly sizeof(struct
+ * helper_request), answered by one datagram of exactly sizeof(struct helper_reply), in order; descriptors travel with
+ * either as SCM_RIGHTS, their number fixed per call. Anything else (length, version, magic, reserved bytes not zero, an
+ * unknown call, a wrong number of descriptors) ends the connection. The caller is who SO_PEERCRED says: the instance's
+ * owner or root.
+ *
+ * Nouns, never names: a request holds an enum, integers and a VM's number. The helper makes every path, device,
+ * interface and rule itself. Host byte order (one machine), no padding (static assertions below).
+ */
+#ifndef BANGER_HELPER_PROTO_H
+#define BANGER_HELPER_PROTO_H
+
+#include <stdint.h>
+
+#define HELPER_MAGIC   0x52474e42u /* "BNGR" */
+#define HELPER_VERSION 1
+
+/* A VM's number: its row in fsd's database, never used again. Six digits: it is part of an interface name. */
+#define HELPER_VM_MAX 999999u
+
+enum helper_call {
+	HELPER_HELLO = 1, /* who is there, and this instance's network */
+	HELPER_MOUNT,     /* reply carries the /dev/fuse descriptor; may be given one to keep */
+	HELPER_UNMOUNT,
+	HELPER_NET_UP,    /* bridge, its address, forwarding, the nft table: all idempotent */
+	HELPER_NET_DOWN,  /* -EBUSY while a VM's tap is there */
+	HELPER_TAP,       /* a tap for VM on the bridge; the helper keeps its descriptor until LAUNCH */
+	HELPER_NAT,       /* masquerade VM's address, or stop doing it */
+	HELPER_LAUNCH,    /* reply carries the VMM's pidfd */
+	HELPER_SIGNAL,    /* to VM's VMM, by pidfd */
+	HELPER_RELEASE,   /* forget VM: tap, nat, journal; -EBUSY while its VMM lives */
+	HELPER_LIST,      /* the VMs the journal knows, one a call */
+	HELPER_PIDFD,     /* reply carries a pidfd of VM's living VMM (a daemon that comes back) */
+	HELPER_CALL_MAX = HELPER_PIDFD,
+};
+
+enum helper_signal {
+	HELPER_SIGTERM = 1,
+	HELPER_SIGKILL,
+	HELPER_SIGSTOP,
+	HELPER_SIGCONT,
+};
+
+enum helper_accel {
+	HELPER_ACCEL_TCG = 1,
+	HELPER_ACCEL_KVM,
+};
+
+/* Order of the descriptors of LAUNCH; all are needed. */
+enum helper_launch_fd {
+	LAUNCH_FD_KERNEL,   /* regular file, read-only: ELF vmlinux or bzImage */
+	LAUNCH_FD_INITRD,   /* regular file or memfd, read-only */
+	LAUNCH_FD_IMAGE,    /* regular file, read-only: the root image */
+	LAUNCH_FD_OVERLAY,  /* regular file, read-write: the VM's own disk over the image */
+	LAUNCH_FD_WORK,     /* regular file, read-write: the work disk */
+	LAUNCH_FD_CONSOLE,  /* regular file, read-write: where the reaper keeps the console */
+	LAUNCH_FD_EXIT,     /* regular file, read-write: where the reaper writes how it ended */
+	LAUNCH_FD_QMP,      /* listening AF_UNIX stream socket: QMP */
+	LAUNCH_FD_AGENT,    /* listening AF_UNIX stream socket: the agent's virtio-serial port */
+	LAUNCH_FD_TTY,      /* listening AF_UNIX stream socket: the live console, served by the reaper */
+	LAUNCH_FD_COUNT,
+};
+
+struct helper_request {
+	uint32_t magic;
+	uint16_t version;
+	uint16_t call;    /* enum helper_call */
+	uint64_t op;      /* operation id, for the log; 0: none */
+	uint32_t vm;      /* 1..HELPER_VM_MAX; 0 where no VM is meant */
+	uint32_t reserved;
+	union {
+		struct {
+			uint32_t address; /* the guest's, host byte order, inside the instance's network */
+			uint32_t on;      /* 0 or 1 */
+		} nat;
+		struct {
+			uint32_t address; /* the guest's: the tap may send from it alone */
+			uint32_t reserved;
+		} tap;
+		struct {
+			uint64_t memory;       /* bytes, a multiple of 1 MiB */
+			uint64_t tsc_khz;      /* host TSC, for TCG (facts-vmm 4.3); 0: leave the parameter out */
+			uint64_t console_max;  /* bytes of console kept */
+			uint32_t vcpus;
+			uint32_t accel;        /* enum helper_accel */
+			uint32_t no_network;   /* 1: no tap (a probe) */
+			uint32_t reserved;
+		} launch;
+		struct {
+			uint32_t signal; /* enum helper_signal */
+			uint32_t reserved;
+		} signal;
+		struct {
+			uint32_t after; /* the VM number after which to go on; 0 first */
+			uint32_t reserved;
+		} list;
+		uint8_t bytes[96];
+	} u;
+};
+
+struct helper_reply {
+	uint32_t magic;
+	uint16_t version;
+	uint16_t call;
+	uint64_t op;
+	int32_t code; /* 0 or -errno */
+	uint32_t vm;
+	union {
+		struct {
+			uint32_t network;    /* host byte order, of the instance's subnet */
+			uint32_t prefix;     /* its length */
+			uint32_t gateway;    /* the bridge's address: first of the subnet */
+			uint32_t mount_held; /* 1: the helper holds a live /dev/fuse for this instance */
+			int32_t pid;         /* the helper's */
+			uint32_t owner;      /* uid */
+			char version[32];    /* NUL-terminated */
+			char bridge[16];     /* interface name, NUL-terminated */
+		} hello;
+		struct {
+			uint32_t adopted; /* 1: the mount was there already, its INIT done */
+			uint32_t reserved;
+		} mount;
+		struct {
+			int32_t pid;        /* the VMM's */
+			int32_t reaper_pid;
+			uint64_t starttime; /* field 22 of /proc/PID/stat */
+		} launch; /* of PIDFD also */
+		struct {
+			uint32_t has_tap, has_nat, has_process, alive;
+			int32_t pid;
+			uint32_t reserved;
+			uint64_t starttime;
+		} list; /* code -ENOENT: no further VM */
+		uint8_t bytes[128];
+	} u;
+	char text[256]; /* why, when code is not 0: one line, NUL-terminated */
+};
+
+_Static_assert(sizeof(struct helper_request) == 24 + 96, "no padding");
+_Static_assert(sizeof(struct helper_reply) == 24 + 128 + 256, "no padding");
+
+#endif
