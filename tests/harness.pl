@@ -1,0 +1,50 @@
+#!/usr/bin/perl
+# Runs tests that speak TAP and counts what they said.
+#
+#   tests/harness.pl [-j JOBS] [-o COUNTS] NAME=COMMAND...
+#
+# COMMAND is split at blanks. A line per test goes to standard output as it ends; the output of one that failed follows
+# it. COUNTS gets "PASSED FAILED SKIPPED" (single tests, not programs) added to what it holds.
+use strict;
+use warnings;
+use Getopt::Long;
+use TAP::Harness;
+
+my ($jobs, $counts) = (1, undef);
+GetOptions('j=i' => \$jobs, 'o=s' => \$counts) or exit 2;
+my @tests = map { /^([^=]+)=(.*)$/s or die "not NAME=COMMAND: $_\n"; [$2, $1] } @ARGV;
+exit 0 unless @tests;
+
+my $harness = TAP::Harness->new({
+	jobs => $jobs, verbosity => 0, failures => 1, comments => 0, timer => 1, merge => 1, color => 0,
+	exec => sub { my (undef, $test) = @_; return [split ' ', $test]; },
+});
+my $all = $harness->runtests(@tests);
+
+my ($passed, $failed, $skipped) = (0, 0, 0);
+for my $result ($all->parsers) {
+	if ($result->skip_all) {
+		$skipped++;
+		next;
+	}
+	my $skips = () = $result->skipped;
+	my $bad = () = $result->failed;
+	my $ran = () = $result->actual_passed;
+	# A program that ended badly, or ran less than it planned, has failed even if each of its lines says ok.
+	my $broken = $result->exit || $result->wait || $result->parse_errors || !$result->is_good_plan;
+	$bad = 1 if !$bad && $broken;
+	$passed += $ran - $skips;
+	$failed += $bad;
+	$skipped += $skips;
+}
+if (defined $counts) {
+	my @before = (0, 0, 0);
+	if (open my $in, '<', $counts) {
+		my $line = <$in>;
+		@before = split ' ', $line if defined $line;
+	}
+	open my $out, '>', $counts or die "$counts: $!\n";
+	print $out join(' ', $before[0] + $passed, $before[1] + $failed, $before[2] + $skipped), "\n";
+	close $out or die "$counts: $!\n";
+}
+exit($failed ? 1 : 0);

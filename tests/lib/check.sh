@@ -1,0 +1,112 @@
+# shellcheck shell=bash
+# The stages of scripts/check.
+
+check_begin()
+{
+	CHECK_PATTERN=$1
+	CHECK_DIR=$(mktemp -d /tmp/banger-check.XXXXXX)
+	chmod 0755 "$CHECK_DIR"
+	CHECK_COUNTS=$CHECK_DIR/counts
+	echo "0 0 0" >"$CHECK_COUNTS"
+	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1
+	trap 'rm -rf "$CHECK_DIR"' EXIT
+	trap 'exit 130' INT TERM
+}
+
+# count PASSED FAILED
+count()
+{
+	local p f s
+	read -r p f s <"$CHECK_COUNTS"
+	echo "$((p + $1)) $((f + $2)) $s" >"$CHECK_COUNTS"
+}
+
+# stage NAME COMMAND...: one thing that passes or fails; its output is shown when it fails.
+stage()
+{
+	local name=$1 began=$SECONDS
+	shift
+	if "$@" >"$CHECK_DIR/stage.log" 2>&1; then
+		echo "$name: ok ($((SECONDS - began)) s)"
+		count 1 0
+	else
+		echo "$name: FAILED ($((SECONDS - began)) s)"
+		tail -n 60 "$CHECK_DIR/stage.log"
+		count 0 1
+		return 1
+	fi
+}
+
+check_format()
+{
+	git ls-files '*.c' '*.h' | xargs clang-format --dry-run -Werror
+}
+
+check_tree_doc()
+{
+	"$1/banger-fsd" --print-tree-doc | diff -u docs/tree.md -
+}
+
+# Lists of NAME=COMMAND, blanks in COMMAND given as \x1f (run_tests turns them back).
+listed()
+{
+	local name=$1
+	shift
+	grep -Eq -- "$CHECK_PATTERN" <<<"$name" || return 0
+	local IFS=$'\x1f'
+	echo "$name=$*"
+}
+
+unit_tests()
+{
+	local source
+	for source in tests/unit/*/*.c; do
+		source=${source#tests/unit/}
+		listed "unit-$1/${source%.c}" "$2/unit/${source%.c}"
+	done
+}
+
+fuzz_tests()
+{
+	local source name
+	for source in tests/fuzz/*.c; do
+		name=$(basename "$source" .c)
+		[ "$name" = replay ] || listed "fuzz/$name" "$1/fuzz/$name" "tests/fuzz/corpus/$name"
+	done
+}
+
+case_tests()
+{
+	local file
+	for file in "$2"/*.sh; do
+		[ -e "$file" ] && listed "$1/$(basename "$file" .sh)" bash "$file"
+	done
+}
+
+run_tests()
+{
+	local jobs=$1
+	shift
+	[ $# -gt 0 ] || return 0
+	tests/harness.pl -j "$jobs" -o "$CHECK_COUNTS" "${@//$'\x1f'/ }"
+}
+
+# Figures, side by side with a peer; printed, and failing only when they measured nothing.
+stage_bench()
+{
+	local file
+	for file in tests/bench/*.sh; do
+		[ -e "$file" ] || continue
+		grep -Eq -- "$CHECK_PATTERN" <<<"bench/$(basename "$file" .sh)" || continue
+		echo "--- bench/$(basename "$file" .sh)"
+		if bash "$file"; then count 1 0; else count 0 1; fi
+	done
+}
+
+check_end()
+{
+	local p f s
+	read -r p f s <"$CHECK_COUNTS"
+	echo "$p passed, $f failed, $s skipped"
+	[ "$f" = 0 ] && [ "$p" -gt 0 ]
+}

@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# A VM's whole life through the tree, twice: nothing but mkdir, echo, cat, mv and rmdir.
+. "$(dirname "$0")/../lib/case.sh"
+case_begin "$@"
+up
+
+ok "mkdir makes a VM" as_owner mkdir "$FS/vms/box1"
+is "it is created" "$(cat "$FS/vms/box1/state")" created
+is "default vcpus" "$(cat "$FS/vms/box1/vcpus")" 1
+is "default memory, in bytes" "$(cat "$FS/vms/box1/memory")" 268435456
+is "default image" "$(cat "$FS/vms/box1/image")" busybox
+is "default kernel" "$(cat "$FS/vms/box1/kernel")" debian
+is "error is empty" "$(cat "$FS/vms/box1/error")" ""
+is "no pid yet" "$(cat "$FS/vms/box1/pid")" 0
+like "ctl lists start" "$(cat "$FS/vms/box1/ctl")" '^start$'
+is "a second mkdir is EEXIST" "$(errno_call mkdir "$FS/vms/box1")" EEXIST
+
+is "vcpus written" "$(errno_write "$FS/vms/box1/vcpus" 2)" OK
+is "vcpus read back" "$(cat "$FS/vms/box1/vcpus")" 2
+is "memory with a unit" "$(errno_write "$FS/vms/box1/memory" 320M)" OK
+is "memory in bytes" "$(cat "$FS/vms/box1/memory")" 335544320
+
+ok "echo start returns when the guest answers" as_owner sh -c "echo start > $FS/vms/box1/ctl"
+is "it runs" "$(cat "$FS/vms/box1/state")" running
+like "a pid" "$(cat "$FS/vms/box1/pid")" '^[1-9][0-9]*$'
+like "the guest's boot_id" "$(cat "$FS/vms/box1/boot_id")" '^[0-9a-f-]{36}$'
+like "an address" "$(cat "$FS/vms/box1/ip")" '^10\.66\.[0-9]+\.[0-9]+$'
+like "a mac" "$(cat "$FS/vms/box1/mac")" '^52:54:00(:[0-9a-f]{2}){3}$'
+is "wait/ready returns at once" "$(timeout 20 cat "$FS/vms/box1/wait/ready")" ready
+is "wait/running returns at once" "$(timeout 20 cat "$FS/vms/box1/wait/running")" running
+like "the guest's counters" "$(cat "$FS/vms/box1/stats")" '^memory_total [1-9][0-9]+$'
+like "health" "$(cat "$FS/vms/box1/health")" '^agent '
+is "the guest sees its vcpus" "$(banger vm exec box1 -- nproc)" 2
+is "its name" "$(banger vm exec box1 -- hostname)" box1
+is "its address" "$(banger vm exec box1 -- sh -c 'ip -4 addr show eth0 | sed -n "s/.*inet \([0-9.]*\).*/\1/p"')" "$(cat "$FS/vms/box1/ip")"
+pid=$(vm_pid box1)
+is "the VMM is nobody that we know" "$(awk '/^Uid:/{print ($2 >= 1879113728)}' "/proc/$pid/status")" 1
+is "without capabilities" "$(awk '/^CapEff:/{print $2}' "/proc/$pid/status")" 0000000000000000
+is "with no_new_privs" "$(awk '/^NoNewPrivs:/{print $2}' "/proc/$pid/status")" 1
+is "in seccomp" "$(awk '/^Seccomp:/{print $2}' "/proc/$pid/status")" 2
+
+ok "start of a running VM does nothing" as_owner sh -c "echo start > $FS/vms/box1/ctl"
+is "same process" "$(vm_pid box1)" "$pid"
+is "vcpus are frozen while it runs" "$(errno_write "$FS/vms/box1/vcpus" 1)" EBUSY
+like "and error says so" "$(cat "$FS/vms/box1/error")" 'vcpus'
+is "rmdir of a running VM is EBUSY" "$(errno_call rmdir "$FS/vms/box1")" EBUSY
+is "mv of a running VM is EBUSY" "$(errno_call rename "$FS/vms/box1" "$FS/vms/box2")" EBUSY
+
+is "pause" "$(errno_write "$FS/vms/box1/ctl" pause)" OK
+is "paused" "$(cat "$FS/vms/box1/state")" paused
+is "resume" "$(errno_write "$FS/vms/box1/ctl" resume)" OK
+is "running again" "$(cat "$FS/vms/box1/state")" running
+is "same guest" "$(vm_pid box1)" "$pid"
+
+boot=$(cat "$FS/vms/box1/boot_id")
+ok "a file on the work disk" as_owner sh -c "echo kept > $FS/vms/box1/workspace/file"
+is "restart" "$(errno_write "$FS/vms/box1/ctl" restart)" OK
+is "runs after restart" "$(cat "$FS/vms/box1/state")" running
+is "another guest" "$([ "$(cat "$FS/vms/box1/boot_id")" != "$boot" ] && echo other)" other
+is "the work disk is as it was" "$(cat "$FS/vms/box1/workspace/file")" kept
+
+is "stop" "$(errno_write "$FS/vms/box1/ctl" stop)" OK
+is "stopped" "$(cat "$FS/vms/box1/state")" stopped
+is "no pid" "$(cat "$FS/vms/box1/pid")" 0
+is "stop of a stopped VM does nothing" "$(errno_write "$FS/vms/box1/ctl" stop)" OK
+is "pause of a stopped VM is EBUSY" "$(errno_write "$FS/vms/box1/ctl" pause)" EBUSY
+like "and error says why" "$(cat "$FS/vms/box1/error")" 'pause'
+for disk in work overlay; do
+	ok "the $disk disk was left clean" e2fsck -fn "$STATE"/vms/*/$disk.ext4
+done
+
+ok "mv renames a stopped VM" as_owner mv "$FS/vms/box1" "$FS/vms/box2"
+fails "the old name is gone" test -e "$FS/vms/box1"
+is "settings came along" "$(cat "$FS/vms/box2/vcpus")" 2
+is "start under the new name" "$(errno_write "$FS/vms/box2/ctl" start)" OK
+is "its host name is the new one" "$(banger vm exec box2 -- hostname)" box2
+is "and the files are there" "$(cat "$FS/vms/box2/workspace/file")" kept
+is "kill" "$(errno_write "$FS/vms/box2/ctl" kill)" OK
+is "stopped by kill" "$(cat "$FS/vms/box2/state")" stopped
+is "start after kill" "$(errno_write "$FS/vms/box2/ctl" start)" OK
+is "stop again" "$(errno_write "$FS/vms/box2/ctl" stop)" OK
+ok "rm -r of a stopped VM" as_owner rm -r "$FS/vms/box2"
+fails "it is gone" test -e "$FS/vms/box2"
+is "its folder too" "$(ls "$STATE/vms")" ""
+case_end
