@@ -32,9 +32,8 @@ int place_path(const char *instance, enum place which, char **ret, struct err *e
 	if (!base || base[0] != '/')
 		base = places[which].base;
 	if (instance && *instance && !name_instance_valid(instance))
-		return err_set(e, -EINVAL,
-			"'%s' is no instance name: 1 to %d of a-z 0-9, a letter first", instance,
-			NAME_INSTANCE_MAX);
+		return err_set(e, -EINVAL, "'%s' is no instance name: 1 to %d of a-z 0-9, a letter first",
+			instance, NAME_INSTANCE_MAX);
 	if (instance && *instance)
 		n = asprintf(&path, "%s/banger-%s%s", base, instance, places[which].below);
 	else

@@ -17,12 +17,12 @@ struct ops; /* all that run; loop thread */
 struct op;
 
 struct op_view {
-	uint64_t id;        /* never used again, over restarts too */
-	const char *kind;   /* "start", "stop", "import", "pull" ... */
-	const char *target; /* "vms/box1", "images/debian" */
-	const char *stage;  /* name of the step at work */
+	uint64_t id;          /* never used again, over restarts too */
+	const char *kind;     /* "start", "stop", "import", "pull" ... */
+	const char *target;   /* "vms/box1", "images/debian" */
+	const char *stage;    /* name of the step at work */
 	uint64_t done, total; /* progress in the stage; total 0: not known */
-	uint64_t started;   /* CLOCK_REALTIME usec */
+	uint64_t started;     /* CLOCK_REALTIME usec */
 	bool cancelled;
 };
 

@@ -16,7 +16,8 @@
 struct step {
 	const char *name; /* shown as the operation's stage, and in the error: "STEP: what happened" */
 	int (*run)(void *ctx, struct err *e);
-	int (*undo)(void *ctx, struct err *e); /* NULL: nothing to undo; must be right after a half-done or never-done run */
+	int (*undo)(void *ctx,
+		struct err *e); /* NULL: nothing to undo; must be right after a half-done or never-done run */
 };
 
 /* OP may be NULL. Returns 0 or the first failing step's code, E then "STEP: ...". */

@@ -56,7 +56,7 @@ enum agent_type {
 	 * program runs (exec succeeded) or could not be started (errno of execve).
 	 */
 	AGENT_EXEC = 16,
-	AGENT_STDIN,  /* host->agent, no reply: bytes; an empty payload is end of file. Only within the credit given. */
+	AGENT_STDIN, /* host->agent, no reply: bytes; an empty payload is end of file. Only within the credit given. */
 	AGENT_STDOUT, /* agent->host, no reply: bytes, within the credit; empty: end of file */
 	AGENT_STDERR, /* likewise; never of a tty job */
 	/* either way, no reply: u32 stream (0 stdin, 1 stdout, 2 stderr), u32 bytes more that may be sent. Each stream
@@ -76,24 +76,24 @@ enum agent_type {
 	 */
 	AGENT_FS_LOOKUP = 32, /* file dir, name -> ATTR */
 	AGENT_FS_GETATTR,     /* file -> ATTR */
-	AGENT_FS_SETATTR,     /* file, u32 valid (AGENT_SET_*), u32 mode, u32 uid, u32 gid, u64 size, s64 atime sec, u32 nsec,
+	AGENT_FS_SETATTR, /* file, u32 valid (AGENT_SET_*), u32 mode, u32 uid, u32 gid, u64 size, s64 atime sec, u32 nsec,
 				 s64 mtime sec, u32 nsec -> ATTR. Times: UTIME_NOW, UTIME_OMIT as in utimensat(2) */
-	AGENT_FS_READLINK,    /* file -> bytes of the target */
-	AGENT_FS_MKNOD,       /* file dir, u32 mode with type (also regular files), u32 rdev, u32 uid, u32 gid, name -> ATTR */
-	AGENT_FS_MKDIR,       /* file dir, u32 mode, u32 uid, u32 gid, name -> ATTR */
-	AGENT_FS_SYMLINK,     /* file dir, u32 uid, u32 gid, name, u16 length + target -> ATTR */
-	AGENT_FS_LINK,        /* file, file newdir, name -> ATTR */
-	AGENT_FS_UNLINK,      /* file dir, name */
-	AGENT_FS_RMDIR,       /* file dir, name */
-	AGENT_FS_RENAME,      /* file dir, file newdir, u32 flags (renameat2), name, name */
-	AGENT_FS_OPEN,        /* file, u32 flags: pins the file (readable and, as far as the flags ask, writable) so that it outlives its
+	AGENT_FS_READLINK, /* file -> bytes of the target */
+	AGENT_FS_MKNOD, /* file dir, u32 mode with type (also regular files), u32 rdev, u32 uid, u32 gid, name -> ATTR */
+	AGENT_FS_MKDIR,   /* file dir, u32 mode, u32 uid, u32 gid, name -> ATTR */
+	AGENT_FS_SYMLINK, /* file dir, u32 uid, u32 gid, name, u16 length + target -> ATTR */
+	AGENT_FS_LINK,    /* file, file newdir, name -> ATTR */
+	AGENT_FS_UNLINK,  /* file dir, name */
+	AGENT_FS_RMDIR,   /* file dir, name */
+	AGENT_FS_RENAME,  /* file dir, file newdir, u32 flags (renameat2), name, name */
+	AGENT_FS_OPEN, /* file, u32 flags: pins the file (readable and, as far as the flags ask, writable) so that it outlives its
 				 name; O_TRUNC is honoured -> ATTR */
-	AGENT_FS_CREATE,      /* file dir, u32 flags, u32 mode, u32 uid, u32 gid, name -> ATTR: mknod and pin in one; O_EXCL honoured */
-	AGENT_FS_RELEASE,     /* file: one pin less */
-	AGENT_FS_READ,        /* file, u64 offset, u32 size (<= AGENT_PAYLOAD_MAX) -> bytes; fewer than asked is the end of the file */
-	AGENT_FS_WRITE,       /* file, u64 offset, u32 flags (AGENT_WRITE_APPEND), bytes to the end of the payload -> u32 written */
-	AGENT_FS_FSYNC,       /* file, u32 datasync */
-	AGENT_FS_READDIR,     /* file dir, u64 cookie (0 first), u32 size -> entries: u64 cookie of the next, u32 ino, u32 generation
+	AGENT_FS_CREATE, /* file dir, u32 flags, u32 mode, u32 uid, u32 gid, name -> ATTR: mknod and pin in one; O_EXCL honoured */
+	AGENT_FS_RELEASE, /* file: one pin less */
+	AGENT_FS_READ, /* file, u64 offset, u32 size (<= AGENT_PAYLOAD_MAX) -> bytes; fewer than asked is the end of the file */
+	AGENT_FS_WRITE, /* file, u64 offset, u32 flags (AGENT_WRITE_APPEND), bytes to the end of the payload -> u32 written */
+	AGENT_FS_FSYNC, /* file, u32 datasync */
+	AGENT_FS_READDIR, /* file dir, u64 cookie (0 first), u32 size -> entries: u64 cookie of the next, u32 ino, u32 generation
 				 (0: not known), u8 d_type, u8 0, u16 length, name; no entry: the end. With flag code
 				 AGENT_READDIR_PLUS each entry is followed by struct agent_attr. "." and ".." are left out. */
 	AGENT_FS_STATFS,      /* file -> u64 blocks, bfree, bavail, files, ffree, u32 bsize, u32 namelen */
@@ -136,7 +136,7 @@ struct agent_attr {
 	uint32_t rdev;
 	uint32_t blksize;
 	uint64_t size;
-	uint64_t blocks; /* of 512 bytes */
+	uint64_t blocks;             /* of 512 bytes */
 	int64_t atime, mtime, ctime; /* seconds */
 	uint32_t atime_nsec, mtime_nsec, ctime_nsec;
 	uint32_t reserved;

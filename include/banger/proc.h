@@ -14,12 +14,12 @@ struct proc_spec {
 				    /usr/sbin:/usr/bin:/sbin:/bin */
 	const char *const *env;  /* NULL-terminated "KEY=value", or NULL for an empty environment */
 	int stdin_fd;            /* borrowed; negative: /dev/null */
-	int stdout_fd;           /* borrowed; negative: captured into *ret_output when that is given, else /dev/null */
-	int stderr_fd;           /* borrowed; negative: its last line goes into the error text */
-	int dir_fd;              /* borrowed; working directory, negative: / */
-	size_t max_output;       /* bytes captured at most; more is -EFBIG. 0: 1 MiB */
-	int cancel_fd;           /* borrowed; readable means: end the child (SIGTERM, 2 s, SIGKILL) and -EINTR. negative: none */
-	unsigned timeout_msec;   /* 0: none. When it is over the child is ended and the result is -ETIMEDOUT */
+	int stdout_fd; /* borrowed; negative: captured into *ret_output when that is given, else /dev/null */
+	int stderr_fd; /* borrowed; negative: its last line goes into the error text */
+	int dir_fd;    /* borrowed; working directory, negative: / */
+	size_t max_output; /* bytes captured at most; more is -EFBIG. 0: 1 MiB */
+	int cancel_fd; /* borrowed; readable means: end the child (SIGTERM, 2 s, SIGKILL) and -EINTR. negative: none */
+	unsigned timeout_msec; /* 0: none. When it is over the child is ended and the result is -ETIMEDOUT */
 };
 
 /* All descriptors negative. */
