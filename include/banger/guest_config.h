@@ -8,8 +8,8 @@
 #ifndef BANGER_GUEST_CONFIG_H
 #define BANGER_GUEST_CONFIG_H
 
-#define GUEST_CONFIG_PATH "/banger/config"
-#define GUEST_FILES_PATH  "/banger/files"
+#define GUEST_CONFIG_PATH  "/banger/config"
+#define GUEST_FILES_PATH   "/banger/files"
 #define GUEST_MODULES_PATH "/banger/modules" /* NN-name.ko, loaded in the order of their names */
 
 /* Keys. */
@@ -18,7 +18,7 @@
 #define GUEST_KEY_GATEWAY  "gateway"  /* a.b.c.d */
 #define GUEST_KEY_DNS      "dns"      /* a.b.c.d, may come several times */
 #define GUEST_KEY_CLOCK    "clock"    /* microseconds since the epoch, the host's at start */
-#define GUEST_KEY_PROBE    "probe"    /* 1: only prove that the machine runs: answer as agent, do nothing else */
+#define GUEST_KEY_PROBE    "probe" /* 1: only prove that the machine runs: answer as agent, do nothing else */
 
 /* Serials of the disks. */
 #define GUEST_DISK_IMAGE   "image"   /* ext4, read-only */

@@ -25,15 +25,15 @@ enum helper_call {
 	HELPER_HELLO = 1, /* who is there, and this instance's network */
 	HELPER_MOUNT,     /* reply carries the /dev/fuse descriptor; may be given one to keep */
 	HELPER_UNMOUNT,
-	HELPER_NET_UP,    /* bridge, its address, forwarding, the nft table: all idempotent */
-	HELPER_NET_DOWN,  /* -EBUSY while a VM's tap is there */
-	HELPER_TAP,       /* a tap for VM on the bridge; the helper keeps its descriptor until LAUNCH */
-	HELPER_NAT,       /* masquerade VM's address, or stop doing it */
-	HELPER_LAUNCH,    /* reply carries the VMM's pidfd */
-	HELPER_SIGNAL,    /* to VM's VMM, by pidfd */
-	HELPER_RELEASE,   /* forget VM: tap, nat, journal; -EBUSY while its VMM lives */
-	HELPER_LIST,      /* the VMs the journal knows, one a call */
-	HELPER_PIDFD,     /* reply carries a pidfd of VM's living VMM (a daemon that comes back) */
+	HELPER_NET_UP,   /* bridge, its address, forwarding, the nft table: all idempotent */
+	HELPER_NET_DOWN, /* -EBUSY while a VM's tap is there */
+	HELPER_TAP,      /* a tap for VM on the bridge; the helper keeps its descriptor until LAUNCH */
+	HELPER_NAT,      /* masquerade VM's address, or stop doing it */
+	HELPER_LAUNCH,   /* reply carries the VMM's pidfd */
+	HELPER_SIGNAL,   /* to VM's VMM, by pidfd */
+	HELPER_RELEASE,  /* forget VM: tap, nat, journal; -EBUSY while its VMM lives */
+	HELPER_LIST,     /* the VMs the journal knows, one a call */
+	HELPER_PIDFD,    /* reply carries a pidfd of VM's living VMM (a daemon that comes back) */
 	HELPER_CALL_MAX = HELPER_PIDFD,
 };
 
@@ -51,25 +51,25 @@ enum helper_accel {
 
 /* Order of the descriptors of LAUNCH; all are needed. */
 enum helper_launch_fd {
-	LAUNCH_FD_KERNEL,   /* regular file, read-only: ELF vmlinux or bzImage */
-	LAUNCH_FD_INITRD,   /* regular file or memfd, read-only */
-	LAUNCH_FD_IMAGE,    /* regular file, read-only: the root image */
-	LAUNCH_FD_OVERLAY,  /* regular file, read-write: the VM's own disk over the image */
-	LAUNCH_FD_WORK,     /* regular file, read-write: the work disk */
-	LAUNCH_FD_CONSOLE,  /* regular file, read-write: where the reaper keeps the console */
-	LAUNCH_FD_EXIT,     /* regular file, read-write: where the reaper writes how it ended */
-	LAUNCH_FD_QMP,      /* listening AF_UNIX stream socket: QMP */
-	LAUNCH_FD_AGENT,    /* listening AF_UNIX stream socket: the agent's virtio-serial port */
-	LAUNCH_FD_TTY,      /* listening AF_UNIX stream socket: the live console, served by the reaper */
+	LAUNCH_FD_KERNEL,  /* regular file, read-only: ELF vmlinux or bzImage */
+	LAUNCH_FD_INITRD,  /* regular file or memfd, read-only */
+	LAUNCH_FD_IMAGE,   /* regular file, read-only: the root image */
+	LAUNCH_FD_OVERLAY, /* regular file, read-write: the VM's own disk over the image */
+	LAUNCH_FD_WORK,    /* regular file, read-write: the work disk */
+	LAUNCH_FD_CONSOLE, /* regular file, read-write: where the reaper keeps the console */
+	LAUNCH_FD_EXIT,    /* regular file, read-write: where the reaper writes how it ended */
+	LAUNCH_FD_QMP,     /* listening AF_UNIX stream socket: QMP */
+	LAUNCH_FD_AGENT,   /* listening AF_UNIX stream socket: the agent's virtio-serial port */
+	LAUNCH_FD_TTY,     /* listening AF_UNIX stream socket: the live console, served by the reaper */
 	LAUNCH_FD_COUNT,
 };
 
 struct helper_request {
 	uint32_t magic;
 	uint16_t version;
-	uint16_t call;    /* enum helper_call */
-	uint64_t op;      /* operation id, for the log; 0: none */
-	uint32_t vm;      /* 1..HELPER_VM_MAX; 0 where no VM is meant */
+	uint16_t call; /* enum helper_call */
+	uint64_t op;   /* operation id, for the log; 0: none */
+	uint32_t vm;   /* 1..HELPER_VM_MAX; 0 where no VM is meant */
 	uint32_t reserved;
 	union {
 		struct {
@@ -81,12 +81,12 @@ struct helper_request {
 			uint32_t reserved;
 		} tap;
 		struct {
-			uint64_t memory;       /* bytes, a multiple of 1 MiB */
-			uint64_t tsc_khz;      /* host TSC, for TCG (facts-vmm 4.3); 0: leave the parameter out */
-			uint64_t console_max;  /* bytes of console kept */
+			uint64_t memory;  /* bytes, a multiple of 1 MiB */
+			uint64_t tsc_khz; /* host TSC, for TCG (facts-vmm 4.3); 0: leave the parameter out */
+			uint64_t console_max; /* bytes of console kept */
 			uint32_t vcpus;
-			uint32_t accel;        /* enum helper_accel */
-			uint32_t no_network;   /* 1: no tap (a probe) */
+			uint32_t accel;      /* enum helper_accel */
+			uint32_t no_network; /* 1: no tap (a probe) */
 			uint32_t reserved;
 		} launch;
 		struct {
@@ -124,10 +124,10 @@ struct helper_reply {
 			uint32_t reserved;
 		} mount;
 		struct {
-			int32_t pid;        /* the VMM's */
+			int32_t pid; /* the VMM's */
 			int32_t reaper_pid;
 			uint64_t starttime; /* field 22 of /proc/PID/stat */
-		} launch; /* of PIDFD also */
+		} launch;                   /* of PIDFD also */
 		struct {
 			uint32_t has_tap, has_nat, has_process, alive;
 			int32_t pid;
