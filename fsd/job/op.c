@@ -1,0 +1,240 @@
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/eventfd.h>
+#include <sys/queue.h>
+
+#include "banger/io.h"
+#include "job/op.h"
+
+struct op {
+	atomic_uint refs;
+	TAILQ_ENTRY(op) entry;
+	struct ops *ops; /* NULL: ended */
+	uint64_t id, started;
+	char *kind, *target;
+	int cancel_fd;
+	atomic_bool cancelled;
+	pthread_mutex_t lock; /* over what follows */
+	const char *stage;
+	uint64_t done, total;
+};
+
+struct ops {
+	TAILQ_HEAD(, op) list; /* in order of id */
+	uint64_t next_id;
+	ops_changed_fn changed;
+	void *user;
+};
+
+int ops_new(uint64_t next_id, struct ops **ret, struct err *e)
+{
+	struct ops *ops = calloc(1, sizeof(*ops));
+
+	if (!ops)
+		return err_sys(e, -ENOMEM, "operations");
+	TAILQ_INIT(&ops->list);
+	ops->next_id = next_id > 0 ? next_id : 1;
+	*ret = ops;
+	return 0;
+}
+
+struct ops *ops_free(struct ops *ops)
+{
+	struct op *op;
+
+	if (!ops)
+		return NULL;
+	ops->changed = NULL;
+	while ((op = TAILQ_FIRST(&ops->list)))
+		op_end(op);
+	free(ops);
+	return NULL;
+}
+
+void ops_watch(struct ops *ops, ops_changed_fn fn, void *user)
+{
+	ops->changed = fn;
+	ops->user = user;
+}
+
+static void op_view(struct op *op, struct op_view *ret)
+{
+	*ret = (struct op_view){
+		.id = op->id,
+		.kind = op->kind,
+		.target = op->target,
+		.started = op->started,
+		.cancelled = atomic_load(&op->cancelled),
+	};
+	pthread_mutex_lock(&op->lock);
+	ret->stage = op->stage;
+	ret->done = op->done;
+	ret->total = op->total;
+	pthread_mutex_unlock(&op->lock);
+}
+
+static void announce(struct ops *ops, struct op *op, bool appeared)
+{
+	struct op_view view;
+
+	if (!ops->changed)
+		return;
+	op_view(op, &view);
+	ops->changed(ops->user, &view, appeared);
+}
+
+bool ops_next(const struct ops *ops, uint64_t after, struct op_view *ret)
+{
+	struct op *op;
+
+	TAILQ_FOREACH (op, &ops->list, entry)
+		if (op->id > after) {
+			op_view(op, ret);
+			return true;
+		}
+	return false;
+}
+
+static struct op *find(const struct ops *ops, uint64_t id)
+{
+	struct op *op;
+
+	TAILQ_FOREACH (op, &ops->list, entry)
+		if (op->id == id)
+			return op;
+	return NULL;
+}
+
+bool ops_get(const struct ops *ops, uint64_t id, struct op_view *ret)
+{
+	struct op *op = find(ops, id);
+
+	if (op)
+		op_view(op, ret);
+	return op;
+}
+
+int ops_cancel(struct ops *ops, uint64_t id)
+{
+	struct op *op = find(ops, id);
+
+	if (!op)
+		return -ENOENT;
+	op_cancel(op);
+	return 0;
+}
+
+static void op_destroy(struct op *op)
+{
+	pthread_mutex_destroy(&op->lock);
+	close_fd(op->cancel_fd);
+	free(op->kind);
+	free(op->target);
+	free(op);
+}
+
+int op_begin(struct ops *ops, const char *kind, const char *target, struct op **ret, struct err *e)
+{
+	struct op *op = calloc(1, sizeof(*op));
+	int r;
+
+	if (!op)
+		return err_sys(e, -ENOMEM, "%s", kind);
+	pthread_mutex_init(&op->lock, NULL);
+	op->kind = strdup(kind);
+	op->target = strdup(target);
+	op->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	r = op->cancel_fd < 0 ? -errno : op->kind && op->target ? 0 : -ENOMEM;
+	if (r < 0) {
+		op_destroy(op);
+		return err_sys(e, r, "%s", kind);
+	}
+	atomic_init(&op->refs, 1);
+	atomic_init(&op->cancelled, false);
+	op->ops = ops;
+	op->id = ops->next_id++;
+	op->started = io_wall_usec();
+	op->stage = "";
+	TAILQ_INSERT_TAIL(&ops->list, op, entry);
+	*ret = op;
+	announce(ops, op, true);
+	return 0;
+}
+
+void op_end(struct op *op)
+{
+	struct ops *ops = op ? op->ops : NULL;
+
+	if (!ops)
+		return;
+	op_ref(op);
+	TAILQ_REMOVE(&ops->list, op, entry);
+	op->ops = NULL;
+	announce(ops, op, false);
+	op_unref(op);
+}
+
+struct op *op_ref(struct op *op)
+{
+	if (op)
+		atomic_fetch_add(&op->refs, 1);
+	return op;
+}
+
+struct op *op_unref(struct op *op)
+{
+	if (op && atomic_fetch_sub(&op->refs, 1) == 1) {
+		/* The last reference went without op_end(): the list must not keep the pointer. */
+		if (op->ops)
+			TAILQ_REMOVE(&op->ops->list, op, entry);
+		op_destroy(op);
+	}
+	return NULL;
+}
+
+uint64_t op_id(const struct op *op)
+{
+	return op ? op->id : 0;
+}
+
+void op_stage(struct op *op, const char *stage)
+{
+	if (!op)
+		return;
+	pthread_mutex_lock(&op->lock);
+	op->stage = stage;
+	op->done = op->total = 0;
+	pthread_mutex_unlock(&op->lock);
+}
+
+void op_progress(struct op *op, uint64_t done, uint64_t total)
+{
+	if (!op)
+		return;
+	pthread_mutex_lock(&op->lock);
+	op->done = done;
+	op->total = total;
+	pthread_mutex_unlock(&op->lock);
+}
+
+bool op_cancelled(const struct op *op)
+{
+	return op && atomic_load(&op->cancelled);
+}
+
+int op_check(const struct op *op, struct err *e)
+{
+	return op_cancelled(op) ? err_set(e, -EINTR, "cancelled") : 0;
+}
+
+int op_cancel_fd(const struct op *op)
+{
+	return op ? op->cancel_fd : -1;
+}
+
+void op_cancel(struct op *op)
+{
+	if (op && !atomic_exchange(&op->cancelled, true))
+		eventfd_write(op->cancel_fd, 1);
+}
