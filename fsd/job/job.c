@@ -9,8 +9,8 @@
 #include "banger/cleanup.h"
 #include "job/job.h"
 
-#define JOB_STACK     (1u << 20)
-#define JOB_IDLE_SEC  10
+#define JOB_STACK    (1u << 20)
+#define JOB_IDLE_SEC 10
 
 struct job {
 	STAILQ_ENTRY(job) link;
@@ -214,7 +214,7 @@ static int submit(struct pool *pool, job_work_fn work, job_done_fn done, void *d
 	job->done = done;
 	job->data = data;
 	pthread_mutex_lock(&jobs->lock);
-	STAILQ_FOREACH(other, &pool->queue, link)
+	STAILQ_FOREACH (other, &pool->queue, link)
 		waiting++;
 	if (jobs->closing)
 		r = -ESHUTDOWN;
