@@ -1,0 +1,145 @@
+#include <errno.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+
+#include "banger/agent_proto.h"
+#include "banger/cleanup.h"
+#include "banger/io.h"
+#include "guest/hello.h"
+
+#define HELLO_SKIP_MAX (1u << 20)
+#define HELLO_SIZE     (4 + AGENT_COOKIE)
+#define HELLO_REPLY    (HELLO_SIZE + 8 + 36)
+
+struct deadline {
+	uint64_t end; /* CLOCK_MONOTONIC usec */
+	int cancel_fd, pidfd;
+};
+
+/* Waits until FD is ready for EVENTS. */
+static int wait_for(int fd, short events, const struct deadline *d, struct err *e)
+{
+	for (;;) {
+		struct pollfd p[] = {
+			{.fd = fd, .events = events},
+			{.fd = d->cancel_fd, .events = POLLIN},
+			{.fd = d->pidfd, .events = POLLIN},
+		};
+		uint64_t now = io_now_usec();
+		int r;
+
+		if (now >= d->end)
+			return err_set(e, -ETIMEDOUT, "the guest's agent did not answer in time");
+		r = poll(p, ELEMENTSOF(p), (int)((d->end - now) / 1000 + 1));
+		if (r < 0 && errno != EINTR)
+			return err_sys(e, -errno, "poll");
+		if (r <= 0)
+			continue;
+		if (p[1].revents)
+			return err_set(e, -EINTR, "cancelled");
+		if (p[0].revents)
+			return 0;
+		if (p[2].revents)
+			return err_set(e, -ESRCH, "the VMM ended before the guest's agent answered");
+	}
+}
+
+static int receive(int fd, void *buf, size_t n, const struct deadline *d, struct err *e)
+{
+	char *p = buf;
+
+	while (n > 0) {
+		int r = wait_for(fd, POLLIN, d, e);
+		ssize_t k;
+
+		if (r < 0)
+			return r;
+		k = recv(fd, p, n, MSG_DONTWAIT);
+		if (k < 0 && (errno == EAGAIN || errno == EINTR))
+			continue;
+		if (k < 0)
+			return err_sys(e, -errno, "agent");
+		if (k == 0)
+			return err_set(e, -EPIPE, "the VMM closed the agent's channel");
+		p += k;
+		n -= (size_t)k;
+	}
+	return 0;
+}
+
+static int transmit(int fd, const void *buf, size_t n, const struct deadline *d, struct err *e)
+{
+	const char *p = buf;
+
+	while (n > 0) {
+		int r = wait_for(fd, POLLOUT, d, e);
+		ssize_t k;
+
+		if (r < 0)
+			return r;
+		k = send(fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (k < 0 && (errno == EAGAIN || errno == EINTR))
+			continue;
+		if (k < 0)
+			return err_sys(e, -errno, "agent");
+		p += k;
+		n -= (size_t)k;
+	}
+	return 0;
+}
+
+int agent_hello(int fd, unsigned timeout_msec, int cancel_fd, int pidfd, char ret_boot_id[40], struct err *e)
+{
+	struct deadline d = {
+		.end = io_now_usec() + (uint64_t)timeout_msec * 1000, .cancel_fd = cancel_fd, .pidfd = pidfd};
+	struct {
+		struct agent_header header;
+		uint32_t version;
+		uint8_t cookie[AGENT_COOKIE];
+	} __attribute__((packed)) hello = {
+		.header = {.length = HELLO_SIZE, .type = AGENT_HELLO}, .version = AGENT_VERSION};
+	uint8_t window[AGENT_HEADER + HELLO_SIZE], wanted[AGENT_HEADER];
+	struct agent_header answer = {.length = HELLO_REPLY, .type = AGENT_HELLO};
+	uint8_t rest[HELLO_REPLY - HELLO_SIZE];
+	size_t have = 0, skipped = 0;
+	int r;
+
+	if (getrandom(hello.cookie, sizeof(hello.cookie), 0) != sizeof(hello.cookie))
+		return err_sys(e, -errno, "random bytes");
+	r = transmit(fd, &hello, sizeof(hello), &d, e);
+	if (r < 0)
+		return r;
+	memcpy(wanted, &answer, sizeof(wanted));
+	/* A window as long as header, version and cookie slides over the stream until they fit. */
+	for (;;) {
+		uint32_t version;
+
+		r = receive(fd, window + have, sizeof(window) - have, &d, e);
+		if (r < 0)
+			return r;
+		if (memcmp(window, wanted, sizeof(wanted)) == 0 &&
+			memcmp(window + AGENT_HEADER + 4, hello.cookie, AGENT_COOKIE) == 0) {
+			memcpy(&version, window + AGENT_HEADER, sizeof(version));
+			if (version != AGENT_VERSION)
+				return err_set(e, -EPROTO,
+					"the guest's agent speaks version %u, banger %u: restart the VM",
+					version, AGENT_VERSION);
+			break;
+		}
+		if (++skipped > HELLO_SKIP_MAX)
+			return err_set(e, -EPROTO, "the guest sends something else than its agent's answer");
+		memmove(window, window + 1, sizeof(window) - 1);
+		have = sizeof(window) - 1;
+	}
+	r = receive(fd, rest, sizeof(rest), &d, e);
+	if (r < 0)
+		return r;
+	for (size_t i = 8; i < sizeof(rest); i++)
+		if (!strchr("0123456789abcdef-", rest[i]) || rest[i] == '\0')
+			return err_set(e, -EPROTO, "the guest's agent sent no boot id");
+	memcpy(ret_boot_id, rest + 8, 36);
+	ret_boot_id[36] = '\0';
+	return 0;
+}
