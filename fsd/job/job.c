@@ -34,9 +34,10 @@ struct pool {
 
 struct jobs {
 	pthread_mutex_t lock; /* over both pools and the list of what is done */
-	pthread_cond_t gone;  /* a thread has ended */
+	pthread_cond_t gone;  /* a thread or a job has ended */
 	struct pool shared, serial;
 	struct job_list finished;
+	size_t unfinished; /* submitted, their work not yet done */
 	bool closing;
 	int wake_fd;
 	sd_event_source *source;
@@ -76,7 +77,9 @@ static void *worker(void *arg)
 		pthread_mutex_unlock(&jobs->lock);
 		job->code = job->work(job->data, &job->err);
 		pthread_mutex_lock(&jobs->lock);
+		jobs->unfinished--;
 		finish(jobs, job);
+		pthread_cond_signal(&jobs->gone);
 	}
 	pool->threads--;
 	pthread_cond_signal(&jobs->gone);
@@ -120,7 +123,7 @@ static void run_finished(struct jobs *jobs)
 		STAILQ_REMOVE_HEAD(&list, link);
 		if (job->post)
 			job->post(job->data);
-		else
+		else if (job->done)
 			job->done(job->data, job->code, &job->err);
 		err_clear(&job->err);
 		free(job);
@@ -183,13 +186,22 @@ struct jobs *jobs_free(struct jobs *jobs)
 	if (!jobs)
 		return NULL;
 	pthread_mutex_lock(&jobs->lock);
+	/* What a done function submits is run too: it may be the write that keeps what was just found out. */
+	while (jobs->unfinished > 0 || !STAILQ_EMPTY(&jobs->finished)) {
+		if (STAILQ_EMPTY(&jobs->finished)) {
+			pthread_cond_wait(&jobs->gone, &jobs->lock);
+			continue;
+		}
+		pthread_mutex_unlock(&jobs->lock);
+		run_finished(jobs);
+		pthread_mutex_lock(&jobs->lock);
+	}
 	jobs->closing = true;
 	pthread_cond_broadcast(&jobs->shared.wake);
 	pthread_cond_broadcast(&jobs->serial.wake);
 	while (jobs->shared.threads + jobs->serial.threads > 0)
 		pthread_cond_wait(&jobs->gone, &jobs->lock);
 	pthread_mutex_unlock(&jobs->lock);
-	run_finished(jobs);
 	sd_event_source_disable_unref(jobs->source);
 	close_fd(jobs->wake_fd);
 	pthread_cond_destroy(&jobs->shared.wake);
@@ -227,6 +239,7 @@ static int submit(struct pool *pool, job_work_fn work, job_done_fn done, void *d
 		return err_sys(e, r, "job");
 	}
 	STAILQ_INSERT_TAIL(&pool->queue, job, link);
+	jobs->unfinished++;
 	pthread_cond_signal(&pool->wake);
 	pthread_mutex_unlock(&jobs->lock);
 	return 0;

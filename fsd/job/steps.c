@@ -1,11 +1,21 @@
 #include "job/steps.h"
 
+/* STEP failed with CODE: names it in E; one that failed without a word gets its code's. */
+static void name_failure(const struct step *step, int code, struct err *e)
+{
+	if (!e->code)
+		err_sys(e, code, "failed");
+	e->code = code;
+	err_wrap(e, "%s", step->name);
+}
+
 static void undo(const struct step *step, void *ctx, struct err *e)
 {
 	_cleanup_err_ struct err more = {0};
+	int r = step->undo ? step->undo(ctx, &more) : 0;
 
-	if (step->undo && step->undo(ctx, &more) < 0)
-		err_join(e, "undoing %s: %s", step->name, err_text(&more));
+	if (r < 0)
+		err_join(e, "undoing %s: %s", step->name, more.code ? err_text(&more) : strerror(-r));
 }
 
 int steps_run(const struct step *steps, size_t n, void *ctx, struct op *op, struct err *e)
@@ -13,20 +23,22 @@ int steps_run(const struct step *steps, size_t n, void *ctx, struct op *op, stru
 	_cleanup_err_ struct err first = {0};
 
 	for (size_t i = 0; i < n; i++) {
+		size_t begun = i;
 		int r;
 
 		op_stage(op, steps[i].name);
 		r = op_check(op, &first);
-		if (r == 0)
+		if (r == 0) {
+			begun = i + 1;
 			r = steps[i].run(ctx, &first);
+		}
 		if (r == 0)
 			continue;
-		if (!first.code)
-			err_set(&first, r, "failed");
-		err_wrap(&first, "%s", steps[i].name);
-		/* The failing step too: it may have half acquired what it was after. */
-		for (size_t k = i + 1; k-- > 0;)
-			undo(&steps[k], ctx, &first);
+		name_failure(&steps[i], r, &first);
+		op_stage(op, "undo");
+		/* The failing step too: it may have half acquired what it was after. One never begun has nothing. */
+		while (begun > 0)
+			undo(&steps[--begun], ctx, &first);
 		err_move(e, &first);
 		return r;
 	}
@@ -46,11 +58,12 @@ int steps_run_all(const struct step *steps, size_t n, void *ctx, struct op *op, 
 		r = steps[i].run(ctx, &one);
 		if (r == 0)
 			continue;
+		name_failure(&steps[i], r, &one);
 		if (code == 0) {
 			code = r;
-			err_set(&first, r, "%s: %s", steps[i].name, err_text(&one));
+			err_move(&first, &one);
 		} else {
-			err_join(&first, "%s: %s", steps[i].name, err_text(&one));
+			err_join(&first, "%s", err_text(&one));
 		}
 	}
 	if (code < 0)
