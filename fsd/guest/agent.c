@@ -1,0 +1,355 @@
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include "banger/cleanup.h"
+#include "banger/io.h"
+#include "guest/channel.h"
+
+#define FRAME_MAX    (AGENT_HEADER + AGENT_PAYLOAD_MAX)
+#define OUT_MAX      (8u << 20)  /* bytes that may wait for the guest */
+#define TURN_MAX     (512u * 1024) /* bytes read in one turn of the loop, so that others have theirs */
+#define TIMER_SLACK  10000 /* usec */
+
+static void drop_requests(struct agent *a, int code)
+{
+	for (size_t i = 0; i < AGENT_BUCKETS; i++) {
+		struct agent_request_row *row;
+
+		while ((row = LIST_FIRST(&a->requests[i]))) {
+			LIST_REMOVE(row, link);
+			row->fn(row->user, code, NULL, 0);
+			free(row);
+		}
+	}
+}
+
+/* The end is told from a turn of its own, so that nobody is called back inside the call that found it. */
+static int on_dead(sd_event_source *s, void *user)
+{
+	struct agent *a = user;
+
+	(void)s;
+	drop_requests(a, -ENOTCONN);
+	agent_jobs_lost(a);
+	a->lost(a->user, &a->why);
+	return 0;
+}
+
+static void agent_break(struct agent *a, int code, const char *what)
+{
+	if (a->broken)
+		return;
+	a->broken = true;
+	err_set(&a->why, code, "the agent's channel: %s", what);
+	sd_event_source_set_enabled(a->io, SD_EVENT_OFF);
+	sd_event_source_set_enabled(a->dead, SD_EVENT_ONESHOT);
+}
+
+static void watch_events(struct agent *a)
+{
+	sd_event_source_set_io_events(a->io, EPOLLIN | (a->out_end > a->out_at ? (uint32_t)EPOLLOUT : 0));
+}
+
+static void flush(struct agent *a)
+{
+	while (!a->broken && a->out_end > a->out_at) {
+		ssize_t n = send(a->fd, a->out + a->out_at, a->out_end - a->out_at, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			break;
+		if (n < 0) {
+			agent_break(a, -errno, "the VMM closed it");
+			return;
+		}
+		a->out_at += (size_t)n;
+	}
+	if (a->out_at == a->out_end) {
+		a->out_at = a->out_end = 0;
+		/* What a burst needed is given back. */
+		if (a->out_size > 2 * FRAME_MAX) {
+			free(a->out);
+			a->out = NULL;
+			a->out_size = 0;
+		}
+	}
+	watch_events(a);
+}
+
+static int out_reserve(struct agent *a, size_t n)
+{
+	size_t wanted = a->out_end - a->out_at + n, size;
+	uint8_t *bigger;
+
+	if (wanted > OUT_MAX)
+		return -ENOBUFS;
+	if (a->out_at > 0 && a->out_end + n > a->out_size) {
+		memmove(a->out, a->out + a->out_at, a->out_end - a->out_at);
+		a->out_end -= a->out_at;
+		a->out_at = 0;
+	}
+	if (a->out_end + n <= a->out_size)
+		return 0;
+	for (size = a->out_size ? a->out_size : 4096; size < a->out_end + n; size *= 2)
+		continue;
+	bigger = realloc(a->out, size);
+	if (!bigger)
+		return -ENOMEM;
+	a->out = bigger;
+	a->out_size = size;
+	return 0;
+}
+
+int agent_send(struct agent *a, enum agent_type type, uint16_t code, uint32_t id, const struct agent_part *parts,
+	size_t n)
+{
+	struct agent_header h = {.type = (uint16_t)type, .code = code, .id = id};
+	size_t length = 0;
+	int r;
+
+	if (a->broken)
+		return -ENOTCONN;
+	for (size_t i = 0; i < n; i++)
+		length += parts[i].size;
+	if (length > AGENT_PAYLOAD_MAX)
+		return -EMSGSIZE;
+	h.length = (uint32_t)length;
+	r = out_reserve(a, AGENT_HEADER + length);
+	if (r < 0)
+		return r;
+	memcpy(a->out + a->out_end, &h, AGENT_HEADER);
+	a->out_end += AGENT_HEADER;
+	for (size_t i = 0; i < n; i++) {
+		if (parts[i].size > 0)
+			memcpy(a->out + a->out_end, parts[i].data, parts[i].size);
+		a->out_end += parts[i].size;
+	}
+	flush(a);
+	return 0;
+}
+
+static struct agent_request_row *find_request(struct agent *a, uint32_t id)
+{
+	struct agent_request_row *row;
+
+	LIST_FOREACH(row, &a->requests[id % AGENT_BUCKETS], link)
+		if (row->id == id)
+			return row;
+	return NULL;
+}
+
+/* An answer to nobody (forgotten, timed out) is dropped. */
+static void on_reply(struct agent *a, const struct agent_header *h, const uint8_t *payload)
+{
+	struct agent_request_row *row = find_request(a, h->id);
+
+	if (!row)
+		return;
+	LIST_REMOVE(row, link);
+	row->fn(row->user, h->code == 0 ? 0 : h->code < 4096 ? -(int)h->code : -EPROTO, payload, h->length);
+	free(row);
+}
+
+static void on_frame(struct agent *a, const struct agent_header *h, const uint8_t *payload)
+{
+	int r = 0;
+
+	switch (h->type) {
+	case AGENT_REPLY:
+		on_reply(a, h, payload);
+		break;
+	case AGENT_STDOUT:
+	case AGENT_STDERR:
+	case AGENT_CREDIT:
+	case AGENT_EXIT:
+		r = agent_job_frame(a, h, payload);
+		break;
+	default:
+		r = -EPROTO;
+	}
+	if (r < 0)
+		agent_break(a, r, "the guest broke the protocol");
+}
+
+/* Reads what is missing of the frame at hand: 1 some, 0 nothing there, <0 broken. */
+static int fill(struct agent *a, size_t wanted)
+{
+	ssize_t n = recv(a->fd, a->in + a->in_have, wanted - a->in_have, MSG_DONTWAIT);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	if (n <= 0) {
+		agent_break(a, n < 0 ? -errno : -EPIPE, "the VMM closed it");
+		return -EPIPE;
+	}
+	a->in_have += (size_t)n;
+	return 1;
+}
+
+static int on_io(sd_event_source *s, int fd, uint32_t revents, void *user)
+{
+	struct agent *a = user;
+	size_t turn = 0;
+
+	(void)s;
+	(void)fd;
+	if (revents & EPOLLOUT)
+		flush(a);
+	while (!a->broken && turn < TURN_MAX) {
+		struct agent_header h = {0};
+		size_t wanted = AGENT_HEADER;
+
+		if (a->in_have >= AGENT_HEADER) {
+			memcpy(&h, a->in, AGENT_HEADER);
+			if (h.length > AGENT_PAYLOAD_MAX) {
+				agent_break(a, -EPROTO, "the guest broke the protocol");
+				break;
+			}
+			wanted += h.length;
+		}
+		if (a->in_have < wanted) {
+			if (fill(a, wanted) <= 0)
+				break;
+			continue;
+		}
+		turn += wanted;
+		a->in_have = 0;
+		on_frame(a, &h, a->in + AGENT_HEADER);
+	}
+	return 0;
+}
+
+static void arm_timer(struct agent *a, uint64_t at)
+{
+	if (a->timer_at && a->timer_at <= at)
+		return;
+	a->timer_at = at;
+	sd_event_source_set_time(a->timer, at);
+	sd_event_source_set_enabled(a->timer, SD_EVENT_ONESHOT);
+}
+
+static int on_timer(sd_event_source *s, uint64_t usec, void *user)
+{
+	struct agent *a = user;
+	uint64_t now = io_now_usec(), next = 0;
+
+	(void)s;
+	(void)usec;
+	a->timer_at = 0;
+	for (size_t i = 0; i < AGENT_BUCKETS; i++) {
+		struct agent_request_row *row = LIST_FIRST(&a->requests[i]);
+
+		while (row) {
+			struct agent_request_row *after = LIST_NEXT(row, link);
+
+			if (row->deadline && row->deadline <= now) {
+				LIST_REMOVE(row, link);
+				row->fn(row->user, -ETIMEDOUT, NULL, 0);
+				free(row);
+				/* The callback may have taken others away. */
+				after = LIST_FIRST(&a->requests[i]);
+			} else if (row->deadline && (next == 0 || row->deadline < next)) {
+				next = row->deadline;
+			}
+			row = after;
+		}
+	}
+	if (next)
+		arm_timer(a, next);
+	return 0;
+}
+
+int agent_new(sd_event *event, int fd, agent_lost_fn lost, void *user, struct agent **ret, struct err *e)
+{
+	struct agent *a = calloc(1, sizeof(*a));
+	int r;
+
+	if (!a) {
+		close_fd(fd);
+		return err_sys(e, -ENOMEM, "agent");
+	}
+	a->fd = fd;
+	a->event = sd_event_ref(event);
+	a->lost = lost;
+	a->user = user;
+	a->next_id = 1;
+	a->in = malloc(FRAME_MAX);
+	r = a->in ? 0 : -ENOMEM;
+	if (r == 0)
+		r = sd_event_add_io(event, &a->io, fd, EPOLLIN, on_io, a);
+	if (r >= 0)
+		r = sd_event_add_time(event, &a->timer, CLOCK_MONOTONIC, 0, TIMER_SLACK, on_timer, a);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(a->timer, SD_EVENT_OFF);
+	if (r >= 0)
+		r = sd_event_add_defer(event, &a->dead, on_dead, a);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(a->dead, SD_EVENT_OFF);
+	if (r < 0) {
+		agent_free(a);
+		return err_sys(e, r, "agent");
+	}
+	*ret = a;
+	return 0;
+}
+
+struct agent *agent_free(struct agent *a)
+{
+	if (!a)
+		return NULL;
+	a->broken = true;
+	drop_requests(a, -ECANCELED);
+	agent_jobs_lost(a);
+	sd_event_source_disable_unref(a->io);
+	sd_event_source_disable_unref(a->timer);
+	sd_event_source_disable_unref(a->dead);
+	sd_event_unref(a->event);
+	close_fd(a->fd);
+	err_clear(&a->why);
+	free(a->in);
+	free(a->out);
+	free(a);
+	return NULL;
+}
+
+int agent_request(struct agent *a, enum agent_type type, uint16_t flags, const struct agent_part *parts, size_t n,
+	unsigned timeout_msec, agent_reply_fn fn, void *user, uint32_t *ret_id, struct err *e)
+{
+	struct agent_request_row *row = calloc(1, sizeof(*row));
+	int r;
+
+	if (!row)
+		return err_sys(e, -ENOMEM, "agent");
+	/* 32 bits go round; a number still waited for is passed over. */
+	do
+		row->id = a->next_id++;
+	while (row->id == 0 || find_request(a, row->id));
+	row->fn = fn;
+	row->user = user;
+	if (timeout_msec > 0)
+		row->deadline = io_now_usec() + (uint64_t)timeout_msec * 1000;
+	r = agent_send(a, type, flags, row->id, parts, n);
+	if (r < 0) {
+		free(row);
+		return err_sys(e, r, "agent");
+	}
+	LIST_INSERT_HEAD(&a->requests[row->id % AGENT_BUCKETS], row, link);
+	if (row->deadline)
+		arm_timer(a, row->deadline);
+	if (ret_id)
+		*ret_id = row->id;
+	return 0;
+}
+
+void agent_forget(struct agent *a, uint32_t id)
+{
+	struct agent_request_row *row = find_request(a, id);
+
+	if (!row)
+		return;
+	LIST_REMOVE(row, link);
+	row->fn(row->user, -ECANCELED, NULL, 0);
+	free(row);
+}

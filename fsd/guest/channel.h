@@ -1,0 +1,61 @@
+/*
+ * What agent.c and jobs.c share: the channel's insides. No other file includes this.
+ */
+#ifndef BANGER_GUEST_CHANNEL_H
+#define BANGER_GUEST_CHANNEL_H
+
+#include <sys/queue.h>
+
+#include "guest/agent.h"
+
+struct agent_request_row {
+	uint32_t id;
+	uint64_t deadline; /* CLOCK_MONOTONIC usec; 0: none */
+	agent_reply_fn fn;
+	void *user;
+	LIST_ENTRY(agent_request_row) link;
+};
+
+struct agent_job {
+	struct agent *agent;
+	uint32_t id;
+	const struct agent_job_events *events;
+	void *user;
+	bool started;
+	size_t room;       /* credit for stdin */
+	size_t owed[2];    /* stdout, stderr: consumed, not yet given back to the guest */
+	size_t allowed[2]; /* what the guest may still send */
+	bool ended[2];
+	LIST_ENTRY(agent_job) link;
+};
+
+#define AGENT_BUCKETS 64
+
+struct agent {
+	int fd;
+	sd_event *event;
+	sd_event_source *io, *timer, *dead;
+	agent_lost_fn lost;
+	void *user;
+	uint32_t next_id;
+	bool broken;
+	struct err why;
+	LIST_HEAD(, agent_request_row) requests[AGENT_BUCKETS]; /* by id */
+	LIST_HEAD(, agent_job) jobs;
+	uint64_t timer_at; /* 0: not armed */
+	uint8_t *in;       /* frame being received: header and payload */
+	size_t in_have;
+	uint8_t *out; /* not yet sent: out[out_at .. out_end) */
+	size_t out_at, out_end, out_size;
+};
+
+/* Queues a frame. -ENOTCONN when broken, -ENOBUFS when the guest takes nothing and too much waits. */
+int agent_send(struct agent *a, enum agent_type type, uint16_t code, uint32_t id, const struct agent_part *parts, size_t n);
+
+/* A frame of a job's came: 0, or -EPROTO. */
+int agent_job_frame(struct agent *a, const struct agent_header *h, const uint8_t *payload);
+
+/* All jobs end as lost. */
+void agent_jobs_lost(struct agent *a);
+
+#endif
