@@ -166,6 +166,9 @@ static void on_frame(struct agent *a, const struct agent_header *h, const uint8_
 	case AGENT_EXIT:
 		r = agent_job_frame(a, h, payload);
 		break;
+	case AGENT_HELLO:
+		/* To a hello that was said more than once. */
+		break;
 	default:
 		r = -EPROTO;
 	}

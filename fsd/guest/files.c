@@ -54,7 +54,7 @@ static void put_u64(struct message *m, uint64_t v)
 
 static void put_file(struct message *m, struct file_ref file)
 {
-	uint32_t v[2] = {file.ino, file.generation};
+	uint32_t v[2] = {file.ino, file.tag};
 
 	put_copy(m, v, sizeof(v));
 }
@@ -374,7 +374,7 @@ int files_dirent_next(const void **data, size_t *n, bool plus, struct files_dire
 		return -EPROTO;
 	memcpy(&d.next, p, 8);
 	memcpy(&d.file.ino, p + 8, 4);
-	memcpy(&d.file.generation, p + 12, 4);
+	memcpy(&d.file.tag, p + 12, 4);
 	d.type = p[16];
 	memcpy(&length, p + 18, 2);
 	size = fixed + length + (plus ? sizeof(d.attr) : 0);

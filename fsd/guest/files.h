@@ -14,7 +14,7 @@
 #define FILES_IO_MAX (AGENT_PAYLOAD_MAX - 64)
 
 struct file_ref {
-	uint32_t ino, generation; /* as in agent_proto.h: {0, 0} the workspace */
+	uint32_t ino, tag; /* as in agent_proto.h: {0, 0} the workspace */
 };
 
 typedef void (*files_attr_fn)(void *user, int code, const struct agent_attr *attr);

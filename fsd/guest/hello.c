@@ -13,13 +13,25 @@
 #define HELLO_SIZE     (4 + AGENT_COOKIE)
 #define HELLO_REPLY    (HELLO_SIZE + 8 + 36)
 
+#define HELLO_AGAIN    1000000 /* usec */
+
+struct hello {
+	struct agent_header header;
+	uint32_t version;
+	uint8_t cookie[AGENT_COOKIE];
+} __attribute__((packed));
+
 struct deadline {
-	uint64_t end; /* CLOCK_MONOTONIC usec */
+	uint64_t end;   /* CLOCK_MONOTONIC usec */
+	uint64_t again; /* when to say hello once more; 0: not yet begun */
+	const struct hello *hello;
 	int cancel_fd, pidfd;
 };
 
+static int transmit(int fd, const void *buf, size_t n, struct deadline *d, struct err *e);
+
 /* Waits until FD is ready for EVENTS. */
-static int wait_for(int fd, short events, const struct deadline *d, struct err *e)
+static int wait_for(int fd, short events, struct deadline *d, struct err *e)
 {
 	for (;;) {
 		struct pollfd p[] = {
@@ -27,12 +39,25 @@ static int wait_for(int fd, short events, const struct deadline *d, struct err *
 			{.fd = d->cancel_fd, .events = POLLIN},
 			{.fd = d->pidfd, .events = POLLIN},
 		};
-		uint64_t now = io_now_usec();
+		uint64_t now = io_now_usec(), until = d->end;
 		int r;
 
 		if (now >= d->end)
 			return err_set(e, -ETIMEDOUT, "the guest's agent did not answer in time");
-		r = poll(p, ELEMENTSOF(p), (int)((d->end - now) / 1000 + 1));
+		/*
+		 * An earlier daemon may have died in the middle of a frame, and the guest have taken our hello for
+		 * the rest of it: after its channel was reset another one is understood.
+		 */
+		if (d->again && now >= d->again) {
+			d->again = 0;
+			r = transmit(fd, d->hello, sizeof(*d->hello), d, e);
+			if (r < 0)
+				return r;
+			d->again = now + HELLO_AGAIN;
+		}
+		if (d->again && d->again < until)
+			until = d->again;
+		r = poll(p, ELEMENTSOF(p), (int)((until - now) / 1000 + 1));
 		if (r < 0 && errno != EINTR)
 			return err_sys(e, -errno, "poll");
 		if (r <= 0)
@@ -46,7 +71,7 @@ static int wait_for(int fd, short events, const struct deadline *d, struct err *
 	}
 }
 
-static int receive(int fd, void *buf, size_t n, const struct deadline *d, struct err *e)
+static int receive(int fd, void *buf, size_t n, struct deadline *d, struct err *e)
 {
 	char *p = buf;
 
@@ -69,7 +94,7 @@ static int receive(int fd, void *buf, size_t n, const struct deadline *d, struct
 	return 0;
 }
 
-static int transmit(int fd, const void *buf, size_t n, const struct deadline *d, struct err *e)
+static int transmit(int fd, const void *buf, size_t n, struct deadline *d, struct err *e)
 {
 	const char *p = buf;
 
@@ -94,11 +119,7 @@ int agent_hello(int fd, unsigned timeout_msec, int cancel_fd, int pidfd, char re
 {
 	struct deadline d = {
 		.end = io_now_usec() + (uint64_t)timeout_msec * 1000, .cancel_fd = cancel_fd, .pidfd = pidfd};
-	struct {
-		struct agent_header header;
-		uint32_t version;
-		uint8_t cookie[AGENT_COOKIE];
-	} __attribute__((packed)) hello = {
+	struct hello hello = {
 		.header = {.length = HELLO_SIZE, .type = AGENT_HELLO}, .version = AGENT_VERSION};
 	uint8_t window[AGENT_HEADER + HELLO_SIZE], wanted[AGENT_HEADER];
 	struct agent_header answer = {.length = HELLO_REPLY, .type = AGENT_HELLO};
@@ -111,6 +132,8 @@ int agent_hello(int fd, unsigned timeout_msec, int cancel_fd, int pidfd, char re
 	r = transmit(fd, &hello, sizeof(hello), &d, e);
 	if (r < 0)
 		return r;
+	d.hello = &hello;
+	d.again = io_now_usec() + HELLO_AGAIN;
 	memcpy(wanted, &answer, sizeof(wanted));
 	/* A window as long as header, version and cookie slides over the stream until they fit. */
 	for (;;) {

@@ -12,7 +12,8 @@
  * The host sends HELLO first whenever it connects: a 16-byte random cookie (AGENT_HELLO) that the agent sends back in
  * its own HELLO; the host throws away everything before that frame, so bytes left in the channel by an earlier
  * connection cannot be mistaken. At HELLO the agent drops unfinished file requests and pins of the connection
- * before; jobs go on, and their output waits.
+ * before; jobs go on, and their output waits. A HELLO with the cookie of the one before is only answered again (the host
+ * repeats it each second until it hears something).
  *
  * Every request gets exactly one reply of type AGENT_REPLY, except where a type says otherwise. Requests on files may be
  * answered out of order.
@@ -69,8 +70,9 @@ enum agent_type {
 	AGENT_EXIT,
 
 	/*
-	 * Files of the work disk (GUEST_WORKSPACE is made at boot). A file is named by its inode number and generation
-	 * there: u32 ino, u32 generation; generation 0 means any. ino 0 is the workspace itself. Names are one component:
+	 * Files of the work disk (GUEST_WORKSPACE is made at boot). A file is named by its inode number there and what
+	 * tells it from an earlier file of that number: u32 ino, u32 tag; tag 0 means any, otherwise it is 1 + the low 8 bits of the
+	 * inode's generation (as much as a node number of the host's has room for). ino 0 is the workspace itself. Names are one component:
 	 * u16 length, bytes; never "", ".", "..", nothing with '/' or NUL (EINVAL). ESTALE: no such file any more. All replies that say
 	 * ATTR carry struct agent_attr.
 	 */
@@ -93,7 +95,7 @@ enum agent_type {
 	AGENT_FS_READ, /* file, u64 offset, u32 size (<= AGENT_PAYLOAD_MAX) -> bytes; fewer than asked is the end of the file */
 	AGENT_FS_WRITE, /* file, u64 offset, u32 flags (AGENT_WRITE_APPEND), bytes to the end of the payload -> u32 written */
 	AGENT_FS_FSYNC, /* file, u32 datasync */
-	AGENT_FS_READDIR, /* file dir, u64 cookie (0 first), u32 size -> entries: u64 cookie of the next, u32 ino, u32 generation
+	AGENT_FS_READDIR, /* file dir, u64 cookie (0 first), u32 size -> entries: u64 cookie of the next, u32 ino, u32 tag
 				 (0: not known), u8 d_type, u8 0, u16 length, name; no entry: the end. With flag code
 				 AGENT_READDIR_PLUS each entry is followed by struct agent_attr. "." and ".." are left out. */
 	AGENT_FS_STATFS,      /* file -> u64 blocks, bfree, bavail, files, ffree, u32 bsize, u32 namelen */
