@@ -100,7 +100,7 @@ $(B)/bin/banger-helper: LIBS := $(HELPER_LIBS)
 $(B)/bin/banger-helper: $(B)/obj/helper/main.o $(B)/lib/helper.a $(B)/lib/banger.a
 	$(link)
 
-# The guest's binary: static, musl, small. The kernel's headers are the host's (musl ships none).
+# The guest's binary: static, musl, small. The kernel's headers and the BSD lists are the host's (musl ships none).
 MUSL_LIB_SRC := lib/err.c lib/parse.c lib/io.c lib/name.c
 MUSL_INC     := $(B)/musl-include
 MUSL_FLAGS   := -std=gnu17 -Os -g $(WARN) $(if $(WERROR),-Werror) -static -ffunction-sections -fdata-sections \
@@ -114,6 +114,7 @@ $(MUSL_INC):
 	@ln -sfn /usr/include/asm-generic $@/asm-generic
 	@ln -sfn $(firstword $(wildcard /usr/include/$(shell gcc -print-multiarch)/asm /usr/include/asm)) $@/asm
 	@ln -sfn /usr/include/mtd $@/mtd
+	@mkdir -p $@/sys && ln -sfn $(firstword $(wildcard /usr/include/$(shell gcc -print-multiarch)/sys/queue.h /usr/include/sys/queue.h)) $@/sys/queue.h
 $(B)/musl/%.o: %.c | $(MUSL_INC)
 	@mkdir -p $(@D)
 	@echo "  MUSLCC  $<"

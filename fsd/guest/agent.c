@@ -6,10 +6,10 @@
 #include "banger/io.h"
 #include "guest/channel.h"
 
-#define FRAME_MAX    (AGENT_HEADER + AGENT_PAYLOAD_MAX)
-#define OUT_MAX      (8u << 20)  /* bytes that may wait for the guest */
-#define TURN_MAX     (512u * 1024) /* bytes read in one turn of the loop, so that others have theirs */
-#define TIMER_SLACK  10000 /* usec */
+#define FRAME_MAX   (AGENT_HEADER + AGENT_PAYLOAD_MAX)
+#define OUT_MAX     (8u << 20)    /* bytes that may wait for the guest */
+#define TURN_MAX    (512u * 1024) /* bytes read in one turn of the loop, so that others have theirs */
+#define TIMER_SLACK 10000         /* usec */
 
 static void drop_requests(struct agent *a, int code)
 {
@@ -54,7 +54,8 @@ static void watch_events(struct agent *a)
 static void flush(struct agent *a)
 {
 	while (!a->broken && a->out_end > a->out_at) {
-		ssize_t n = send(a->fd, a->out + a->out_at, a->out_end - a->out_at, MSG_DONTWAIT | MSG_NOSIGNAL);
+		ssize_t n =
+			send(a->fd, a->out + a->out_at, a->out_end - a->out_at, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -102,8 +103,8 @@ static int out_reserve(struct agent *a, size_t n)
 	return 0;
 }
 
-int agent_send(struct agent *a, enum agent_type type, uint16_t code, uint32_t id, const struct agent_part *parts,
-	size_t n)
+int agent_send(struct agent *a, enum agent_type type, uint16_t code, uint32_t id,
+	const struct agent_part *parts, size_t n)
 {
 	struct agent_header h = {.type = (uint16_t)type, .code = code, .id = id};
 	size_t length = 0;
@@ -134,7 +135,7 @@ static struct agent_request_row *find_request(struct agent *a, uint32_t id)
 {
 	struct agent_request_row *row;
 
-	LIST_FOREACH(row, &a->requests[id % AGENT_BUCKETS], link)
+	LIST_FOREACH (row, &a->requests[id % AGENT_BUCKETS], link)
 		if (row->id == id)
 			return row;
 	return NULL;
@@ -317,8 +318,8 @@ struct agent *agent_free(struct agent *a)
 	return NULL;
 }
 
-int agent_request(struct agent *a, enum agent_type type, uint16_t flags, const struct agent_part *parts, size_t n,
-	unsigned timeout_msec, agent_reply_fn fn, void *user, uint32_t *ret_id, struct err *e)
+int agent_request(struct agent *a, enum agent_type type, uint16_t flags, const struct agent_part *parts,
+	size_t n, unsigned timeout_msec, agent_reply_fn fn, void *user, uint32_t *ret_id, struct err *e)
 {
 	struct agent_request_row *row = calloc(1, sizeof(*row));
 	int r;

@@ -38,8 +38,8 @@ struct agent_part {
 	const void *data;
 	size_t size;
 };
-int agent_request(struct agent *a, enum agent_type type, uint16_t flags, const struct agent_part *parts, size_t n,
-	unsigned timeout_msec, agent_reply_fn fn, void *user, uint32_t *ret_id, struct err *e);
+int agent_request(struct agent *a, enum agent_type type, uint16_t flags, const struct agent_part *parts,
+	size_t n, unsigned timeout_msec, agent_reply_fn fn, void *user, uint32_t *ret_id, struct err *e);
 /* Nobody waits for it any more: the callback gets -ECANCELED now, a late answer is dropped. */
 void agent_forget(struct agent *a, uint32_t id);
 
@@ -62,8 +62,8 @@ struct agent_exec {
 	bool tty, want_stdin;
 	uint16_t rows, cols;
 };
-int agent_exec(struct agent *a, const struct agent_exec *what, const struct agent_job_events *events, void *user,
-	struct agent_job **ret, struct err *e);
+int agent_exec(struct agent *a, const struct agent_exec *what, const struct agent_job_events *events,
+	void *user, struct agent_job **ret, struct err *e);
 void agent_job_consumed(struct agent_job *j, int stream, size_t n);
 /* How many bytes of stdin may be written now. */
 size_t agent_job_room(const struct agent_job *j);

@@ -50,7 +50,8 @@ struct agent {
 };
 
 /* Queues a frame. -ENOTCONN when broken, -ENOBUFS when the guest takes nothing and too much waits. */
-int agent_send(struct agent *a, enum agent_type type, uint16_t code, uint32_t id, const struct agent_part *parts, size_t n);
+int agent_send(struct agent *a, enum agent_type type, uint16_t code, uint32_t id,
+	const struct agent_part *parts, size_t n);
 
 /* A frame of a job's came: 0, or -EPROTO. */
 int agent_job_frame(struct agent *a, const struct agent_header *h, const uint8_t *payload);

@@ -135,8 +135,8 @@ static void on_reply(void *user, int code, const void *data, size_t n)
 	free(call);
 }
 
-static int request(struct agent *a, enum agent_type type, uint16_t flags, const struct message *m, struct call what,
-	uint32_t *ret_id)
+static int request(struct agent *a, enum agent_type type, uint16_t flags, const struct message *m,
+	struct call what, uint32_t *ret_id)
 {
 	struct call *call;
 	int r;
@@ -213,8 +213,8 @@ int files_mknod(struct agent *a, struct file_ref dir, const char *name, uint32_t
 	return request(a, AGENT_FS_MKNOD, 0, &m, ATTR(fn, user), ret_id);
 }
 
-int files_mkdir(struct agent *a, struct file_ref dir, const char *name, uint32_t mode, struct files_owner owner,
-	files_attr_fn fn, void *user, uint32_t *ret_id)
+int files_mkdir(struct agent *a, struct file_ref dir, const char *name, uint32_t mode,
+	struct files_owner owner, files_attr_fn fn, void *user, uint32_t *ret_id)
 {
 	struct message m = {0};
 	uint32_t v[3] = {mode, owner.uid, owner.gid};
@@ -249,8 +249,8 @@ int files_link(struct agent *a, struct file_ref file, struct file_ref dir, const
 	return request(a, AGENT_FS_LINK, 0, &m, ATTR(fn, user), ret_id);
 }
 
-static int remove_name(struct agent *a, enum agent_type type, struct file_ref dir, const char *name, files_done_fn fn,
-	void *user, uint32_t *ret_id)
+static int remove_name(struct agent *a, enum agent_type type, struct file_ref dir, const char *name,
+	files_done_fn fn, void *user, uint32_t *ret_id)
 {
 	struct message m = {0};
 
@@ -284,8 +284,8 @@ int files_rename(struct agent *a, struct file_ref dir, const char *name, struct 
 	return request(a, AGENT_FS_RENAME, 0, &m, DONE(fn, user), ret_id);
 }
 
-int files_open(struct agent *a, struct file_ref file, uint32_t flags, files_attr_fn fn, void *user,
-	uint32_t *ret_id)
+int files_open(
+	struct agent *a, struct file_ref file, uint32_t flags, files_attr_fn fn, void *user, uint32_t *ret_id)
 {
 	struct message m = {0};
 
@@ -314,8 +314,8 @@ int files_release(struct agent *a, struct file_ref file, files_done_fn fn, void 
 	return request(a, AGENT_FS_RELEASE, 0, &m, DONE(fn, user), ret_id);
 }
 
-int files_read(struct agent *a, struct file_ref file, uint64_t offset, uint32_t size, files_data_fn fn, void *user,
-	uint32_t *ret_id)
+int files_read(struct agent *a, struct file_ref file, uint64_t offset, uint32_t size, files_data_fn fn,
+	void *user, uint32_t *ret_id)
 {
 	struct message m = {0};
 
@@ -339,8 +339,8 @@ int files_write(struct agent *a, struct file_ref file, uint64_t offset, const vo
 	return request(a, AGENT_FS_WRITE, 0, &m, COUNT(fn, user), ret_id);
 }
 
-int files_fsync(struct agent *a, struct file_ref file, bool datasync, files_done_fn fn, void *user,
-	uint32_t *ret_id)
+int files_fsync(
+	struct agent *a, struct file_ref file, bool datasync, files_done_fn fn, void *user, uint32_t *ret_id)
 {
 	struct message m = {0};
 
@@ -349,8 +349,8 @@ int files_fsync(struct agent *a, struct file_ref file, bool datasync, files_done
 	return request(a, AGENT_FS_FSYNC, 0, &m, DONE(fn, user), ret_id);
 }
 
-int files_readdir(struct agent *a, struct file_ref dir, uint64_t cookie, uint32_t size, bool plus, files_data_fn fn,
-	void *user, uint32_t *ret_id)
+int files_readdir(struct agent *a, struct file_ref dir, uint64_t cookie, uint32_t size, bool plus,
+	files_data_fn fn, void *user, uint32_t *ret_id)
 {
 	struct message m = {0};
 

@@ -41,8 +41,8 @@ struct files_owner {
 };
 int files_mknod(struct agent *a, struct file_ref dir, const char *name, uint32_t mode, uint32_t rdev,
 	struct files_owner owner, files_attr_fn fn, void *user, uint32_t *ret_id);
-int files_mkdir(struct agent *a, struct file_ref dir, const char *name, uint32_t mode, struct files_owner owner,
-	files_attr_fn fn, void *user, uint32_t *ret_id);
+int files_mkdir(struct agent *a, struct file_ref dir, const char *name, uint32_t mode,
+	struct files_owner owner, files_attr_fn fn, void *user, uint32_t *ret_id);
 int files_symlink(struct agent *a, struct file_ref dir, const char *name, const char *target,
 	struct files_owner owner, files_attr_fn fn, void *user, uint32_t *ret_id);
 int files_link(struct agent *a, struct file_ref file, struct file_ref dir, const char *name, files_attr_fn fn,
@@ -62,21 +62,21 @@ int files_create(struct agent *a, struct file_ref dir, const char *name, uint32_
 int files_release(struct agent *a, struct file_ref file, files_done_fn fn, void *user, uint32_t *ret_id);
 
 /* SIZE at most FILES_IO_MAX. Fewer bytes than asked: the end of the file. */
-int files_read(struct agent *a, struct file_ref file, uint64_t offset, uint32_t size, files_data_fn fn, void *user,
-	uint32_t *ret_id);
+int files_read(struct agent *a, struct file_ref file, uint64_t offset, uint32_t size, files_data_fn fn,
+	void *user, uint32_t *ret_id);
 typedef void (*files_count_fn)(void *user, int code, uint32_t n);
 int files_write(struct agent *a, struct file_ref file, uint64_t offset, const void *data, uint32_t size,
 	bool append, files_count_fn fn, void *user, uint32_t *ret_id);
-int files_fsync(struct agent *a, struct file_ref file, bool datasync, files_done_fn fn, void *user,
-	uint32_t *ret_id);
+int files_fsync(
+	struct agent *a, struct file_ref file, bool datasync, files_done_fn fn, void *user, uint32_t *ret_id);
 
 /* A folder's entries from COOKIE on (0: the first); the data is walked with files_dirent_next(). Empty data: the end. */
-int files_readdir(struct agent *a, struct file_ref dir, uint64_t cookie, uint32_t size, bool plus, files_data_fn fn,
-	void *user, uint32_t *ret_id);
+int files_readdir(struct agent *a, struct file_ref dir, uint64_t cookie, uint32_t size, bool plus,
+	files_data_fn fn, void *user, uint32_t *ret_id);
 struct files_dirent {
 	uint64_t next; /* cookie to go on after this entry */
 	struct file_ref file;
-	uint8_t type;  /* DT_* */
+	uint8_t type;     /* DT_* */
 	const char *name; /* not NUL-terminated */
 	size_t name_size;
 	struct agent_attr attr; /* with PLUS */

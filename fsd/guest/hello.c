@@ -13,7 +13,7 @@
 #define HELLO_SIZE     (4 + AGENT_COOKIE)
 #define HELLO_REPLY    (HELLO_SIZE + 8 + 36)
 
-#define HELLO_AGAIN    1000000 /* usec */
+#define HELLO_AGAIN 1000000 /* usec */
 
 struct hello {
 	struct agent_header header;

@@ -10,7 +10,7 @@ static struct agent_job *find_job(struct agent *a, uint32_t id)
 {
 	struct agent_job *j;
 
-	LIST_FOREACH(j, &a->jobs, link)
+	LIST_FOREACH (j, &a->jobs, link)
 		if (j->id == id)
 			return j;
 	return NULL;
@@ -67,8 +67,8 @@ static int put_strings(FILE *out, const char *const *strings, uint32_t *ret_coun
 	return 0;
 }
 
-int agent_exec(struct agent *a, const struct agent_exec *what, const struct agent_job_events *events, void *user,
-	struct agent_job **ret, struct err *e)
+int agent_exec(struct agent *a, const struct agent_exec *what, const struct agent_job_events *events,
+	void *user, struct agent_job **ret, struct err *e)
 {
 	_cleanup_free_ char *strings = NULL;
 	struct agent_job *j;
@@ -105,8 +105,8 @@ int agent_exec(struct agent *a, const struct agent_exec *what, const struct agen
 	j->user = user;
 	j->room = AGENT_WINDOW;
 	j->allowed[0] = j->allowed[1] = AGENT_WINDOW;
-	r = agent_request(a, AGENT_EXEC, 0,
-		(struct agent_part[]){{&head, sizeof(head)}, {strings, size}}, 2, 30000, on_started, j, &j->id, e);
+	r = agent_request(a, AGENT_EXEC, 0, (struct agent_part[]){{&head, sizeof(head)}, {strings, size}}, 2,
+		30000, on_started, j, &j->id, e);
 	if (r < 0) {
 		free(j);
 		return r;

@@ -1,0 +1,325 @@
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <time.h>
+
+#include "agent.h"
+#include "banger/cleanup.h"
+#include "banger/guest_config.h"
+#include "banger/io.h"
+#include "channel.h"
+#include "files.h"
+#include "guest.h"
+#include "job.h"
+#include "power.h"
+#include "stats.h"
+
+#define TURN_FRAMES   256 /* requests done before jobs have their turn */
+#define BACK_OFF_MSEC 50  /* between looks whether a host is there */
+#define PROBE_USEC    30000000
+#define ALONE_USEC    2000000 /* for processes to end by SIGTERM, where there is no init */
+#define AFTER_TERM_USEC                                                                                      \
+	500000 /* for others to end when init has sent SIGTERM to all (busybox: 1 s later comes SIGKILL) */
+
+struct agent {
+	struct channel channel;
+	enum agent_mode mode;
+	uint8_t cookie[AGENT_COOKIE];
+	bool greeted;
+	uint64_t power_off_at; /* CLOCK_MONOTONIC usec, 0: not asked to */
+	enum power_plan plan;
+	bool end;
+};
+
+int agent_open_port(int *ret_fd, struct err *e)
+{
+	/* The driver's probe makes the port a moment after the module is loaded. */
+	for (uint64_t end = io_now_usec() + 10000000; io_now_usec() < end;) {
+		_cleanup_closedir_ DIR *dir = opendir("/sys/class/virtio-ports");
+		struct dirent *entry;
+
+		while (dir && (entry = readdir(dir))) {
+			_cleanup_free_ char *path = NULL, *name = NULL, *device = NULL;
+			int fd;
+
+			if (entry->d_name[0] == '.' ||
+				asprintf(&path, "/sys/class/virtio-ports/%s/name", entry->d_name) < 0 ||
+				io_read_file(AT_FDCWD, path, 4096, &name, NULL, NULL) < 0 ||
+				strcmp(name, GUEST_AGENT_PORT "\n") != 0 ||
+				asprintf(&device, "/dev/%s", entry->d_name) < 0)
+				continue;
+			fd = open(device, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+			if (fd >= 0) {
+				*ret_fd = fd;
+				return 0;
+			}
+		}
+		nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+	}
+	return err_set(e, -ENODEV, "no virtio port " GUEST_AGENT_PORT);
+}
+
+static void reply(struct agent *a, const struct agent_header *h, int code, const void *data, size_t n)
+{
+	channel_send(&a->channel, AGENT_REPLY, (uint16_t)-code, h->id, data, n, NULL, 0);
+}
+
+static void on_hello(struct agent *a, const struct agent_header *h, const uint8_t *payload)
+{
+	struct {
+		uint32_t version;
+		uint8_t cookie[AGENT_COOKIE];
+		uint64_t boot_usec;
+		char boot_id[36];
+	} __attribute__((packed)) hello = {.version = AGENT_VERSION};
+	_cleanup_free_ char *boot_id = NULL;
+
+	if (h->length != 4 + AGENT_COOKIE)
+		return;
+	memcpy(hello.cookie, payload + 4, AGENT_COOKIE);
+	if (!a->greeted || memcmp(hello.cookie, a->cookie, AGENT_COOKIE) != 0) {
+		/* Another host: what was for the one before is dropped, before the answer. */
+		channel_reset(&a->channel);
+		files_unpin_all();
+		memcpy(a->cookie, hello.cookie, AGENT_COOKIE);
+		a->greeted = true;
+	}
+	hello.boot_usec = io_wall_usec() - io_now_usec();
+	if (io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 4096, &boot_id, NULL, NULL) == 0 &&
+		strlen(boot_id) >= sizeof(hello.boot_id))
+		memcpy(hello.boot_id, boot_id, sizeof(hello.boot_id));
+	else
+		memset(hello.boot_id, '0', sizeof(hello.boot_id));
+	channel_send(&a->channel, AGENT_HELLO, 0, 0, &hello, sizeof(hello), NULL, 0);
+}
+
+static void on_text(struct agent *a, const struct agent_header *h)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t n = 0;
+	FILE *out = open_memstream(&text, &n);
+
+	if (!out) {
+		reply(a, h, -ENOMEM, NULL, 0);
+		return;
+	}
+	if (h->type == AGENT_STATS)
+		stats_write(out, files_root_fd());
+	else
+		stats_health(out, a->mode == AGENT_BESIDE_INIT);
+	fclose(out);
+	reply(a, h, text ? 0 : -ENOMEM, text, text ? n : 0);
+}
+
+static void on_poweroff(struct agent *a, const struct agent_header *h, const uint8_t *payload)
+{
+	uint32_t v[2];
+
+	if (h->length != sizeof(v)) {
+		reply(a, h, -EINVAL, NULL, 0);
+		return;
+	}
+	memcpy(v, payload, sizeof(v));
+	reply(a, h, 0, NULL, 0);
+	channel_flush(&a->channel);
+	if (a->power_off_at)
+		return;
+	if (a->mode == AGENT_BY_HAND) {
+		a->end = true;
+		return;
+	}
+	if (a->mode == AGENT_PROBE)
+		power_off_now();
+	sync();
+	a->plan = power_ask_init(a->mode == AGENT_BESIDE_INIT);
+	a->power_off_at = io_now_usec() + (uint64_t)v[1] * 1000;
+	if (a->plan == POWER_ALONE) {
+		kill(-1, SIGTERM);
+		job_kill_all(SIGTERM);
+		if (v[1] * 1000ull > ALONE_USEC)
+			a->power_off_at = io_now_usec() + ALONE_USEC;
+	}
+}
+
+static void on_clock(struct agent *a, const struct agent_header *h, const uint8_t *payload)
+{
+	struct timespec t;
+	uint64_t usec;
+
+	if (h->length != sizeof(usec)) {
+		reply(a, h, -EINVAL, NULL, 0);
+		return;
+	}
+	memcpy(&usec, payload, sizeof(usec));
+	t = (struct timespec){.tv_sec = (time_t)(usec / 1000000), .tv_nsec = (long)(usec % 1000000) * 1000};
+	reply(a, h, a->mode != AGENT_BY_HAND && clock_settime(CLOCK_REALTIME, &t) < 0 ? -errno : 0, NULL, 0);
+}
+
+static void on_frame(struct agent *a, const struct agent_header *h, const uint8_t *payload)
+{
+	switch (h->type) {
+	case AGENT_HELLO:
+		on_hello(a, h, payload);
+		return;
+	case AGENT_STDIN:
+	case AGENT_CREDIT:
+	case AGENT_SIGNAL:
+	case AGENT_WINSIZE:
+		job_frame(&a->channel, h, payload);
+		return;
+	}
+	if (!a->greeted)
+		return;
+	switch (h->type) {
+	case AGENT_PING:
+		reply(a, h, 0, NULL, 0);
+		break;
+	case AGENT_STATS:
+	case AGENT_HEALTH:
+		on_text(a, h);
+		break;
+	case AGENT_POWEROFF:
+		on_poweroff(a, h, payload);
+		break;
+	case AGENT_SYNC:
+		sync();
+		reply(a, h, 0, NULL, 0);
+		break;
+	case AGENT_CLOCK:
+		on_clock(a, h, payload);
+		break;
+	case AGENT_EXEC:
+		if (a->mode == AGENT_PROBE)
+			reply(a, h, -EOPNOTSUPP, NULL, 0);
+		else
+			job_exec(&a->channel, h->id, payload, h->length);
+		break;
+	default:
+		files_request(&a->channel, h, payload);
+	}
+}
+
+static void on_signals(struct agent *a, int fd)
+{
+	struct signalfd_siginfo si;
+
+	while (read(fd, &si, sizeof(si)) == sizeof(si)) {
+		if (si.ssi_signo == SIGCHLD) {
+			job_reap();
+		} else if (si.ssi_signo == SIGIO) {
+			/* The host came or went, perhaps both: what half a frame there is belongs to nobody. */
+			a->channel.in_have = 0;
+		} else if (si.ssi_signo == SIGTERM && a->power_off_at && a->plan == POWER_WHEN_TOLD) {
+			a->power_off_at = io_now_usec() + AFTER_TERM_USEC;
+		}
+	}
+}
+
+/* The end that was set: whatever init is at, the disks are synced and the machine goes off. */
+static void power_off_if_time(struct agent *a)
+{
+	bool alone = a->plan == POWER_ALONE;
+
+	if (!a->power_off_at)
+		return;
+	/* Without an init there is nothing to wait for once all others have ended. */
+	if (io_now_usec() < a->power_off_at && !(alone && kill(-1, 0) < 0 && errno == ESRCH))
+		return;
+	kill(-1, SIGKILL);
+	job_kill_all(SIGKILL);
+	power_off_now();
+}
+
+static int next_timeout(struct agent *a)
+{
+	uint64_t now = io_now_usec(), at = job_deadline();
+	int msec = -1;
+
+	if (a->power_off_at && (!at || a->power_off_at < at))
+		at = a->power_off_at;
+	if (at)
+		msec = at > now ? (int)((at - now) / 1000 + 1) : 0;
+	if (!a->channel.connected && (msec < 0 || msec > BACK_OFF_MSEC))
+		msec = BACK_OFF_MSEC;
+	if (a->power_off_at && a->plan == POWER_ALONE && msec > 10)
+		msec = 10;
+	return msec;
+}
+
+static int watch_signals(int port)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGIO);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	/* drivers/char/virtio_console.c: SIGIO when the host connects or disconnects. */
+	if (port >= 0 && fcntl(port, F_SETOWN, getpid()) == 0)
+		fcntl(port, F_SETFL, O_NONBLOCK | O_ASYNC);
+	return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
+static void protect(void)
+{
+	_cleanup_close_ int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	if (fd >= 0)
+		(void)!write(fd, "-1000", 5);
+}
+
+int agent_run(int fd, const char *root, enum agent_mode mode)
+{
+	struct agent a = {.mode = mode};
+	static struct pollfd polls[JOB_POLL_MAX + 2];
+	_cleanup_close_ int signals = watch_signals(mode == AGENT_BY_HAND ? -1 : fd);
+	uint64_t end = mode == AGENT_PROBE ? io_now_usec() + PROBE_USEC : 0;
+	int r = channel_init(&a.channel, fd, mode != AGENT_BY_HAND);
+
+	if (r < 0 || signals < 0)
+		return r < 0 ? r : -errno;
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	if (mode != AGENT_BY_HAND) {
+		protect();
+		/* Every file open on the host is one here (1024 * 1024: the kernel's own upper limit, fs.nr_open). */
+		setrlimit(RLIMIT_NOFILE, &(struct rlimit){1 << 20, 1 << 20});
+	}
+	if (mode != AGENT_PROBE) {
+		r = files_init(root);
+		if (r < 0)
+			guest_say("work disk: %s", strerror(-r));
+	}
+	while (!a.end && !a.channel.broken) {
+		struct agent_header h;
+		const uint8_t *payload;
+		size_t n = 0;
+		int timeout;
+
+		for (int i = 0; i < TURN_FRAMES && channel_receive(&a.channel, &h, &payload) > 0; i++)
+			on_frame(&a, &h, payload);
+		job_turn(&a.channel);
+		channel_flush(&a.channel);
+		power_off_if_time(&a);
+		if (end && io_now_usec() > end)
+			return 0;
+		timeout = next_timeout(&a);
+		polls[n++] = (struct pollfd){.fd = signals, .events = POLLIN};
+		/* A port without a host is always ready, with nothing: it isn't polled, but looked at now and then. */
+		if (a.channel.connected)
+			polls[n++] = (struct pollfd){.fd = fd,
+				.events = (short)(POLLIN | (channel_waiting(&a.channel) ? POLLOUT : 0))};
+		n += job_poll(
+			polls + n, a.channel.connected && channel_waiting(&a.channel) < CHANNEL_OUT_SOFT);
+		if (poll(polls, n, end && timeout < 0 ? 1000 : timeout) > 0 && polls[0].revents)
+			on_signals(&a, signals);
+	}
+	return 0;
+}

@@ -1,0 +1,22 @@
+/*
+ * The agent: one process, one poll loop, the protocol of banger/agent_proto.h.
+ */
+#ifndef BANGER_GUEST_AGENT_H
+#define BANGER_GUEST_AGENT_H
+
+#include "banger/err.h"
+
+enum agent_mode {
+	AGENT_BY_HAND, /* on a host, for tests: a socket; POWEROFF ends the process */
+	AGENT_PROBE,   /* before any disk: proves that the machine runs; ends after 30 s */
+	AGENT_BESIDE_INIT,
+	AGENT_WITHOUT_INIT,
+};
+
+/* Opens the virtio-serial port GUEST_AGENT_PORT. Call it before the initramfs's /dev and /sys are gone. */
+int agent_open_port(int *ret_fd, struct err *e);
+
+/* Serves FD, with ROOT as the work disk. Comes back (0) when told to end, or -errno when the channel is no more (a socket). */
+int agent_run(int fd, const char *root, enum agent_mode mode);
+
+#endif

@@ -1,0 +1,10 @@
+/*
+ * The boot: from the kernel's first process to the image's own init with the agent beside it.
+ */
+#ifndef BANGER_GUEST_BOOT_H
+#define BANGER_GUEST_BOOT_H
+
+/* Never comes back: becomes the image's init, or stays as one that reaps, or says why it can't and powers off. */
+void boot_run(void) __attribute__((noreturn));
+
+#endif

@@ -1,0 +1,42 @@
+/*
+ * The agent's end of the channel: frames in, frames out, never blocking.
+ */
+#ifndef BANGER_GUEST_CHANNEL_H
+#define BANGER_GUEST_CHANNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "banger/agent_proto.h"
+
+struct channel {
+	int fd;
+	bool port; /* a virtio port, which can lose its host and get another */
+	bool connected;
+	bool broken;   /* a socket that has closed */
+	bool overflow; /* out was more than it may be: nothing more until HELLO */
+	uint8_t *in;
+	size_t in_have;
+	uint8_t *out;
+	size_t out_at, out_end, out_size;
+};
+
+/* Unsent bytes above which nobody may add output of jobs. */
+#define CHANNEL_OUT_SOFT (512u * 1024)
+
+int channel_init(struct channel *c, int fd, bool port);
+
+/* Reads; 1: *H and *PAYLOAD are a whole frame, valid until the next call; 0: none now. */
+int channel_receive(struct channel *c, struct agent_header *h, const uint8_t **payload);
+
+/* Queues a frame whose payload is in two parts (B may be NULL). */
+void channel_send(struct channel *c, enum agent_type type, uint16_t code, uint32_t id, const void *a,
+	size_t a_size, const void *b, size_t b_size);
+void channel_flush(struct channel *c);
+size_t channel_waiting(const struct channel *c);
+
+/* The host has gone, or another may have come: half a frame in either direction is worth nothing now. */
+void channel_reset(struct channel *c);
+
+#endif

@@ -1,0 +1,27 @@
+/*
+ * What the host told this start: /banger/config (banger/guest_config.h).
+ */
+#ifndef BANGER_GUEST_CONFIG_READ_H
+#define BANGER_GUEST_CONFIG_READ_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "banger/err.h"
+
+#define CONFIG_DNS_MAX 3 /* resolv.conf(5): MAXNS */
+
+struct config {
+	char hostname[64];
+	bool network;
+	uint32_t address, gateway; /* host byte order */
+	uint32_t prefix;
+	uint32_t dns[CONFIG_DNS_MAX];
+	unsigned dns_count;
+	uint64_t clock_usec; /* 0: not told */
+	bool probe;
+};
+
+int config_read(struct config *ret, struct err *e);
+
+#endif

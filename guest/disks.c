@@ -1,0 +1,108 @@
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdint.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <time.h>
+
+#include "banger/cleanup.h"
+#include "banger/guest_config.h"
+#include "banger/io.h"
+#include "disks.h"
+#include "guest.h"
+
+#define EXT4_IOC_RESIZE_FS _IOW('f', 16, uint64_t) /* fs/ext4/ext4.h: new size in blocks */
+#define DISKS_WAIT_USEC    10000000
+
+/* The name of the block device whose serial is WANTED. */
+static int find_once(const char *wanted, char **ret)
+{
+	_cleanup_closedir_ DIR *dir = opendir("/sys/block");
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir))) {
+		_cleanup_free_ char *path = NULL, *serial = NULL;
+		size_t n;
+
+		if (entry->d_name[0] == '.' || asprintf(&path, "/sys/block/%s/serial", entry->d_name) < 0)
+			continue;
+		if (io_read_file(AT_FDCWD, path, 4096, &serial, &n, NULL) < 0)
+			continue;
+		serial[strcspn(serial, "\n")] = '\0';
+		if (strcmp(serial, wanted) == 0)
+			return asprintf(ret, "/dev/%s", entry->d_name) < 0 ? -ENOMEM : 0;
+	}
+	return -ENODEV;
+}
+
+static int find_disk(const char *serial, char **ret, struct err *e)
+{
+	uint64_t end = io_now_usec() + DISKS_WAIT_USEC;
+
+	/* Disks are there when their driver was loaded; one on a slow bus a little later. */
+	while (find_once(serial, ret) < 0) {
+		if (io_now_usec() > end)
+			return err_set(e, -ENODEV, "no disk with the serial '%s'", serial);
+		nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+	}
+	return 0;
+}
+
+/* A disk that the host made larger: the file system follows. */
+static void grow(const char *device, const char *mountpoint)
+{
+	_cleanup_close_ int disk = open(device, O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int root = open(mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct statfs fs;
+	uint64_t bytes, blocks;
+
+	if (disk < 0 || root < 0 || ioctl(disk, BLKGETSIZE64, &bytes) < 0 || fstatfs(root, &fs) < 0)
+		return;
+	blocks = bytes / (uint64_t)fs.f_bsize;
+	/* f_blocks leaves the metadata out: asking for what is there already costs nothing. */
+	if (blocks > (uint64_t)fs.f_blocks && ioctl(root, EXT4_IOC_RESIZE_FS, &blocks) < 0 && errno != EINVAL)
+		guest_say("growing the file system at %s: %s", mountpoint, strerror(errno));
+}
+
+static int mount_disk(
+	const char *serial, const char *where, unsigned long flags, const char *options, struct err *e)
+{
+	_cleanup_free_ char *device = NULL;
+	int r = find_disk(serial, &device, e);
+
+	if (r < 0)
+		return r;
+	if (mkdir(where, 0755) < 0 && errno != EEXIST)
+		return err_sys(e, -errno, "%s", where);
+	if (mount(device, where, "ext4", flags, options) < 0)
+		return err_sys(e, -errno, "mounting the disk '%s' (%s)", serial, device);
+	if (!(flags & MS_RDONLY))
+		grow(device, where);
+	return 0;
+}
+
+int disks_mount(struct err *e)
+{
+	int r;
+
+	mkdir("/m", 0755);
+	if ((r = mount_disk(GUEST_DISK_IMAGE, "/m/image", MS_RDONLY, NULL, e)) < 0 ||
+		(r = mount_disk(GUEST_DISK_OVERLAY, "/m/overlay", MS_NOATIME, "discard", e)) < 0)
+		return r;
+	mkdir(DISKS_ROOT, 0755);
+	if (mount("overlay", DISKS_ROOT, "overlay", 0,
+		    "lowerdir=/m/image,upperdir=/m/overlay/upper,workdir=/m/overlay/work") < 0)
+		return err_sys(e, -errno, "mounting the overlay");
+	if (mkdir(DISKS_ROOT "/root", 0700) < 0 && errno != EEXIST)
+		return err_sys(e, -errno, "/root");
+	r = mount_disk(GUEST_DISK_WORK, DISKS_ROOT "/root", MS_NOATIME, "discard", e);
+	if (r < 0)
+		return r;
+	if (mkdir(DISKS_ROOT GUEST_WORKSPACE, 0755) < 0 && errno != EEXIST)
+		return err_sys(e, -errno, GUEST_WORKSPACE);
+	return 0;
+}

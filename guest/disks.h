@@ -1,0 +1,14 @@
+/*
+ * The disks, and the root that is made of them.
+ */
+#ifndef BANGER_GUEST_DISKS_H
+#define BANGER_GUEST_DISKS_H
+
+#include "banger/err.h"
+
+#define DISKS_ROOT "/m/root" /* where the new root stands before it is switched to */
+
+/* Image read-only, overlay over it, work disk at /root; grows file systems to their disks; makes the workspace. */
+int disks_mount(struct err *e);
+
+#endif

@@ -1,0 +1,21 @@
+/*
+ * Files of the work disk, as the host asks for them (AGENT_FS_*): by inode number, never by a path.
+ */
+#ifndef BANGER_GUEST_FILES_H
+#define BANGER_GUEST_FILES_H
+
+#include "channel.h"
+
+/* ROOT: a folder of the ext4 whose files are served; "workspace" is made in it. */
+int files_init(const char *root);
+
+/* Does one request and answers it. */
+void files_request(struct channel *c, const struct agent_header *h, const uint8_t *payload);
+
+/* Another host: nothing is pinned any more. */
+void files_unpin_all(void);
+
+/* The folder itself, for statistics. */
+int files_root_fd(void);
+
+#endif

@@ -1,0 +1,31 @@
+/*
+ * Jobs: programs that the host asked for. Part of the agent's loop.
+ */
+#ifndef BANGER_GUEST_JOB_H
+#define BANGER_GUEST_JOB_H
+
+#include <poll.h>
+
+#include "channel.h"
+
+#define JOBS_MAX     256
+#define JOB_POLL_MAX (3 * JOBS_MAX)
+
+/* Starts what an EXEC frame asks for and answers it. */
+void job_exec(struct channel *c, uint32_t id, const uint8_t *payload, size_t n);
+/* STDIN, CREDIT, SIGNAL, WINSIZE: no answer; nonsense is passed over. */
+void job_frame(struct channel *c, const struct agent_header *h, const uint8_t *payload);
+
+/* What the loop shall poll for, written to P (room for JOB_POLL_MAX); returns how many. Output is only wanted while MORE_OUT. */
+size_t job_poll(struct pollfd *p, bool more_out);
+/* After poll: moves bytes and ends jobs. */
+void job_turn(struct channel *c);
+/* When the loop must look again although nothing happens: CLOCK_MONOTONIC usec, 0: never. */
+uint64_t job_deadline(void);
+
+/* All jobs are told to end (power-off). */
+void job_kill_all(int sig);
+/* The children that have ended. */
+void job_reap(void);
+
+#endif

@@ -1,0 +1,53 @@
+#include <errno.h>
+#include <stdarg.h>
+#include <stdint.h>
+
+#include "agent.h"
+#include "banger/cleanup.h"
+#include "banger/err.h"
+#include "banger/parse.h"
+#include "boot.h"
+#include "guest.h"
+#include "power.h"
+
+void guest_say(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	fputs("banger-guest: ", stderr);
+	vfprintf(stderr, fmt, ap);
+	fputs("\n", stderr);
+	va_end(ap);
+}
+
+/* banger-guest agent --fd N --root DIR: the agent on a connected socket, DIR as its work disk, for tests on a host. */
+static int agent_by_hand(int argc, char **argv)
+{
+	const char *root = "/root";
+	uint64_t fd = 3;
+
+	for (int i = 2; i + 1 < argc; i += 2) {
+		if (strcmp(argv[i], "--root") == 0)
+			root = argv[i + 1];
+		else if (strcmp(argv[i], "--fd") != 0 || parse_u64(argv[i + 1], 0, 1 << 20, &fd) < 0)
+			return 2;
+	}
+	return agent_run((int)fd, root, AGENT_BY_HAND) < 0;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1 && strcmp(argv[1], "agent") == 0)
+		return agent_by_hand(argc, argv);
+	if (getpid() != 1) {
+		fprintf(stderr,
+			"banger-guest " BANGER_VERSION ": runs as the first process of a banger VM\n");
+		return 2;
+	}
+	/* systemd's last act: /run/initramfs/shutdown poweroff|reboot|halt. */
+	if (argc > 1 && argv[0] && strstr(argv[0], "shutdown"))
+		power_off_now();
+	boot_run();
+	return 1;
+}
