@@ -36,7 +36,7 @@ int helper_hello(struct helper *h, struct helper_hello *ret, struct err *e);
 
 /* *RET_FD: /dev/fuse of the mount, the caller's. *RET_ADOPTED: it was mounted and initialised before. */
 int helper_mount(struct helper *h, int *ret_fd, bool *ret_adopted, struct err *e);
-/* Gives a restarted helper the mount's descriptor to keep (borrowed). */
+/* FD is the mount that this daemon serves: given, now and whenever a helper was started anew, to that helper to keep (a duplicate is made). */
 int helper_keep_mount(struct helper *h, int fd, struct err *e);
 int helper_unmount(struct helper *h, struct err *e);
 

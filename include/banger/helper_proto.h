@@ -14,6 +14,7 @@
 #define BANGER_HELPER_PROTO_H
 
 #include <stdint.h>
+#include <stdio.h>
 
 #define HELPER_MAGIC   0x52474e42u /* "BNGR" */
 #define HELPER_VERSION 1
@@ -141,5 +142,11 @@ struct helper_reply {
 
 _Static_assert(sizeof(struct helper_request) == 24 + 96, "no padding");
 _Static_assert(sizeof(struct helper_reply) == 24 + 128 + 256, "no padding");
+
+/* The MAC of VM's interface: QEMU's prefix and the VM's number. 18 bytes with the NUL. */
+static inline void helper_vm_mac(uint32_t vm, char ret[18])
+{
+	snprintf(ret, 18, "52:54:00:%02x:%02x:%02x", vm >> 16 & 255, vm >> 8 & 255, vm & 255);
+}
 
 #endif

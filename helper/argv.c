@@ -1,0 +1,129 @@
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+
+#include "argv.h"
+#include "banger/cleanup.h"
+#include "banger/guest_config.h"
+#include "launch_fds.h"
+
+static void add(struct argv *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void add(struct argv *a, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (a->n == ARGV_MAX) {
+		a->failed = 1;
+		return;
+	}
+	va_start(ap, fmt);
+	if (vasprintf(&a->args[a->n], fmt, ap) < 0)
+		a->failed = 1;
+	else
+		a->n++;
+	va_end(ap);
+}
+
+static void add_pair(struct argv *a, const char *option, const char *value)
+{
+	add(a, "%s", option);
+	add(a, "%s", value);
+}
+
+static void add_disk(struct argv *a, const char *serial, int fd, int set, int readonly)
+{
+	add(a, "-add-fd");
+	add(a, "fd=%d,set=%d", fd, set);
+	add(a, "-blockdev");
+	add(a, "driver=file,filename=/dev/fdset/%d,node-name=f%d,locking=off,discard=unmap,read-only=%s", set,
+		set, readonly ? "on" : "off");
+	add(a, "-blockdev");
+	add(a, "driver=raw,file=f%d,node-name=d%d,discard=unmap,read-only=%s", set, set,
+		readonly ? "on" : "off");
+	add(a, "-device");
+	add(a, "virtio-blk-device,drive=d%d,id=%s,serial=%s", set, serial, serial);
+}
+
+static void add_accelerator(struct argv *a, const struct helper_request *q)
+{
+	add(a, "-accel");
+	if (q->u.launch.accel == HELPER_ACCEL_KVM) {
+		add(a, "kvm");
+		add_pair(a, "-cpu", "host");
+		return;
+	}
+	/* A small translation cache halves the memory of an idle guest and costs nothing measurable (facts 4.4). */
+	add(a, "tcg,thread=%s,tb-size=128", q->u.launch.vcpus > 1 ? "multi" : "single");
+	add_pair(a, "-cpu", "max");
+}
+
+int argv_qemu(const struct helper_request *q, struct argv *ret, struct err *e)
+{
+	struct argv *a = ret;
+	char khz[48] = "";
+
+	*a = (struct argv){0};
+	if (q->u.launch.tsc_khz)
+		/* Without it an emulated guest hangs on a busy host: it measures its clock by interrupts that never come (facts 4.3). */
+		snprintf(khz, sizeof(khz), " tsc_early_khz=%" PRIu64, q->u.launch.tsc_khz);
+	add(a, "qemu-system-x86_64");
+	add(a, "-name");
+	add(a, "banger-%u", q->vm);
+	add_pair(a, "-M", "microvm");
+	add_accelerator(a, q);
+	add(a, "-m");
+	add(a, "%" PRIu64 "M", q->u.launch.memory >> 20);
+	add(a, "-smp");
+	add(a, "%u", q->u.launch.vcpus);
+	add(a, "-nodefaults");
+	add(a, "-no-user-config");
+	add(a, "-nographic");
+	add(a, "-no-reboot");
+	add(a, "-kernel");
+	add(a, "/proc/self/fd/%d", FD_KERNEL);
+	add(a, "-initrd");
+	add(a, "/proc/self/fd/%d", FD_INITRD);
+	add(a, "-append");
+	add(a, "console=ttyS0 quiet panic=-1 reboot=t%s no_timer_check cryptomgr.notests 8250.nr_uarts=1",
+		khz);
+	add(a, "-chardev");
+	add(a, "socket,id=serial,fd=%d", FD_SERIAL);
+	add_pair(a, "-serial", "chardev:serial");
+	add(a, "-chardev");
+	add(a, "socket,id=qmp,fd=%d,server=on,wait=off", FD_QMP);
+	add_pair(a, "-mon", "chardev=qmp,mode=control");
+	add(a, "-chardev");
+	add(a, "socket,id=events,fd=%d", FD_EVENTS);
+	add_pair(a, "-mon", "chardev=events,mode=control");
+	add_pair(a, "-device", "pvpanic");
+	add_pair(a, "-action", "panic=shutdown");
+	add_disk(a, GUEST_DISK_IMAGE, FD_IMAGE, 1, 1);
+	add_disk(a, GUEST_DISK_OVERLAY, FD_OVERLAY, 2, 0);
+	add_disk(a, GUEST_DISK_WORK, FD_WORK, 3, 0);
+	add_pair(a, "-device", "virtio-rng-device");
+	add_pair(a, "-device", "virtio-balloon-device,id=balloon,deflate-on-oom=on,free-page-reporting=on");
+	if (!q->u.launch.no_network) {
+		char mac[18];
+
+		helper_vm_mac(q->vm, mac);
+		add(a, "-netdev");
+		add(a, "tap,id=net,fd=%d", FD_TAP);
+		add(a, "-device");
+		add(a, "virtio-net-device,netdev=net,mac=%s", mac);
+	}
+	add_pair(a, "-device", "virtio-serial-device");
+	add(a, "-chardev");
+	add(a, "socket,id=agent,fd=%d,server=on,wait=off", FD_AGENT);
+	add_pair(a, "-device", "virtserialport,chardev=agent,name=" GUEST_AGENT_PORT ",id=agent0");
+	add_pair(a, "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+	if (a->failed)
+		return err_sys(e, -ENOMEM, "command line");
+	return 0;
+}
+
+void argv_clear(struct argv *a)
+{
+	for (int i = 0; i < a->n; i++)
+		free(a->args[i]);
+	*a = (struct argv){0};
+}

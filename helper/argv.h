@@ -1,0 +1,22 @@
+/*
+ * The VMM's command line (design: facts on VMMs, 4.2).
+ */
+#ifndef BANGER_ARGV_H
+#define BANGER_ARGV_H
+
+#include "banger/err.h"
+#include "banger/helper_proto.h"
+
+#define ARGV_MAX 96
+
+struct argv {
+	char *args[ARGV_MAX + 1];
+	int n;
+	int failed; /* no memory, or too many */
+};
+
+/* For the VM of REQUEST, a checked LAUNCH; descriptors by the numbers of launch_fds.h. argv_clear() it also after a failure. */
+int argv_qemu(const struct helper_request *request, struct argv *ret, struct err *e);
+void argv_clear(struct argv *a);
+
+#endif

@@ -1,0 +1,381 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_bridge.h>
+#include <linux/if_link.h>
+#include <linux/if_tun.h>
+#include <linux/ip.h>
+#include <netlink/netlink.h>
+#include <netlink/route/addr.h>
+#include <netlink/route/link.h>
+#include <netlink/route/link/bridge.h>
+#include <netlink/route/link/inet.h>
+#include <netlink/route/nexthop.h>
+#include <netlink/route/route.h>
+#include <sys/ioctl.h>
+
+#include "banger/cleanup.h"
+#include "bridge.h"
+
+struct bridge {
+	const struct instance *inst;
+	struct journal *journal;
+	struct nl_sock *sock;
+};
+
+/* libnl's numbers as errnos. */
+static int nl_code(int r)
+{
+	static const int codes[][2] = {{NLE_EXIST, EEXIST}, {NLE_NODEV, ENODEV}, {NLE_OBJ_NOTFOUND, ENODEV},
+		{NLE_NOMEM, ENOMEM}, {NLE_PERM, EPERM}, {NLE_NOACCESS, EACCES}, {NLE_BUSY, EBUSY},
+		{NLE_INVAL, EINVAL}, {NLE_RANGE, EXFULL}};
+
+	for (size_t i = 0; i < ELEMENTSOF(codes); i++)
+		if (-r == codes[i][0])
+			return -codes[i][1];
+	return -EIO;
+}
+
+static int nl_error(struct err *e, int r, const char *what, const char *name)
+{
+	return err_set(e, nl_code(r), "%s %s: %s", what, name, nl_geterror(r));
+}
+
+static void link_put(struct rtnl_link **l)
+{
+	if (*l)
+		rtnl_link_put(*l);
+}
+
+static void cache_put(struct nl_cache **c)
+{
+	if (*c)
+		nl_cache_free(*c);
+}
+
+/* Whether an address of another link overlaps NETWORK. */
+static int overlaps(struct nl_cache *addresses, uint32_t network)
+{
+	uint32_t mask = ~(uint32_t)0 << (32 - BRIDGE_PREFIX);
+
+	for (struct nl_object *o = nl_cache_get_first(addresses); o; o = nl_cache_get_next(o)) {
+		struct rtnl_addr *a = (struct rtnl_addr *)o;
+		struct nl_addr *local = rtnl_addr_get_local(a);
+		uint32_t ip, theirs;
+
+		if (!local || nl_addr_get_family(local) != AF_INET)
+			continue;
+		memcpy(&ip, nl_addr_get_binary_addr(local), sizeof(ip));
+		ip = ntohl(ip);
+		theirs = nl_addr_get_prefixlen(local) ? ~(uint32_t)0 << (32 - nl_addr_get_prefixlen(local))
+						      : 0;
+		if ((ip & mask & theirs) == (network & mask & theirs))
+			return 1;
+	}
+	return 0;
+}
+
+static int choose_network(struct bridge *b, struct err *e)
+{
+	_cleanup_(cache_put) struct nl_cache *addresses = NULL;
+	struct journal_head *head = journal_head(b->journal);
+	uint32_t pieces = 1u << (BRIDGE_PREFIX - 16), first = 0;
+	int r = rtnl_addr_alloc_cache(b->sock, &addresses);
+
+	if (r < 0)
+		return nl_error(e, r, "addresses", "");
+	/* Where to begin: the default instance at 0, others spread by their names (djb2). */
+	for (const char *p = b->inst->name; *p; p++)
+		first = first * 33 + (unsigned char)*p;
+	if (*b->inst->name)
+		first = 1 + first % (pieces - 1);
+	for (uint32_t i = 0; i < pieces; i++) {
+		uint32_t network = BRIDGE_POOL + (((first + i) % pieces) << (32 - BRIDGE_PREFIX));
+
+		if (overlaps(addresses, network))
+			continue;
+		head->network = network;
+		return journal_write_head(b->journal, e);
+	}
+	return err_set(e, -EADDRINUSE, "no free subnet in 10.66.0.0/16: free one of its /%u", BRIDGE_PREFIX);
+}
+
+int bridge_new(const struct instance *inst, struct journal *journal, struct bridge **ret, struct err *e)
+{
+	struct bridge *b = calloc(1, sizeof(*b));
+	int r;
+
+	if (!b)
+		return err_sys(e, -ENOMEM, "bridge");
+	b->inst = inst;
+	b->journal = journal;
+	b->sock = nl_socket_alloc();
+	if (!b->sock || (r = nl_connect(b->sock, NETLINK_ROUTE)) < 0) {
+		bridge_free(b);
+		return err_set(e, -EIO, "netlink cannot be reached");
+	}
+	if (journal_head(journal)->network == 0) {
+		r = choose_network(b, e);
+		if (r < 0) {
+			bridge_free(b);
+			return r;
+		}
+	}
+	*ret = b;
+	return 0;
+}
+
+struct bridge *bridge_free(struct bridge *b)
+{
+	if (b) {
+		nl_socket_free(b->sock);
+		free(b);
+	}
+	return NULL;
+}
+
+uint32_t bridge_network(const struct bridge *b)
+{
+	return journal_head(b->journal)->network;
+}
+
+/* The link NAME, or NULL when there is none. */
+static int get_link(struct bridge *b, const char *name, struct rtnl_link **ret, struct err *e)
+{
+	int r = rtnl_link_get_kernel(b->sock, 0, name, ret);
+
+	if (r == -NLE_OBJ_NOTFOUND || r == -NLE_NODEV) {
+		*ret = NULL;
+		return 0;
+	}
+	return r < 0 ? nl_error(e, r, "link", name) : 0;
+}
+
+static int set_address(struct bridge *b, int ifindex, struct err *e)
+{
+	uint32_t ip = htonl(bridge_network(b) + 1);
+	struct rtnl_addr *address = rtnl_addr_alloc();
+	struct nl_addr *local = nl_addr_build(AF_INET, &ip, sizeof(ip));
+	int r = -NLE_NOMEM;
+
+	if (address && local) {
+		nl_addr_set_prefixlen(local, BRIDGE_PREFIX);
+		rtnl_addr_set_ifindex(address, ifindex);
+		rtnl_addr_set_local(address, local);
+		r = rtnl_addr_add(b->sock, address, 0);
+	}
+	if (local)
+		nl_addr_put(local);
+	if (address)
+		rtnl_addr_put(address);
+	return r < 0 && r != -NLE_EXIST ? nl_error(e, r, "address of", b->inst->bridge) : 0;
+}
+
+static int forward_on(struct bridge *b, int ifindex)
+{
+	_cleanup_(link_put) struct rtnl_link *l = NULL;
+	struct rtnl_link *change;
+	uint32_t now = 0;
+	int r = rtnl_link_get_kernel(b->sock, ifindex, NULL, &l);
+
+	if (r < 0)
+		return r;
+	if (rtnl_link_inet_get_conf(l, IPV4_DEVCONF_FORWARDING, &now) == 0 && now == 1)
+		return 0;
+	change = rtnl_link_alloc();
+	if (!change)
+		return -NLE_NOMEM;
+	rtnl_link_set_ifindex(change, ifindex);
+	r = rtnl_link_inet_set_conf(change, IPV4_DEVCONF_FORWARDING, 1);
+	if (r >= 0)
+		r = rtnl_link_change(b->sock, l, change, 0);
+	rtnl_link_put(change);
+	return r;
+}
+
+/* The interfaces that the default routes leave by. */
+static int forward_uplinks(struct bridge *b, struct err *e)
+{
+	_cleanup_(cache_put) struct nl_cache *routes = NULL;
+	int r = rtnl_route_alloc_cache(b->sock, AF_INET, 0, &routes);
+
+	if (r < 0)
+		return nl_error(e, r, "routes", "");
+	for (struct nl_object *o = nl_cache_get_first(routes); o; o = nl_cache_get_next(o)) {
+		struct rtnl_route *route = (struct rtnl_route *)o;
+		struct nl_addr *to = rtnl_route_get_dst(route);
+
+		if (to && nl_addr_get_prefixlen(to) > 0)
+			continue;
+		for (int i = 0; i < rtnl_route_get_nnexthops(route); i++) {
+			int ifindex = rtnl_route_nh_get_ifindex(rtnl_route_nexthop_n(route, i));
+
+			r = ifindex > 0 ? forward_on(b, ifindex) : 0;
+			if (r < 0)
+				return nl_error(e, r, "forwarding", "of the default route");
+		}
+	}
+	return 0;
+}
+
+static int set_up(struct bridge *b, struct rtnl_link *l, struct err *e)
+{
+	struct rtnl_link *change = rtnl_link_alloc();
+	int r;
+
+	if (!change)
+		return err_sys(e, -ENOMEM, "link");
+	rtnl_link_set_ifindex(change, rtnl_link_get_ifindex(l));
+	rtnl_link_set_flags(change, IFF_UP);
+	r = rtnl_link_change(b->sock, l, change, 0);
+	rtnl_link_put(change);
+	return r < 0 ? nl_error(e, r, "link", "up") : 0;
+}
+
+static int make_bridge(struct bridge *b, struct err *e)
+{
+	struct journal_head *head = journal_head(b->journal);
+	_cleanup_(link_put) struct rtnl_link *l = rtnl_link_bridge_alloc();
+	int r;
+
+	if (!l)
+		return err_sys(e, -ENOMEM, "bridge");
+	head->net = JOURNAL_INTENT;
+	head->bridge_ifindex = 0;
+	r = journal_write_head(b->journal, e);
+	if (r < 0)
+		return r;
+	rtnl_link_set_name(l, b->inst->bridge);
+	rtnl_link_set_ifalias(l, "banger");
+	r = rtnl_link_add(b->sock, l, NLM_F_CREATE | NLM_F_EXCL);
+	return r < 0 ? nl_error(e, r, "making the bridge", b->inst->bridge) : 0;
+}
+
+int bridge_up(struct bridge *b, struct err *e)
+{
+	struct journal_head *head = journal_head(b->journal);
+	_cleanup_(link_put) struct rtnl_link *l = NULL;
+	int r, ifindex;
+
+	r = get_link(b, b->inst->bridge, &l, e);
+	if (r < 0)
+		return r;
+	if (l && (head->net != JOURNAL_LIVE || rtnl_link_get_ifindex(l) != (int)head->bridge_ifindex)) {
+		const char *alias = rtnl_link_get_ifalias(l);
+
+		/* Ours only when we were about to make it, and it says so. */
+		if (head->net != JOURNAL_INTENT || !alias || strcmp(alias, "banger") != 0)
+			return err_set(e, -EEXIST,
+				"there is an interface %s that banger didn't make: remove or rename it",
+				b->inst->bridge);
+	}
+	if (!l) {
+		r = make_bridge(b, e);
+		if (r == 0)
+			r = get_link(b, b->inst->bridge, &l, e);
+		if (r == 0 && !l)
+			r = err_set(e, -ENODEV, "the bridge %s went away", b->inst->bridge);
+		if (r < 0)
+			return r;
+	}
+	ifindex = rtnl_link_get_ifindex(l);
+	if (head->net != JOURNAL_LIVE || head->bridge_ifindex != (uint32_t)ifindex) {
+		head->net = JOURNAL_LIVE;
+		head->bridge_ifindex = (uint32_t)ifindex;
+		r = journal_write_head(b->journal, e);
+		if (r < 0)
+			return r;
+	}
+	r = set_address(b, ifindex, e);
+	if (r == 0)
+		r = set_up(b, l, e);
+	if (r == 0) {
+		r = forward_on(b, ifindex);
+		r = r < 0 ? nl_error(e, r, "forwarding of", b->inst->bridge) : 0;
+	}
+	return r == 0 ? forward_uplinks(b, e) : r;
+}
+
+int bridge_down(struct bridge *b, struct err *e)
+{
+	struct journal_head *head = journal_head(b->journal);
+	_cleanup_(link_put) struct rtnl_link *l = NULL;
+	int r;
+
+	if (head->net == JOURNAL_NONE)
+		return 0;
+	r = get_link(b, b->inst->bridge, &l, e);
+	if (r < 0)
+		return r;
+	head->net = JOURNAL_DELETING;
+	r = journal_write_head(b->journal, e);
+	if (r < 0)
+		return r;
+	if (l && rtnl_link_get_ifindex(l) == (int)head->bridge_ifindex) {
+		r = rtnl_link_delete(b->sock, l);
+		if (r < 0 && r != -NLE_OBJ_NOTFOUND && r != -NLE_NODEV)
+			return nl_error(e, r, "removing the bridge", b->inst->bridge);
+	}
+	head->net = JOURNAL_NONE;
+	head->bridge_ifindex = 0;
+	return journal_write_head(b->journal, e);
+}
+
+/* Port settings that libnl 3.7 has no call for: an RTM_SETLINK of the bridge family, by hand (linux/if_link.h: IFLA_BRPORT_ISOLATED). */
+static int isolate(struct bridge *b, int ifindex)
+{
+	struct ifinfomsg info = {.ifi_family = AF_BRIDGE, .ifi_index = ifindex};
+	struct nl_msg *m = nlmsg_alloc_simple(RTM_SETLINK, NLM_F_REQUEST | NLM_F_ACK);
+	struct nlattr *port;
+	int r = -NLE_NOMEM;
+
+	if (m && nlmsg_append(m, &info, sizeof(info), NLMSG_ALIGNTO) == 0 &&
+		(port = nla_nest_start(m, IFLA_PROTINFO | NLA_F_NESTED)) &&
+		nla_put_u8(m, IFLA_BRPORT_ISOLATED, 1) == 0) {
+		nla_nest_end(m, port);
+		return nl_send_sync(b->sock, m);
+	}
+	nlmsg_free(m);
+	return r;
+}
+
+int bridge_tap(struct bridge *b, uint32_t vm, int *ret_fd, uint32_t *ret_ifindex, struct err *e)
+{
+	struct journal_head *head = journal_head(b->journal);
+	_cleanup_(link_put) struct rtnl_link *l = NULL;
+	_cleanup_close_ int fd = -EBADF;
+	struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
+	char name[IFNAMSIZ];
+	int r;
+
+	if (head->net != JOURNAL_LIVE)
+		return err_set(e, -ENETDOWN, "the bridge %s is not up", b->inst->bridge);
+	instance_tap_name(b->inst, vm, name);
+	r = get_link(b, name, &l, e);
+	if (r < 0)
+		return r;
+	if (l)
+		return err_set(e, -EEXIST,
+			"there is an interface %s already that banger didn't make: remove or rename it",
+			name);
+	fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return err_sys(e, -errno, "/dev/net/tun (try: modprobe tun)");
+	memcpy(request.ifr_name, name, sizeof(request.ifr_name));
+	if (ioctl(fd, TUNSETIFF, &request) < 0)
+		return err_sys(e, -errno, "making the tap %s", name);
+	r = get_link(b, name, &l, e);
+	if (r < 0 || !l)
+		return r < 0 ? r : err_set(e, -ENODEV, "the tap %s went away", name);
+	r = rtnl_link_enslave_ifindex(b->sock, (int)head->bridge_ifindex, rtnl_link_get_ifindex(l));
+	if (r < 0)
+		return nl_error(e, r, "adding to the bridge:", name);
+	r = isolate(b, rtnl_link_get_ifindex(l));
+	if (r < 0)
+		return nl_error(e, r, "isolating", name);
+	r = set_up(b, l, e);
+	if (r < 0)
+		return r;
+	*ret_ifindex = (uint32_t)rtnl_link_get_ifindex(l);
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}

@@ -1,0 +1,499 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/queue.h>
+#include <sys/syscall.h>
+
+#include "banger/cleanup.h"
+#include "bridge.h"
+#include "calls.h"
+#include "check.h"
+#include "mount.h"
+#include "nat.h"
+
+#define MEMORY_MIN  (32ull << 20)
+#define MEMORY_MAX  (1ull << 40)
+#define VCPUS_MAX   64
+#define CONSOLE_MAX (64ull << 20)
+#define TSC_KHZ_MAX 100000000ull
+
+/* What is held of a VM while this helper runs: descriptors, which a journal can't keep. */
+struct held {
+	LIST_ENTRY(held) link;
+	uint32_t vm;
+	int tap_fd, pidfd;
+};
+
+struct helper_state {
+	const struct instance *inst;
+	struct journal *journal;
+	struct launcher *launcher;
+	struct mount_held *mount;
+	struct bridge *bridge;
+	struct nat *nat;
+	LIST_HEAD(, held) held;
+};
+
+/* A request at work. */
+struct call {
+	struct helper_state *s;
+	const struct helper_request *q;
+	int *fds;
+	size_t nfds;
+	struct helper_reply *reply;
+	int ret_fd, ret_owned;
+};
+
+static struct held *find_held(struct helper_state *s, uint32_t vm)
+{
+	struct held *h;
+
+	LIST_FOREACH (h, &s->held, link)
+		if (h->vm == vm)
+			return h;
+	return NULL;
+}
+
+static int take_held(struct helper_state *s, uint32_t vm, struct held **ret, struct err *e)
+{
+	struct held *h = find_held(s, vm);
+
+	if (!h) {
+		h = calloc(1, sizeof(*h));
+		if (!h)
+			return err_sys(e, -ENOMEM, "VM %u", vm);
+		*h = (struct held){.vm = vm, .tap_fd = -EBADF, .pidfd = -EBADF};
+		LIST_INSERT_HEAD(&s->held, h, link);
+	}
+	*ret = h;
+	return 0;
+}
+
+static void drop_held(struct held *h)
+{
+	LIST_REMOVE(h, link);
+	close_fd(h->tap_fd);
+	close_fd(h->pidfd);
+	free(h);
+}
+
+static int ended(int pidfd)
+{
+	struct pollfd p = {.fd = pidfd, .events = POLLIN};
+
+	return poll(&p, 1, 0) > 0;
+}
+
+/* The VMM's pidfd, borrowed, opened again after a restart of ours where pid and start still agree. -ESRCH */
+static int living(struct helper_state *s, const struct journal_vm *slot, int *ret_pidfd)
+{
+	_cleanup_close_ int fd = -EBADF;
+	struct held *h;
+	uint64_t starttime;
+
+	if (!slot || slot->process == JOURNAL_NONE || slot->pid <= 0 || take_held(s, slot->vm, &h, NULL) < 0)
+		return -ESRCH;
+	if (h->pidfd < 0) {
+		fd = (int)syscall(SYS_pidfd_open, slot->pid, 0);
+		/* In this order: the descriptor first, then what it can be no other's. */
+		if (fd < 0 || launcher_starttime(slot->pid, &starttime) < 0 || starttime != slot->starttime)
+			return -ESRCH;
+		h->pidfd = TAKE_FD(fd);
+	}
+	if (ended(h->pidfd))
+		return -ESRCH;
+	*ret_pidfd = h->pidfd;
+	return 0;
+}
+
+static int call_hello(struct call *c, struct err *e)
+{
+	struct helper_reply *r = c->reply;
+
+	(void)e;
+	r->u.hello.network = bridge_network(c->s->bridge);
+	r->u.hello.prefix = BRIDGE_PREFIX;
+	r->u.hello.gateway = r->u.hello.network + 1;
+	r->u.hello.mount_held = (uint32_t)mount_is_held(c->s->mount);
+	r->u.hello.pid = getpid();
+	r->u.hello.owner = c->s->inst->owner;
+	snprintf(r->u.hello.version, sizeof(r->u.hello.version), "%s", BANGER_VERSION);
+	snprintf(r->u.hello.bridge, sizeof(r->u.hello.bridge), "%s", c->s->inst->bridge);
+	return 0;
+}
+
+static int call_mount(struct call *c, struct err *e)
+{
+	int adopted = 0, r;
+
+	if (c->nfds == 1) {
+		int fd = c->fds[0];
+
+		c->fds[0] = -EBADF;
+		return mount_keep(c->s->mount, fd, e);
+	}
+	r = mount_get(c->s->mount, &c->ret_fd, &adopted, e);
+	c->reply->u.mount.adopted = (uint32_t)adopted;
+	return r;
+}
+
+static int call_unmount(struct call *c, struct err *e)
+{
+	return mount_remove(c->s->mount, e);
+}
+
+static int call_net_up(struct call *c, struct err *e)
+{
+	int r = bridge_up(c->s->bridge, e);
+
+	return r == 0 ? nat_up(c->s->nat, e) : r;
+}
+
+static int call_net_down(struct call *c, struct err *e)
+{
+	int r;
+
+	for (struct journal_vm *v = journal_next(c->s->journal, 0); v; v = journal_next(c->s->journal, v->vm))
+		if (v->tap != JOURNAL_NONE)
+			return err_set(e, -EBUSY, "VM %u has a tap on %s", v->vm, c->s->inst->bridge);
+	if (journal_head(c->s->journal)->net == JOURNAL_NONE)
+		return 0;
+	r = nat_down(c->s->nat, e);
+	return r == 0 ? bridge_down(c->s->bridge, e) : r;
+}
+
+static int call_tap(struct call *c, struct err *e)
+{
+	_cleanup_close_ int fd = -EBADF;
+	struct journal_vm *slot;
+	struct held *h;
+	int pidfd, r;
+
+	r = journal_take(c->s->journal, c->q->vm, &slot, e);
+	if (r < 0)
+		return r;
+	if (living(c->s, slot, &pidfd) == 0)
+		return err_set(e, -EBUSY, "VM %u runs", c->q->vm);
+	r = take_held(c->s, c->q->vm, &h, e);
+	if (r < 0)
+		return r;
+	/* One made before and not used goes with its descriptor. */
+	h->tap_fd = close_fd(h->tap_fd);
+	slot->tap = JOURNAL_INTENT;
+	slot->ifindex = 0;
+	r = journal_write(c->s->journal, slot, e);
+	if (r == 0)
+		r = bridge_tap(c->s->bridge, c->q->vm, &fd, &slot->ifindex, e);
+	if (r < 0) {
+		slot->tap = JOURNAL_NONE;
+		journal_write(c->s->journal, slot, NULL);
+		return r;
+	}
+	slot->tap = JOURNAL_LIVE;
+	r = journal_write(c->s->journal, slot, e);
+	if (r == 0)
+		h->tap_fd = TAKE_FD(fd);
+	return r;
+}
+
+static int call_nat(struct call *c, struct err *e)
+{
+	uint32_t address = c->q->u.nat.address, network = bridge_network(c->s->bridge);
+	struct journal_vm *slot;
+	int r;
+
+	if (c->q->u.nat.on > 1 || address <= network + 1 ||
+		address >= network + (1u << (32 - BRIDGE_PREFIX)) - 1)
+		return err_set(e, -EINVAL, "an address outside of the instance's network");
+	for (struct journal_vm *v = journal_next(c->s->journal, 0); v; v = journal_next(c->s->journal, v->vm))
+		if (v->vm != c->q->vm && v->nat != JOURNAL_NONE && v->address == address)
+			return err_set(e, -EADDRINUSE, "VM %u has that address", v->vm);
+	r = journal_take(c->s->journal, c->q->vm, &slot, e);
+	if (r < 0)
+		return r;
+	if (slot->nat != JOURNAL_NONE && slot->address != address)
+		return err_set(e, -EBUSY, "VM %u has another address", c->q->vm);
+	slot->nat = c->q->u.nat.on ? JOURNAL_INTENT : JOURNAL_DELETING;
+	slot->address = address;
+	r = journal_write(c->s->journal, slot, e);
+	if (r == 0)
+		r = nat_set(c->s->nat, address, (int)c->q->u.nat.on, e);
+	if (r < 0)
+		return r;
+	slot->nat = c->q->u.nat.on ? JOURNAL_LIVE : JOURNAL_NONE;
+	return journal_write(c->s->journal, slot, e);
+}
+
+struct record {
+	struct helper_state *s;
+	struct journal_vm *slot;
+	struct helper_reply *reply;
+};
+
+static int record_process(void *user, int pid, int reaper_pid, uint64_t starttime, struct err *e)
+{
+	struct record *rec = user;
+
+	rec->slot->process = JOURNAL_LIVE;
+	rec->slot->pid = pid;
+	rec->slot->reaper_pid = reaper_pid;
+	rec->slot->starttime = starttime;
+	rec->reply->u.launch.pid = pid;
+	rec->reply->u.launch.reaper_pid = reaper_pid;
+	rec->reply->u.launch.starttime = starttime;
+	return journal_write(rec->s->journal, rec->slot, e);
+}
+
+static int check_launch(const struct call *c, struct err *e)
+{
+	const struct helper_request *q = c->q;
+
+	if (q->u.launch.memory < MEMORY_MIN || q->u.launch.memory > MEMORY_MAX ||
+		q->u.launch.memory % (1 << 20) || q->u.launch.vcpus < 1 || q->u.launch.vcpus > VCPUS_MAX ||
+		q->u.launch.tsc_khz > TSC_KHZ_MAX || q->u.launch.console_max < 4096 ||
+		q->u.launch.console_max > CONSOLE_MAX || q->u.launch.no_network > 1 ||
+		(q->u.launch.accel != HELPER_ACCEL_TCG && q->u.launch.accel != HELPER_ACCEL_KVM))
+		return err_set(e, -ERANGE, "a number out of its limits");
+	return check_launch_fds(c->fds, c->s->inst->owner, e);
+}
+
+static int call_launch(struct call *c, struct err *e)
+{
+	struct record rec = {.s = c->s, .reply = c->reply};
+	struct held *h;
+	int pidfd = -EBADF, r;
+
+	r = check_launch(c, e);
+	if (r == 0)
+		r = journal_take(c->s->journal, c->q->vm, &rec.slot, e);
+	if (r == 0)
+		r = take_held(c->s, c->q->vm, &h, e);
+	if (r < 0)
+		return r;
+	if (living(c->s, rec.slot, &pidfd) == 0)
+		return err_set(e, -EBUSY, "VM %u runs already", c->q->vm);
+	h->pidfd = close_fd(h->pidfd);
+	if (!c->q->u.launch.no_network && h->tap_fd < 0)
+		return err_set(e, -ENODEV, "VM %u has no tap", c->q->vm);
+	rec.slot->process = JOURNAL_INTENT;
+	rec.slot->pid = 0;
+	r = journal_write(c->s->journal, rec.slot, e);
+	if (r == 0)
+		r = launcher_run(c->s->launcher, c->q, c->fds, c->q->u.launch.no_network ? -1 : h->tap_fd,
+			record_process, &rec, &pidfd, e);
+	/* From here the tap is the VMM's: it goes when that does. */
+	h->tap_fd = close_fd(h->tap_fd);
+	if (r < 0) {
+		rec.slot->process = JOURNAL_NONE;
+		rec.slot->tap = JOURNAL_NONE;
+		journal_write(c->s->journal, rec.slot, NULL);
+		return r;
+	}
+	h->pidfd = pidfd;
+	c->ret_fd = pidfd;
+	return 0;
+}
+
+static int call_signal(struct call *c, struct err *e)
+{
+	static const int signals[] = {[HELPER_SIGTERM] = SIGTERM,
+		[HELPER_SIGKILL] = SIGKILL,
+		[HELPER_SIGSTOP] = SIGSTOP,
+		[HELPER_SIGCONT] = SIGCONT};
+	uint32_t which = c->q->u.signal.signal;
+	int pidfd;
+
+	if (which < HELPER_SIGTERM || which > HELPER_SIGCONT)
+		return err_set(e, -EINVAL, "no such signal");
+	if (living(c->s, journal_find(c->s->journal, c->q->vm), &pidfd) < 0)
+		return err_set(e, -ESRCH, "VM %u has no process", c->q->vm);
+	if (syscall(SYS_pidfd_send_signal, pidfd, signals[which], NULL, 0) < 0)
+		return err_sys(e, -errno, "signal to VM %u", c->q->vm);
+	return 0;
+}
+
+static int release(struct helper_state *s, struct journal_vm *slot, struct err *e)
+{
+	uint32_t vm = slot->vm, address = slot->address;
+	struct held *h;
+	int pidfd, r = 0;
+
+	if (living(s, slot, &pidfd) == 0)
+		return err_set(e, -EBUSY, "VM %u runs", vm);
+	h = find_held(s, vm);
+	if (h)
+		drop_held(h);
+	if (slot->nat != JOURNAL_NONE) {
+		slot->nat = JOURNAL_DELETING;
+		r = journal_write(s->journal, slot, e);
+		if (r == 0 && journal_head(s->journal)->net == JOURNAL_LIVE)
+			r = nat_set(s->nat, address, 0, e);
+		if (r < 0)
+			return r;
+	}
+	slot->nat = slot->tap = slot->process = JOURNAL_NONE;
+	return journal_write(s->journal, slot, e);
+}
+
+static int call_release(struct call *c, struct err *e)
+{
+	struct journal_vm *slot = journal_find(c->s->journal, c->q->vm);
+
+	return slot ? release(c->s, slot, e) : 0;
+}
+
+static int call_list(struct call *c, struct err *e)
+{
+	struct journal_vm *slot = journal_next(c->s->journal, c->q->u.list.after);
+	int pidfd;
+
+	if (!slot)
+		return err_set(e, -ENOENT, "no further VM");
+	c->reply->vm = slot->vm;
+	c->reply->u.list.has_tap = slot->tap != JOURNAL_NONE;
+	c->reply->u.list.has_nat = slot->nat != JOURNAL_NONE;
+	c->reply->u.list.has_process = slot->process != JOURNAL_NONE;
+	c->reply->u.list.alive = living(c->s, slot, &pidfd) == 0;
+	c->reply->u.list.pid = slot->pid;
+	c->reply->u.list.starttime = slot->starttime;
+	return 0;
+}
+
+static int call_pidfd(struct call *c, struct err *e)
+{
+	struct journal_vm *slot = journal_find(c->s->journal, c->q->vm);
+
+	if (living(c->s, slot, &c->ret_fd) < 0)
+		return err_set(e, -ESRCH, "VM %u has no process", c->q->vm);
+	c->reply->u.launch.pid = slot->pid;
+	c->reply->u.launch.reaper_pid = slot->reaper_pid;
+	c->reply->u.launch.starttime = slot->starttime;
+	return 0;
+}
+
+#define ARGS(member) sizeof(((struct helper_request *)NULL)->u.member)
+
+static const struct {
+	const char *name;
+	int (*run)(struct call *c, struct err *e);
+	size_t fds_min, fds_max;
+	int needs_vm;
+	size_t args; /* bytes of the union in use; the rest must be zero */
+} table[] = {
+	[HELPER_HELLO] = {"hello", call_hello, 0, 0, 0, 0},
+	[HELPER_MOUNT] = {"mount", call_mount, 0, 1, 0, 0},
+	[HELPER_UNMOUNT] = {"unmount", call_unmount, 0, 0, 0, 0},
+	[HELPER_NET_UP] = {"net-up", call_net_up, 0, 0, 0, 0},
+	[HELPER_NET_DOWN] = {"net-down", call_net_down, 0, 0, 0, 0},
+	[HELPER_TAP] = {"tap", call_tap, 0, 0, 1, ARGS(tap)},
+	[HELPER_NAT] = {"nat", call_nat, 0, 0, 1, ARGS(nat)},
+	[HELPER_LAUNCH] = {"launch", call_launch, LAUNCH_FD_COUNT, LAUNCH_FD_COUNT, 1, ARGS(launch)},
+	[HELPER_SIGNAL] = {"signal", call_signal, 0, 0, 1, ARGS(signal)},
+	[HELPER_RELEASE] = {"release", call_release, 0, 0, 1, 0},
+	[HELPER_LIST] = {"list", call_list, 0, 0, 0, ARGS(list)},
+	[HELPER_PIDFD] = {"pidfd", call_pidfd, 0, 0, 1, 0},
+};
+
+int calls_check(const struct helper_request *q, size_t nfds, const char **ret_name, struct err *e)
+{
+	size_t row = q->call;
+
+	if (q->magic != HELPER_MAGIC || q->version != HELPER_VERSION)
+		return err_set(e, -EPROTO, "not this version of the protocol");
+	if (row >= ELEMENTSOF(table) || !table[row].run)
+		return err_set(e, -EPROTO, "no call %zu", row);
+	*ret_name = table[row].name;
+	if (nfds < table[row].fds_min || nfds > table[row].fds_max)
+		return err_set(e, -EPROTO, "%s: %zu descriptors", table[row].name, nfds);
+	if (table[row].needs_vm ? q->vm < 1 || q->vm > HELPER_VM_MAX : q->vm != 0)
+		return err_set(e, -EPROTO, "%s: VM number %u", table[row].name, q->vm);
+	if (q->reserved != 0)
+		return err_set(e, -EPROTO, "%s: reserved bytes are in use", table[row].name);
+	for (size_t i = table[row].args; i < sizeof(q->u); i++)
+		if (q->u.bytes[i] != 0)
+			return err_set(e, -EPROTO, "%s: reserved bytes are in use", table[row].name);
+	return 0;
+}
+
+int calls_run(struct helper_state *s, const struct helper_request *q, int *fds, size_t nfds,
+	struct helper_reply *reply, int *ret_fd, int *ret_owned, struct err *e)
+{
+	struct call c = {.s = s, .q = q, .fds = fds, .nfds = nfds, .reply = reply, .ret_fd = -EBADF};
+	int r;
+
+	reply->vm = q->vm;
+	r = table[q->call].run(&c, e);
+	for (size_t i = 0; i < nfds; i++)
+		close_fd(fds[i]);
+	*ret_fd = r == 0 ? c.ret_fd : -EBADF;
+	*ret_owned = c.ret_owned;
+	return r;
+}
+
+int calls_new(const struct instance *inst, struct journal *journal, struct launcher *launcher,
+	struct helper_state **ret, struct err *e)
+{
+	struct helper_state *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return err_sys(e, -ENOMEM, "helper");
+	s->inst = inst;
+	s->journal = journal;
+	s->launcher = launcher;
+	if ((r = mount_new(inst, journal, &s->mount, e)) < 0 ||
+		(r = bridge_new(inst, journal, &s->bridge, e)) < 0 || (r = nat_new(inst, &s->nat, e)) < 0) {
+		calls_free(s);
+		return r;
+	}
+	*ret = s;
+	return 0;
+}
+
+struct helper_state *calls_free(struct helper_state *s)
+{
+	if (s) {
+		while (LIST_FIRST(&s->held))
+			drop_held(LIST_FIRST(&s->held));
+		mount_free(s->mount);
+		bridge_free(s->bridge);
+		nat_free(s->nat);
+		free(s);
+	}
+	return NULL;
+}
+
+int calls_reconcile(struct helper_state *s, struct err *e)
+{
+	struct journal_head *head = journal_head(s->journal);
+	uint32_t vm = 0;
+	struct journal_vm *slot;
+
+	/* A bridge half made or half gone is put right by making it, or taking it, now. */
+	if (head->net == JOURNAL_INTENT || head->net == JOURNAL_DELETING) {
+		_cleanup_err_ struct err mine = {0};
+
+		if (bridge_up(s->bridge, &mine) < 0 || bridge_down(s->bridge, &mine) < 0 ||
+			nat_down(s->nat, &mine) < 0)
+			fprintf(stderr, "banger-helper: network: %s\n", err_text(&mine));
+	}
+	while ((slot = journal_next(s->journal, vm))) {
+		int pidfd;
+
+		vm = slot->vm;
+		/* Without its process a tap, which only that held open, is gone as well. What lives is the daemon's to ask for. */
+		if (living(s, slot, &pidfd) < 0) {
+			int r;
+
+			slot->tap = JOURNAL_NONE;
+			if (slot->process == JOURNAL_INTENT)
+				slot->process = JOURNAL_NONE;
+			r = slot->process == JOURNAL_NONE ? release(s, slot, e)
+							  : journal_write(s->journal, slot, e);
+			if (r < 0)
+				return r;
+		}
+	}
+	return 0;
+}

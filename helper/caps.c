@@ -1,0 +1,49 @@
+#include <errno.h>
+#include <linux/securebits.h>
+#include <sys/capability.h>
+#include <sys/prctl.h>
+
+#include "banger/cleanup.h"
+#include "caps.h"
+
+static int keep(const cap_value_t *wanted, int n, struct err *e)
+{
+	cap_t caps;
+	int r = 0;
+
+	/* The bounding set first: afterwards the right to change it is gone. */
+	for (int cap = 0; cap <= CAP_LAST_CAP; cap++) {
+		int stays = 0;
+
+		for (int i = 0; i < n; i++)
+			stays |= wanted[i] == cap;
+		if (!stays && cap_drop_bound(cap) < 0 && errno != EINVAL)
+			return err_sys(e, -errno, "dropping capability %d", cap);
+	}
+	/* A change of user or an exec gives nothing back. */
+	if (prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED) < 0)
+		return err_sys(e, -errno, "securebits");
+	caps = cap_init();
+	if (!caps || cap_set_flag(caps, CAP_PERMITTED, n, wanted, CAP_SET) < 0 ||
+		cap_set_flag(caps, CAP_EFFECTIVE, n, wanted, CAP_SET) < 0 || cap_set_proc(caps) < 0)
+		r = err_sys(e, -errno, "capabilities");
+	if (caps)
+		cap_free(caps);
+	if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		r = err_sys(e, -errno, "no_new_privs");
+	return r;
+}
+
+int caps_helper(struct err *e)
+{
+	static const cap_value_t wanted[] = {CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_KILL};
+
+	return keep(wanted, ELEMENTSOF(wanted), e);
+}
+
+int caps_launcher(struct err *e)
+{
+	static const cap_value_t wanted[] = {CAP_SETUID, CAP_SETGID};
+
+	return keep(wanted, ELEMENTSOF(wanted), e);
+}

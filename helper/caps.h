@@ -1,0 +1,14 @@
+/*
+ * What the helper's processes may do: as little as their calls need (capabilities(7)).
+ */
+#ifndef BANGER_CAPS_H
+#define BANGER_CAPS_H
+
+#include "banger/err.h"
+
+/* The helper: NET_ADMIN (bridge, taps, nftables), SYS_ADMIN (mount), KILL (VMMs are other users'). No new privileges from then on. */
+int caps_helper(struct err *e);
+/* The launcher: SETUID, SETGID. */
+int caps_launcher(struct err *e);
+
+#endif

@@ -1,0 +1,24 @@
+/*
+ * What comes from outside, before it is used: descriptors; and programs, before they are run.
+ */
+#ifndef BANGER_CHECK_H
+#define BANGER_CHECK_H
+
+#include <sys/types.h>
+
+#include "banger/err.h"
+#include "banger/helper_proto.h"
+
+/*
+ * The descriptors of a LAUNCH, each against its row: a regular file (or memfd) of OWNER's, open as it must be, on no FUSE or network file system
+ * (there the owner could park whoever reads it); a listening unix stream socket. -EINVAL, -EPERM, saying which.
+ */
+int check_launch_fds(const int fds[LAUNCH_FD_COUNT], uid_t owner, struct err *e);
+
+/*
+ * Opens a program as O_PATH: an absolute path whose every folder and the file itself are root's, writable by root alone, and no
+ * links but root's own /bin-like ones. -ENOENT, -EPERM.
+ */
+int check_program(const char *path, int *ret_fd, struct err *e);
+
+#endif

@@ -1,0 +1,114 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include "banger/cleanup.h"
+#include "banger/place.h"
+#include "instance.h"
+
+/* A folder that is a folder, of UID, with exactly this mode; made if it isn't there. */
+static int make_dir(const char *path, uid_t uid, gid_t gid, mode_t mode, int *ret_fd, struct err *e)
+{
+	_cleanup_close_ int fd = -EBADF;
+	struct stat st;
+
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return err_sys(e, -errno, "%s", path);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_sys(e, -errno, "%s", path);
+	/* Made by somebody else, it could be watched or swapped: only root's or the right owner's is taken. */
+	if (st.st_uid != 0 && st.st_uid != uid)
+		return err_set(e, -EPERM, "%s belongs to user %u: remove it", path, st.st_uid);
+	if (fchown(fd, uid, gid) < 0 || fchmod(fd, mode) < 0)
+		return err_sys(e, -errno, "%s", path);
+	if (ret_fd)
+		*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+static int make_mountpoint(const char *path, struct err *e)
+{
+	/* Never looked at: a dead daemon's mount may be there, and would hold us up. */
+	if (mkdir(path, 0755) < 0)
+		return errno == EEXIST ? 0 : err_sys(e, -errno, "%s", path);
+	return chmod(path, 0755) < 0 ? err_sys(e, -errno, "%s", path) : 0;
+}
+
+int instance_open(const char *name, uid_t owner, struct instance *ret, struct err *e)
+{
+	_cleanup_close_ int lock = -EBADF, fsd = -EBADF;
+	struct passwd *p = getpwuid(owner);
+	struct instance *i = ret;
+	int r;
+
+	*i = (struct instance){
+		.owner = owner, .group = p ? p->pw_gid : owner, .run_fd = -EBADF, .helper_fd = -EBADF};
+	i->name = strdup(name);
+	if (!i->name)
+		return err_sys(e, -ENOMEM, "instance");
+	if ((r = place_path(name, PLACE_RUN, &i->run, e)) < 0 ||
+		(r = place_path(name, PLACE_MOUNT, &i->mount, e)) < 0 ||
+		(r = place_path(name, PLACE_HELPER_SOCKET, &i->socket, e)) < 0 ||
+		(r = place_path(name, PLACE_HELPER_DIR, &i->helper_dir, e)) < 0 ||
+		(r = place_path(name, PLACE_FSD_DIR, &i->fsd_dir, e)) < 0)
+		return r;
+	snprintf(i->bridge, sizeof(i->bridge), "bg%s", *name ? name : "0");
+	if (asprintf(&i->table, "banger%s%s", *name ? "_" : "", name) < 0) {
+		i->table = NULL;
+		return err_sys(e, -ENOMEM, "instance");
+	}
+	if ((r = make_dir(i->run, 0, 0, 0755, &i->run_fd, e)) < 0 ||
+		(r = make_dir(i->helper_dir, 0, 0, 0700, &i->helper_fd, e)) < 0)
+		return r;
+	/* Held for life through the descriptor, which instance_close() never sees: the kernel lets go of it. */
+	lock = openat(i->helper_fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (lock < 0)
+		return err_sys(e, -errno, "%s/lock", i->helper_dir);
+	if (flock(lock, LOCK_EX | LOCK_NB) < 0)
+		return err_set(e, -EALREADY, "another banger-helper serves this instance already");
+	if (dprintf(lock, "%d\n", (int)getpid()) < 0)
+		return err_sys(e, -EIO, "%s/lock", i->helper_dir);
+	if ((r = make_dir(i->fsd_dir, i->owner, i->group, 0700, &fsd, e)) < 0 ||
+		(r = make_mountpoint(i->mount, e)) < 0)
+		return r;
+	TAKE_FD(lock);
+	return 0;
+}
+
+void instance_close(struct instance *i)
+{
+	close_fd(i->run_fd);
+	close_fd(i->helper_fd);
+	free(i->name);
+	free(i->run);
+	free(i->mount);
+	free(i->socket);
+	free(i->helper_dir);
+	free(i->fsd_dir);
+	free(i->table);
+	*i = (struct instance){.run_fd = -EBADF, .helper_fd = -EBADF};
+}
+
+void instance_remove(struct instance *i)
+{
+	unlink(i->socket);
+	unlinkat(i->helper_fd, "journal", 0);
+	unlinkat(i->helper_fd, "lock", 0);
+	rmdir(i->helper_dir);
+	rmdir(i->mount);
+	rmdir(i->fsd_dir);
+	rmdir(i->run);
+}
+
+uid_t instance_vm_uid(uint32_t vm)
+{
+	return INSTANCE_UID_BASE + vm;
+}
+
+void instance_tap_name(const struct instance *i, uint32_t vm, char ret[IFNAMSIZ])
+{
+	snprintf(ret, IFNAMSIZ, "%.8s-%u", i->bridge, vm % (HELPER_VM_MAX + 1));
+}

@@ -1,0 +1,43 @@
+/*
+ * The instance that this helper serves: who owns it, what its things are called. Made once at start, constant afterwards.
+ */
+#ifndef BANGER_INSTANCE_H
+#define BANGER_INSTANCE_H
+
+#include <net/if.h>
+#include <sys/types.h>
+
+#include "banger/err.h"
+#include "banger/helper_proto.h"
+
+/*
+ * VMMs run as users of their own, INSTANCE_UID_BASE + the VM's number, without entries anywhere. The range lies above every
+ * range that distributions and systemd give out (systemd's docs/UIDS-GIDS.md: "unused" from 1879048192 on), and below 2^31.
+ */
+#define INSTANCE_UID_BASE 1879113728u
+
+/* A bridge takes 1023 ports (net/bridge/br_private.h: BR_MAX_PORTS 1 << 10, less one). */
+#define INSTANCE_VMS_MAX 1023
+
+struct instance {
+	char *name; /* "" : the default one */
+	uid_t owner;
+	gid_t group;
+	char *run, *mount, *socket, *helper_dir, *fsd_dir; /* paths, of place.h */
+	int run_fd, helper_fd;
+	char bridge[IFNAMSIZ]; /* "bg0", "bgNAME" */
+	char *table;           /* nft: "banger", "banger_NAME" */
+};
+
+/* Makes the folders, takes the lock (-EALREADY: another helper has it). INST is instance_close()d also after a failure. */
+int instance_open(const char *name, uid_t owner, struct instance *ret, struct err *e);
+void instance_close(struct instance *inst);
+
+/* Removes what instance_open() made, as far as it is empty. */
+void instance_remove(struct instance *inst);
+
+uid_t instance_vm_uid(uint32_t vm);
+/* "bg0-17"; IFNAMSIZ bytes. */
+void instance_tap_name(const struct instance *inst, uint32_t vm, char ret[IFNAMSIZ]);
+
+#endif

@@ -1,0 +1,121 @@
+/*
+ * banger-helper --owner UID [--instance NAME]: the only part of banger that is root. docs/privileges.md says what it does for whom.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+
+#include "banger/cleanup.h"
+#include "banger/name.h"
+#include "banger/parse.h"
+#include "calls.h"
+#include "caps.h"
+#include "filter.h"
+#include "instance.h"
+#include "journal.h"
+#include "launcher.h"
+#include "server.h"
+
+/* Only the two that root may move the folders with (place.h) are left of the environment. */
+static int scrub_environment(void)
+{
+	static const char *const kept[] = {"BANGER_RUN_BASE", "BANGER_STATE_BASE"};
+	char *values[ELEMENTSOF(kept)] = {NULL};
+
+	for (size_t i = 0; i < ELEMENTSOF(kept); i++)
+		if (getenv(kept[i]) && !(values[i] = strdup(getenv(kept[i]))))
+			return -ENOMEM;
+	clearenv();
+	for (size_t i = 0; i < ELEMENTSOF(kept); i++) {
+		if (values[i] && setenv(kept[i], values[i], 1) < 0)
+			return -errno;
+		free(values[i]);
+	}
+	return 0;
+}
+
+static int watch_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static int run(const char *name, uid_t owner, struct err *e)
+{
+	_cleanup_(instance_close) struct instance inst = {.run_fd = -EBADF, .helper_fd = -EBADF};
+	_cleanup_close_ int signals = watch_signals(), sock = -EBADF;
+	struct helper_state *s = NULL;
+	struct journal *journal = NULL;
+	struct launcher *launcher = NULL;
+	int r;
+
+	if ((r = instance_open(name, owner, &inst, e)) < 0 ||
+		(r = journal_open(inst.helper_fd, INSTANCE_VMS_MAX, &journal, e)) < 0 ||
+		(r = launcher_new(&launcher, e)) < 0 ||
+		(r = calls_new(&inst, journal, launcher, &s, e)) < 0 ||
+		(r = server_listen(&inst, &sock, e)) < 0 || (r = caps_helper(e)) < 0 ||
+		(r = filter_install(e)) < 0 || (r = calls_reconcile(s, e)) < 0 ||
+		(r = server_run(&inst, s, sock, signals, e)) < 0)
+		fprintf(stderr, "banger-helper: %s\n", err_text(e));
+	/* A stop leaves what runs; where nothing is left to speak of, nothing stays. */
+	if (r == 0 && journal_empty(journal))
+		instance_remove(&inst);
+	calls_free(s);
+	launcher_free(launcher);
+	journal_close(journal);
+	return r;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {{"owner", required_argument, NULL, 'o'},
+		{"instance", required_argument, NULL, 'i'}, {"version", no_argument, NULL, 'v'}, {0}};
+	_cleanup_err_ struct err e = {0};
+	const char *name = "";
+	uint64_t owner = 0;
+	int option;
+
+	/* An empty argument list has no place in a program that is root. */
+	if (argc < 1)
+		return 2;
+	while ((option = getopt_long(argc, argv, "", options, NULL)) >= 0) {
+		switch (option) {
+		case 'o':
+			if (parse_u64(optarg, 1, UINT32_MAX - 1, &owner) == 0)
+				break;
+			fprintf(stderr, "banger-helper: --owner %s: the number of a user other than root\n",
+				optarg);
+			return 2;
+		case 'i':
+			name = optarg;
+			if (name_instance_valid(name))
+				break;
+			fprintf(stderr, "banger-helper: --instance %s: 1 to 6 of a-z 0-9, a letter first\n",
+				optarg);
+			return 2;
+		case 'v':
+			puts("banger-helper " BANGER_VERSION);
+			return 0;
+		default:
+			return 2;
+		}
+	}
+	if (owner == 0 || optind != argc || geteuid() != 0) {
+		fprintf(stderr,
+			"usage: banger-helper --owner UID [--instance NAME], as root; banger up does it\n");
+		return 2;
+	}
+	umask(077);
+	if (scrub_environment() < 0 || chdir("/") < 0)
+		return 1;
+	return run(name, (uid_t)owner, &e) < 0;
+}

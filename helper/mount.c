@@ -1,0 +1,175 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include "banger/cleanup.h"
+#include "banger/io.h"
+#include "banger/parse.h"
+#include "mount.h"
+
+#define FUSE_MAJOR 10  /* Documentation/admin-guide/devices.txt: misc */
+#define FUSE_MINOR 229 /* ... fuse */
+
+struct mount_held {
+	const struct instance *inst;
+	struct journal *journal;
+	int fd;
+};
+
+/*
+ * The device number of what is mounted at the tree's place, by proc(5) mountinfo: "ID PARENT MAJOR:MINOR ROOT MOUNTPOINT ...". The place itself
+ * is never looked at. 0: nothing is mounted there.
+ */
+static int mounted(const struct mount_held *m, uint64_t *ret_dev, struct err *e)
+{
+	_cleanup_free_ char *text = NULL;
+	char *rest, *line;
+	int r = io_read_file(AT_FDCWD, "/proc/self/mountinfo", 16u << 20, &text, NULL, e);
+
+	if (r < 0)
+		return r;
+	*ret_dev = 0;
+	rest = text;
+	while ((line = strsep(&rest, "\n"))) {
+		char *fields[5] = {NULL}, *minor_text;
+		uint64_t major_number, minor_number;
+
+		for (int i = 0; i < 5; i++)
+			fields[i] = strsep(&line, " ");
+		if (!fields[4] || strcmp(fields[4], m->inst->mount) != 0)
+			continue;
+		minor_text = fields[2];
+		strsep(&minor_text, ":");
+		/* The last of several is on top. */
+		if (minor_text && parse_u64(fields[2], 0, UINT32_MAX, &major_number) == 0 &&
+			parse_u64(minor_text, 0, UINT32_MAX, &minor_number) == 0)
+			*ret_dev = makedev((unsigned)major_number, (unsigned)minor_number);
+	}
+	return 0;
+}
+
+int mount_new(const struct instance *inst, struct journal *journal, struct mount_held **ret, struct err *e)
+{
+	struct mount_held *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return err_sys(e, -ENOMEM, "mount");
+	m->inst = inst;
+	m->journal = journal;
+	m->fd = -EBADF;
+	*ret = m;
+	return 0;
+}
+
+struct mount_held *mount_free(struct mount_held *m)
+{
+	if (m) {
+		close_fd(m->fd);
+		free(m);
+	}
+	return NULL;
+}
+
+int mount_is_held(const struct mount_held *m)
+{
+	return m->fd >= 0;
+}
+
+static int clear(struct mount_held *m, struct err *e)
+{
+	struct journal_head *head = journal_head(m->journal);
+	uint64_t dev;
+	int r;
+
+	m->fd = close_fd(m->fd);
+	/* Bounded: nobody stacks mounts there but a crash in the middle. */
+	for (int i = 0; i < 16; i++) {
+		r = mounted(m, &dev, e);
+		if (r < 0)
+			return r;
+		if (dev == 0)
+			break;
+		if (umount2(m->inst->mount, MNT_DETACH | UMOUNT_NOFOLLOW) < 0)
+			return err_sys(e, -errno, "unmounting %s", m->inst->mount);
+	}
+	head->mount = JOURNAL_NONE;
+	head->mount_dev = 0;
+	return journal_write_head(m->journal, e);
+}
+
+int mount_get(struct mount_held *m, int *ret_fd, int *ret_adopted, struct err *e)
+{
+	struct journal_head *head = journal_head(m->journal);
+	_cleanup_free_ char *options = NULL;
+	_cleanup_close_ int fd = -EBADF;
+	uint64_t dev;
+	int r;
+
+	r = mounted(m, &dev, e);
+	if (r < 0)
+		return r;
+	if (m->fd >= 0 && dev != 0 && dev == head->mount_dev) {
+		*ret_fd = m->fd;
+		*ret_adopted = 1;
+		return 0;
+	}
+	r = clear(m, e);
+	if (r < 0)
+		return r;
+	fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(e, -errno, "/dev/fuse (try: modprobe fuse)");
+	/* Permissions are checked by the kernel; others may look where the modes allow it (facts on FUSE, 44). */
+	if (asprintf(&options, "fd=%d,rootmode=40755,user_id=%u,group_id=%u,default_permissions,allow_other",
+		    fd, m->inst->owner, m->inst->group) < 0) {
+		options = NULL;
+		return err_sys(e, -ENOMEM, "mount");
+	}
+	head->mount = JOURNAL_INTENT;
+	r = journal_write_head(m->journal, e);
+	if (r < 0)
+		return r;
+	if (mount("banger", m->inst->mount, "fuse.banger", MS_NOSUID | MS_NODEV | MS_NOEXEC, options) < 0)
+		return err_sys(e, -errno, "mounting %s", m->inst->mount);
+	r = mounted(m, &dev, e);
+	if (r < 0)
+		return r;
+	head->mount = JOURNAL_LIVE;
+	head->mount_dev = dev;
+	r = journal_write_head(m->journal, e);
+	if (r < 0)
+		return r;
+	m->fd = TAKE_FD(fd);
+	*ret_fd = m->fd;
+	*ret_adopted = 0;
+	return 0;
+}
+
+int mount_keep(struct mount_held *m, int fd, struct err *e)
+{
+	struct journal_head *head = journal_head(m->journal);
+	_cleanup_close_ int mine = fd;
+	struct stat st;
+	uint64_t dev;
+	int r;
+
+	if (fstat(mine, &st) < 0 || !S_ISCHR(st.st_mode) || major(st.st_rdev) != FUSE_MAJOR ||
+		minor(st.st_rdev) != FUSE_MINOR)
+		return err_set(e, -EINVAL, "not a descriptor of /dev/fuse");
+	r = mounted(m, &dev, e);
+	if (r < 0)
+		return r;
+	if (dev == 0 || head->mount != JOURNAL_LIVE || dev != head->mount_dev)
+		return err_set(e, -ENOENT, "nothing of ours is mounted at %s", m->inst->mount);
+	close_fd(m->fd);
+	m->fd = TAKE_FD(mine);
+	return 0;
+}
+
+int mount_remove(struct mount_held *m, struct err *e)
+{
+	return clear(m, e);
+}
