@@ -46,8 +46,8 @@ int engine_connect(int dir_fd, const char *name, int *ret_fd, struct err *e);
  * Waits for the agent on ENGINE_AGENT_SOCKET: connects, says HELLO, returns the descriptor on which the agent has answered (its
  * HELLO consumed). PIDFD: the VMM; -EIO when it ends first. -ETIMEDOUT after TIMEOUT_MSEC, -EINTR when OP is cancelled.
  */
-int engine_wait_agent(int vm_dir_fd, int pidfd, unsigned timeout_msec, struct op *op, int *ret_fd, char ret_boot_id[40],
-	struct err *e);
+int engine_wait_agent(int vm_dir_fd, int pidfd, unsigned timeout_msec, struct op *op, int *ret_fd,
+	char ret_boot_id[40], struct err *e);
 
 /* The host's TSC in kHz, measured once (facts-vmm 4.3); 0 where there is none to measure. */
 uint64_t engine_tsc_khz(void);
@@ -58,8 +58,8 @@ uint64_t engine_tsc_khz(void);
  * when it is not there), "tcg" (no proof). *RET_WHY: why not KVM, or ""; the caller's to free.
  */
 #define ENGINE_PROBE_VM HELPER_VM_MAX
-int engine_prove_accel(struct helper *h, const char *want, int kernel_dir_fd, int cache_dir_fd, unsigned timeout_msec,
-	struct op *op, enum helper_accel *ret, char **ret_why, struct err *e);
+int engine_prove_accel(struct helper *h, const char *want, int kernel_dir_fd, int cache_dir_fd,
+	unsigned timeout_msec, struct op *op, enum helper_accel *ret, char **ret_why, struct err *e);
 
 /* What the reaper wrote when a VMM ended. */
 struct engine_exit {

@@ -1,0 +1,51 @@
+#include <errno.h>
+
+#include "banger/cleanup.h"
+#include "engine/engine.h"
+#include "engine/qmp.h"
+
+static int qemu_pause(int vm_dir_fd, struct op *op, struct err *e)
+{
+	return qmp_command(vm_dir_fd, "stop", op, NULL, e);
+}
+
+static int qemu_resume(int vm_dir_fd, struct op *op, struct err *e)
+{
+	return qmp_command(vm_dir_fd, "cont", op, NULL, e);
+}
+
+static int qemu_powerdown(int vm_dir_fd, struct op *op, struct err *e)
+{
+	return qmp_command(vm_dir_fd, "system_powerdown", op, NULL, e);
+}
+
+static int qemu_status(int vm_dir_fd, enum engine_status *ret, struct err *e)
+{
+	json_object *o = NULL, *status;
+	const char *text = "";
+	int r = qmp_command(vm_dir_fd, "query-status", NULL, &o, e);
+
+	if (r < 0)
+		return r;
+	if (json_object_is_type(o, json_type_object) && json_object_object_get_ex(o, "status", &status))
+		text = json_object_get_string(status);
+	*ret = !strcmp(text, "running")  ? ENGINE_RUNNING
+	       : !strcmp(text, "paused") ? ENGINE_PAUSED
+					 : ENGINE_OTHER;
+	json_object_put(o);
+	return 0;
+}
+
+static const struct engine engines[] = {
+	{"qemu", qemu_pause, qemu_resume, qemu_powerdown, qemu_status},
+};
+
+const struct engine *engine_find(const char *name)
+{
+	if (!*name)
+		return &engines[0];
+	for (size_t i = 0; i < ELEMENTSOF(engines); i++)
+		if (strcmp(engines[i].name, name) == 0)
+			return &engines[i];
+	return NULL;
+}

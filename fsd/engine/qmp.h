@@ -1,0 +1,21 @@
+/*
+ * QMP, QEMU's monitor protocol (docs/interop/qmp-spec): one command on a connection of its own. What the VMM says is bounded and checked.
+ */
+#ifndef BANGER_QMP_H
+#define BANGER_QMP_H
+
+#include <json-c/json.h>
+
+#include "banger/err.h"
+#include "job/op.h"
+
+/*
+ * Connects to ENGINE_QMP_SOCKET below VM_DIR_FD, says COMMAND (no arguments) and waits for its answer at most 5 s. *RET (may be NULL) is what
+ * it returned, the caller's (json_object_put()). -EIO with QEMU's own text when it refused; -ETIMEDOUT, -ECONNREFUSED, -EPROTO, -EINTR.
+ */
+int qmp_command(int vm_dir_fd, const char *command, struct op *op, json_object **ret, struct err *e);
+
+/* One line of the protocol, parsed; NULL: not an object. The caller's. For the exit file's events too. */
+json_object *qmp_parse(const char *line);
+
+#endif

@@ -1,0 +1,80 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+
+#include "banger/cleanup.h"
+#include "banger/io.h"
+#include "engine/engine.h"
+#include "guest/hello.h"
+
+static int address_of(int dir_fd, const char *name, struct sockaddr_un *ret, struct err *e)
+{
+	int n;
+
+	*ret = (struct sockaddr_un){.sun_family = AF_UNIX};
+	n = snprintf(ret->sun_path, sizeof(ret->sun_path), "/proc/self/fd/%d/%s", dir_fd, name);
+	return n < 0 || (size_t)n >= sizeof(ret->sun_path) ? err_set(e, -ENAMETOOLONG, "%s", name) : 0;
+}
+
+int engine_listen(int dir_fd, const char *name, int *ret_fd, struct err *e)
+{
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un address;
+	int r;
+
+	if (fd < 0)
+		return err_sys(e, -errno, "socket");
+	r = address_of(dir_fd, name, &address, e);
+	if (r < 0)
+		return r;
+	unlinkat(dir_fd, name, 0);
+	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+		fchmodat(dir_fd, name, 0600, 0) < 0 || listen(fd, 4) < 0)
+		return err_sys(e, -errno, "%s", name);
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+int engine_connect(int dir_fd, const char *name, int *ret_fd, struct err *e)
+{
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_un address;
+	int r;
+
+	if (fd < 0)
+		return err_sys(e, -errno, "socket");
+	r = address_of(dir_fd, name, &address, e);
+	if (r < 0)
+		return r;
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		return err_sys(e, -errno, "%s", name);
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+int engine_wait_agent(int vm_dir_fd, int pidfd, unsigned timeout_msec, struct op *op, int *ret_fd,
+	char ret_boot_id[40], struct err *e)
+{
+	_cleanup_close_ int fd = -EBADF;
+	uint64_t end = io_now_usec() + (uint64_t)timeout_msec * 1000, now;
+	int r;
+
+	/* The socket listened before the VMM began: only an earlier connection that is still being closed can be in the way. */
+	while ((r = engine_connect(vm_dir_fd, ENGINE_AGENT_SOCKET, &fd, NULL)) == -EAGAIN) {
+		if (io_now_usec() > end)
+			break;
+		nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+	}
+	if (r < 0)
+		return err_sys(e, r, "the agent's channel");
+	now = io_now_usec();
+	r = agent_hello(
+		fd, now < end ? (unsigned)((end - now) / 1000) : 1, op_cancel_fd(op), pidfd, ret_boot_id, e);
+	if (r < 0)
+		return r;
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
