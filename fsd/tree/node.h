@@ -1,0 +1,82 @@
+/*
+ * Node numbers: computed from what a node is, valid over restarts of the daemon, never used again (rule 9).
+ *
+ *   class 3 | kind 7 | row 42 | attribute 12     class 0: banger's own nodes; attribute 0 is the directory
+ *   class 3 | vm 21  | inode 32 | generation 8   class 1: files of a guest
+ *
+ * The root is 1, as FUSE wants it. Any thread.
+ */
+#ifndef BANGER_TREE_NODE_H
+#define BANGER_TREE_NODE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define NODE_ROOT         1u
+#define NODE_ROW_BITS     42
+#define NODE_ROW_MAX      ((1ull << NODE_ROW_BITS) - 1)
+#define NODE_ATTR_MAX     0xfffu
+#define NODE_KIND_MAX     0x7fu
+#define NODE_GUEST_VM_MAX 0x1fffffu
+
+/* Kinds of directories; the numbers are kept in databases and by whoever holds the mount open: never change one. */
+enum node_kind {
+	KIND_NONE,
+	KIND_ROOT,
+	KIND_STREAM,
+	KIND_CONFIG,
+	KIND_HOST,
+	KIND_OPS,
+	KIND_OP,
+	KIND_VMS,
+	KIND_VM,
+	KIND_VM_STREAM,
+	KIND_VM_WAIT,
+	KIND_EXECS,
+	KIND_EXEC,
+	KIND_EXEC_STREAM,
+	KIND_EXEC_WAIT,
+	KIND_IMAGES,
+	KIND_IMAGE,
+	KIND_IMAGE_USERS,
+	KIND_IMAGE_USER,
+	KIND_KERNELS,
+	KIND_KERNEL,
+	KIND_KERNEL_USERS,
+	KIND_KERNEL_USER,
+	KIND_COUNT,
+};
+
+struct node {
+	bool guest;
+	enum node_kind kind;
+	uint64_t row;
+	uint16_t attr;
+	uint32_t vm, ino; /* of a guest's file */
+	uint8_t generation;
+};
+
+uint64_t node_number(enum node_kind kind, uint64_t row, uint16_t attr);
+uint64_t node_guest_number(uint32_t vm, uint32_t ino, uint32_t generation);
+/* False: no node has this number. */
+bool node_parse(uint64_t number, struct node *ret);
+
+/* Rows that are made of two: a job of a VM, a VM that uses an object. */
+#define NODE_MINOR_BITS 22
+#define NODE_MINOR_MAX  ((1u << NODE_MINOR_BITS) - 1)
+static inline uint64_t node_row(uint64_t major, uint64_t minor)
+{
+	return major << NODE_MINOR_BITS | minor;
+}
+
+static inline uint32_t node_major(uint64_t row)
+{
+	return (uint32_t)(row >> NODE_MINOR_BITS);
+}
+
+static inline uint32_t node_minor(uint64_t row)
+{
+	return (uint32_t)(row & NODE_MINOR_MAX);
+}
+
+#endif
