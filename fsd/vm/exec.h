@@ -2,8 +2,9 @@
  * Jobs in guests (exec/ in the tree): made, set up, started, watched. Loop thread.
  *
  * A job is numbered per VM, from 1, never again while the VM lives (the number is in the store of the VM's directory). What it writes
- * to stdout and stderr is kept in files of the VM's directory, EXEC_KEEP_MAX bytes each at most (the oldest half is dropped, with a mark
- * line), and given to live readers, who set the pace only as long as they keep up: a slow reader slows the job, no reader does not.
+ * to stdout and stderr is kept in files of the VM's directory, rings of EXEC_KEEP_MAX bytes each at most (the oldest are overwritten, and
+ * readers are told how many they missed), and given to live readers, who set the pace: a slow reader slows the job, no reader does not.
+ * A new daemon knows nothing of the jobs of the one before; they run on, and what they write is thrown away.
  */
 #ifndef BANGER_VM_EXEC_H
 #define BANGER_VM_EXEC_H
@@ -11,11 +12,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
 
+#include "banger/cleanup.h"
 #include "banger/err.h"
 #include "vm/vm.h"
 
 #define EXEC_KEEP_MAX (4u * 1024 * 1024)
+#define EXEC_AHEAD    (1024u * 1024)
 #define EXEC_JOBS_MAX 256 /* of one VM, ended ones included; -EUSERS beyond */
 
 enum exec_state {
@@ -42,15 +47,32 @@ struct exec_view {
 };
 
 struct exec_watch {
-	void (*changed)(void *user, struct exec *x);                       /* state or settings */
-	void (*output)(void *user, struct exec *x, int stream);            /* more was kept, or end of file */
-	void (*writable)(void *user, struct exec *x);                      /* stdin takes more */
+	void (*changed)(void *user, struct exec *x);            /* state or settings */
+	void (*output)(void *user, struct exec *x, int stream); /* more was kept, or end of file */
+	void (*writable)(void *user, struct exec *x);           /* stdin takes more */
 	void (*gone)(void *user, uint32_t vm, uint32_t number);
 };
 
-/* One per daemon. The model's hooks (VM deleted, agent there, agent lost) are set by vms_new(). */
+/* One per daemon. */
 struct execs;
+/* Of the model (vm/vm.c keeps what execs_new() gave it). */
 struct execs *execs_of(struct vms *vms);
+struct execs *vm_execs(struct vm *vm);
+
+/* STATE_FD: PLACE_STATE, borrowed for good. Files are made below vms/ID/exec, the folders too where they are missing. */
+int execs_new(struct vms *vms, int state_fd, struct execs **ret, struct err *e);
+/* Lets go of the jobs, which run on. Nobody is told. */
+struct execs *execs_free(struct execs *xs);
+DEFINE_CLEANUP(struct execs *, execs_free)
+
+/*
+ * The model's calls: the agent of VM is there, or (NULL) is about to go or has gone; agent_free() ends what runs as lost, before
+ * or after this. The VM ID has been deleted: its jobs are forgotten, vms/ID/exec is removed.
+ */
+void execs_agent(struct execs *xs, struct vm *vm, struct agent *agent);
+void execs_vm_gone(struct execs *xs, uint32_t id);
+
+/* One watcher; it may call anything here, exec_delete() of the job it is told about included. */
 void execs_watch(struct execs *xs, const struct exec_watch *watch, void *user);
 
 int exec_new(struct vm *vm, struct exec **ret, struct err *e); /* -EUSERS */
@@ -58,16 +80,27 @@ struct exec *exec_get(struct vms *vms, uint32_t vm, uint32_t number);
 struct exec *exec_next(struct vm *vm, uint32_t after);
 void exec_view(const struct exec *x, struct exec_view *ret);
 
-/* Before the start only (-EBUSY): arguments one a line. */
-int exec_set_cmd(struct exec *x, const char *text, struct err *e);
-int exec_set_env(struct exec *x, const char *text, struct err *e); /* K=V a line */
+/*
+ * Before the start only (-EBUSY). Arguments (variables, "K=V") one a line, an empty line is an empty argument; or, when there is a
+ * NUL among the N bytes of TEXT, each ended by a NUL, so that they may hold newlines. -E2BIG, -EINVAL.
+ */
+int exec_set_cmd(struct exec *x, const char *text, size_t n, struct err *e);
+int exec_set_env(struct exec *x, const char *text, size_t n, struct err *e);
+/* As they can be set again: lines, or NUL-ended where a newline is among them. */
+void exec_show_list(const char *const *list, FILE *out);
+/* One line; "": the default. */
 int exec_set_cwd(struct exec *x, const char *text, struct err *e);
 int exec_set_user(struct exec *x, const char *text, struct err *e);
 int exec_set_tty(struct exec *x, bool on, struct err *e);
 
-/* DONE once: when it runs (or has run), or why not. -EINVAL no command, -ENOTCONN the VM does not run, -EBUSY it was started. */
+/*
+ * DONE (may be NULL) once: when it runs (or has run), or why not; not called when exec_start() itself fails.
+ * -EINVAL no command, -ENOTCONN the VM does not run, -EBUSY it was started. Deleting the job makes it -ECANCELED, exec_unwait() -EINTR (the start goes on).
+ */
 int exec_start(struct exec *x, bool want_stdin, vm_done_fn done, void *user, struct err *e);
+void exec_unwait(struct exec *x);
 int exec_signal(struct exec *x, uint32_t sig, struct err *e); /* -ESRCH: it does not run */
+/* Also before the start. */
 int exec_winsize(struct exec *x, uint16_t rows, uint16_t cols, struct err *e);
 /* Stdin: returns bytes taken (may be fewer; 0: none now, wait for `writable`), or -errno (-EPIPE: ended or closed). */
 ssize_t exec_stdin(struct exec *x, const void *data, size_t n, struct err *e);
@@ -77,11 +110,15 @@ int exec_stdin_close(struct exec *x);
  * Kept output: bytes from OFFSET of all that the stream ever wrote. Returns bytes copied; 0: nothing there yet (*RET_EOF false) or
  * the end; *OFFSET is moved forward over dropped bytes first (*RET_LOST: how many).
  */
-ssize_t exec_read(struct exec *x, int stream, uint64_t *offset, void *buf, size_t n, bool *ret_eof, uint64_t *ret_lost,
-	struct err *e);
-/* Bytes written in all. */
+ssize_t exec_read(struct exec *x, int stream, uint64_t *offset, void *buf, size_t n, bool *ret_eof,
+	uint64_t *ret_lost, struct err *e);
+/* Bytes written in all; the first byte that is still kept. */
 uint64_t exec_size(const struct exec *x, int stream);
-/* Where a live reader stands: output goes on only while the slowest reader is within 1 MiB. READER names it. */
+uint64_t exec_first(const struct exec *x, int stream);
+/*
+ * Where a live reader stands: output goes on only while the slowest reader is within EXEC_AHEAD. READER names it. It begins at the
+ * first byte kept. -ENOMEM.
+ */
 int exec_reader_add(struct exec *x, int stream, uint64_t *ret_reader);
 void exec_reader_at(struct exec *x, uint64_t reader, uint64_t offset);
 void exec_reader_remove(struct exec *x, uint64_t reader);
