@@ -1,0 +1,93 @@
+/* wait/STATE: a read returns when the VM is in that state. */
+#include <errno.h>
+#include <poll.h>
+
+#include "banger/cleanup.h"
+#include "tree/state.h"
+
+/* Row of the attribute: the state, or this one. */
+#define READY "ready"
+
+static bool holds(struct tree *t, const struct handle *h)
+{
+	struct vm *vm = vms_get(t->vms, (uint32_t)h->at.row);
+	const char *wanted = h->at.attr->name;
+	struct vm_view view;
+
+	if (!vm)
+		return false;
+	if (strcmp(wanted, READY) == 0)
+		return vm_agent(vm) != NULL;
+	vm_view(vm, &view);
+	return strcmp(vm_state_name(view.state), wanted) == 0;
+}
+
+static void answer(struct handle *h, struct call *call)
+{
+	char line[32];
+	int n = snprintf(line, sizeof(line), "%s\n", h->at.attr->name);
+
+	call_data(call, line, (size_t)n < call->size ? (size_t)n : call->size);
+}
+
+static void wait_read(struct tree *t, struct handle *h, size_t size, uint64_t offset, struct call *call)
+{
+	(void)size;
+	if (offset > 0)
+		call_data(call, NULL, 0);
+	else if (!vms_get(t->vms, (uint32_t)h->at.row))
+		call_done(call, -ESTALE);
+	else if (holds(t, h))
+		answer(h, call);
+	else
+		handle_park(h, call);
+}
+
+static int wait_open(struct tree *t, struct handle *h)
+{
+	LIST_INSERT_HEAD(&t->waiting, h, link);
+	return 0;
+}
+
+static void wait_release(struct tree *t, struct handle *h)
+{
+	(void)t;
+	LIST_REMOVE(h, link);
+	handle_wake(h, -EINTR);
+}
+
+static unsigned wait_poll(struct tree *t, struct handle *h)
+{
+	return holds(t, h) ? POLLIN | POLLRDNORM : 0;
+}
+
+void wait_check(struct tree *t, uint32_t vm)
+{
+	bool gone = !vms_get(t->vms, vm);
+	struct handle *h;
+	struct call *call;
+
+	LIST_FOREACH (h, &t->waiting, link) {
+		if (h->at.row != vm)
+			continue;
+		if (gone) {
+			handle_wake(h, -ESTALE);
+		} else if (holds(t, h)) {
+			while ((call = TAILQ_FIRST(&h->parked))) {
+				TAILQ_REMOVE(&h->parked, call, link);
+				answer(h, call);
+			}
+		} else {
+			continue;
+		}
+		if (h->poll)
+			t->listener->pollable(t->user, h);
+	}
+}
+
+const struct file_ops wait_ops = {
+	.open = wait_open,
+	.release = wait_release,
+	.read = wait_read,
+	.poll = wait_poll,
+};
