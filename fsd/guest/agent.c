@@ -1,5 +1,6 @@
 #include <errno.h>
-#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 
 #include "banger/cleanup.h"
@@ -9,7 +10,9 @@
 #define FRAME_MAX   (AGENT_HEADER + AGENT_PAYLOAD_MAX)
 #define OUT_MAX     (8u << 20)    /* bytes that may wait for the guest */
 #define TURN_MAX    (512u * 1024) /* bytes read in one turn of the loop, so that others have theirs */
-#define TIMER_SLACK 10000         /* usec */
+#define OUT_LOW     (256u * 1024)
+#define ERRNO_MAX   4095
+#define TIMER_SLACK 10000 /* usec */
 
 static void drop_requests(struct agent *a, int code)
 {
@@ -24,15 +27,43 @@ static void drop_requests(struct agent *a, int code)
 	}
 }
 
+static void destroy(struct agent *a)
+{
+	sd_event_source_disable_unref(a->io);
+	sd_event_source_disable_unref(a->timer);
+	sd_event_source_disable_unref(a->dead);
+	sd_event_unref(a->event);
+	close_fd(a->fd);
+	err_clear(&a->why);
+	free(a->in);
+	free(a->out);
+	free(a);
+}
+
+/* Between these, whoever is called back may free the agent: it goes when the last of them has returned. */
+static void enter(struct agent *a)
+{
+	a->depth++;
+}
+
+static void leave(struct agent *a)
+{
+	if (--a->depth == 0 && a->freed)
+		destroy(a);
+}
+
 /* The end is told from a turn of its own, so that nobody is called back inside the call that found it. */
 static int on_dead(sd_event_source *s, void *user)
 {
 	struct agent *a = user;
 
 	(void)s;
-	drop_requests(a, -ENOTCONN);
+	enter(a);
+	drop_requests(a, a->why.code == -EPROTO ? -EPROTO : -ENOTCONN);
 	agent_jobs_lost(a);
-	a->lost(a->user, &a->why);
+	if (!a->freed)
+		a->lost(a->user, &a->why);
+	leave(a);
 	return 0;
 }
 
@@ -142,15 +173,18 @@ static struct agent_request_row *find_request(struct agent *a, uint32_t id)
 }
 
 /* An answer to nobody (forgotten, timed out) is dropped. */
-static void on_reply(struct agent *a, const struct agent_header *h, const uint8_t *payload)
+static int on_reply(struct agent *a, const struct agent_header *h, const uint8_t *payload)
 {
 	struct agent_request_row *row = find_request(a, h->id);
 
+	if (h->code > ERRNO_MAX)
+		return -EPROTO;
 	if (!row)
-		return;
+		return 0;
 	LIST_REMOVE(row, link);
-	row->fn(row->user, h->code == 0 ? 0 : h->code < 4096 ? -(int)h->code : -EPROTO, payload, h->length);
+	row->fn(row->user, -(int)h->code, payload, h->length);
 	free(row);
+	return 0;
 }
 
 static void on_frame(struct agent *a, const struct agent_header *h, const uint8_t *payload)
@@ -159,7 +193,7 @@ static void on_frame(struct agent *a, const struct agent_header *h, const uint8_
 
 	switch (h->type) {
 	case AGENT_REPLY:
-		on_reply(a, h, payload);
+		r = on_reply(a, h, payload);
 		break;
 	case AGENT_STDOUT:
 	case AGENT_STDERR:
@@ -177,51 +211,60 @@ static void on_frame(struct agent *a, const struct agent_header *h, const uint8_
 		agent_break(a, r, "the guest broke the protocol");
 }
 
-/* Reads what is missing of the frame at hand: 1 some, 0 nothing there, <0 broken. */
-static int fill(struct agent *a, size_t wanted)
+/* Handles the whole frames that have come, and moves what is left to the front. */
+static void take_frames(struct agent *a)
 {
-	ssize_t n = recv(a->fd, a->in + a->in_have, wanted - a->in_have, MSG_DONTWAIT);
+	size_t at = 0;
 
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return 0;
-	if (n <= 0) {
-		agent_break(a, n < 0 ? -errno : -EPIPE, "the VMM closed it");
-		return -EPIPE;
+	while (!a->broken && a->in_have - at >= AGENT_HEADER) {
+		struct agent_header h;
+
+		memcpy(&h, a->in + at, AGENT_HEADER);
+		if (h.length > AGENT_PAYLOAD_MAX) {
+			agent_break(a, -EPROTO, "the guest broke the protocol");
+			break;
+		}
+		if (a->in_have - at < AGENT_HEADER + h.length)
+			break;
+		on_frame(a, &h, a->in + at + AGENT_HEADER);
+		at += AGENT_HEADER + h.length;
 	}
-	a->in_have += (size_t)n;
-	return 1;
+	a->in_have -= at;
+	if (at > 0)
+		memmove(a->in, a->in + at, a->in_have);
 }
 
 static int on_io(sd_event_source *s, int fd, uint32_t revents, void *user)
 {
 	struct agent *a = user;
-	size_t turn = 0;
+	size_t turn = 0, room, waiting = a->out_end - a->out_at;
+	ssize_t n;
 
 	(void)s;
-	(void)fd;
-	if (revents & EPOLLOUT)
+	enter(a);
+	if (revents & EPOLLOUT) {
 		flush(a);
-	while (!a->broken && turn < TURN_MAX) {
-		struct agent_header h = {0};
-		size_t wanted = AGENT_HEADER;
-
-		if (a->in_have >= AGENT_HEADER) {
-			memcpy(&h, a->in, AGENT_HEADER);
-			if (h.length > AGENT_PAYLOAD_MAX) {
-				agent_break(a, -EPROTO, "the guest broke the protocol");
-				break;
-			}
-			wanted += h.length;
-		}
-		if (a->in_have < wanted) {
-			if (fill(a, wanted) <= 0)
-				break;
-			continue;
-		}
-		turn += wanted;
-		a->in_have = 0;
-		on_frame(a, &h, a->in + AGENT_HEADER);
+		/* What was refused for want of room can be said now. */
+		if (waiting > OUT_LOW && a->out_end - a->out_at <= OUT_LOW)
+			agent_jobs_drained(a);
 	}
+	/* A short read has emptied the socket; what comes later wakes the loop again. */
+	do {
+		if (a->broken || !(revents & ~(uint32_t)EPOLLOUT))
+			break;
+		room = FRAME_MAX - a->in_have;
+		n = recv(fd, a->in + a->in_have, room, MSG_DONTWAIT);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			break;
+		if (n <= 0) {
+			agent_break(a, n < 0 ? -errno : -EPIPE, "the VMM closed it");
+			break;
+		}
+		a->in_have += (size_t)n;
+		turn += (size_t)n;
+		take_frames(a);
+	} while ((size_t)n == room && turn < TURN_MAX);
+	leave(a);
 	return 0;
 }
 
@@ -241,6 +284,7 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *user)
 
 	(void)s;
 	(void)usec;
+	enter(a);
 	a->timer_at = 0;
 	for (size_t i = 0; i < AGENT_BUCKETS; i++) {
 		struct agent_request_row *row = LIST_FIRST(&a->requests[i]);
@@ -260,8 +304,9 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *user)
 			row = after;
 		}
 	}
-	if (next)
+	if (next && !a->broken)
 		arm_timer(a, next);
+	leave(a);
 	return 0;
 }
 
@@ -278,7 +323,9 @@ int agent_new(sd_event *event, int fd, agent_lost_fn lost, void *user, struct ag
 	a->event = sd_event_ref(event);
 	a->lost = lost;
 	a->user = user;
-	a->next_id = 1;
+	/* Jobs of an earlier daemon may still run in the guest: theirs are other numbers, most likely. */
+	if (getrandom(&a->next_id, sizeof(a->next_id), GRND_NONBLOCK) < 0)
+		a->next_id = (uint32_t)io_now_usec();
 	a->in = malloc(FRAME_MAX);
 	r = a->in ? 0 : -ENOMEM;
 	if (r == 0)
@@ -292,7 +339,7 @@ int agent_new(sd_event *event, int fd, agent_lost_fn lost, void *user, struct ag
 	if (r >= 0)
 		r = sd_event_source_set_enabled(a->dead, SD_EVENT_OFF);
 	if (r < 0) {
-		agent_free(a);
+		destroy(a);
 		return err_sys(e, r, "agent");
 	}
 	*ret = a;
@@ -303,18 +350,15 @@ struct agent *agent_free(struct agent *a)
 {
 	if (!a)
 		return NULL;
-	a->broken = true;
+	/* Once more, from one of the callbacks below, or from lost() after all was told. */
+	if (a->freed)
+		return NULL;
+	a->broken = a->freed = true;
+	enter(a);
 	drop_requests(a, -ECANCELED);
 	agent_jobs_lost(a);
-	sd_event_source_disable_unref(a->io);
-	sd_event_source_disable_unref(a->timer);
-	sd_event_source_disable_unref(a->dead);
-	sd_event_unref(a->event);
-	close_fd(a->fd);
-	err_clear(&a->why);
-	free(a->in);
-	free(a->out);
-	free(a);
+	sd_event_source_set_enabled(a->dead, SD_EVENT_OFF);
+	leave(a);
 	return NULL;
 }
 
@@ -329,7 +373,7 @@ int agent_request(struct agent *a, enum agent_type type, uint16_t flags, const s
 	/* 32 bits go round; a number still waited for is passed over. */
 	do
 		row->id = a->next_id++;
-	while (row->id == 0 || find_request(a, row->id));
+	while (row->id == 0 || find_request(a, row->id) || agent_job_has(a, row->id));
 	row->fn = fn;
 	row->user = user;
 	if (timeout_msec > 0)
@@ -355,5 +399,15 @@ void agent_forget(struct agent *a, uint32_t id)
 		return;
 	LIST_REMOVE(row, link);
 	row->fn(row->user, -ECANCELED, NULL, 0);
+	free(row);
+}
+
+void agent_request_drop(struct agent *a, uint32_t id)
+{
+	struct agent_request_row *row = find_request(a, id);
+
+	if (!row)
+		return;
+	LIST_REMOVE(row, link);
 	free(row);
 }

@@ -24,7 +24,7 @@ typedef void (*agent_lost_fn)(void *user, const struct err *why);
 
 /* FD: connected, HELLO done (engine_wait_agent()); owned by the agent from here, also on failure. */
 int agent_new(sd_event *event, int fd, agent_lost_fn lost, void *user, struct agent **ret, struct err *e);
-/* Every request in flight gets -ECANCELED, every job `lost`. */
+/* Every request in flight gets -ECANCELED, every job `lost`. May be called from any of the callbacks. */
 struct agent *agent_free(struct agent *a);
 
 /* DATA is borrowed for the call. */
@@ -50,7 +50,7 @@ struct agent_job_events {
 	void (*started)(void *user, int code);
 	/* STREAM 1 or 2; n 0: end of file. Returns nothing: give the credit back with agent_job_consumed() when it is used up. */
 	void (*output)(void *user, int stream, const void *data, size_t n);
-	/* More stdin may be written. */
+	/* More stdin may be written, perhaps. */
 	void (*writable)(void *user);
 	/* Last call: it ended. KIND 0 exited with CODE, 1 killed by signal CODE, 2 lost (channel gone). The job is gone after it. */
 	void (*ended)(void *user, uint32_t kind, uint32_t code);
@@ -67,9 +67,14 @@ int agent_exec(struct agent *a, const struct agent_exec *what, const struct agen
 void agent_job_consumed(struct agent_job *j, int stream, size_t n);
 /* How many bytes of stdin may be written now. */
 size_t agent_job_room(const struct agent_job *j);
-/* At most agent_job_room() bytes; n 0: end of file. */
+/* At most agent_job_room() bytes; n 0: end of file. -EAGAIN: none taken, `writable` will be called. -ENOTCONN. */
 int agent_job_stdin(struct agent_job *j, const void *data, size_t n);
 int agent_job_signal(struct agent_job *j, uint32_t sig);
 int agent_job_winsize(struct agent_job *j, uint16_t rows, uint16_t cols);
+/*
+ * Nobody wants to hear of it any more: no further calls, J is gone. KILL: it is killed; else it runs on, and what it still
+ * writes is thrown away.
+ */
+void agent_job_release(struct agent_job *j, bool kill);
 
 #endif

@@ -22,6 +22,8 @@ struct agent_job {
 	const struct agent_job_events *events;
 	void *user;
 	bool started;
+	bool stalled;      /* stdin or credit could not be sent: the queue was full */
+	bool resume;       /* was stalled, to be told */
 	size_t room;       /* credit for stdin */
 	size_t owed[2];    /* stdout, stderr: consumed, not yet given back to the guest */
 	size_t allowed[2]; /* what the guest may still send */
@@ -39,6 +41,8 @@ struct agent {
 	void *user;
 	uint32_t next_id;
 	bool broken;
+	bool freed;     /* by its owner, while a callback of its own was running */
+	unsigned depth; /* callbacks that are running */
 	struct err why;
 	LIST_HEAD(, agent_request_row) requests[AGENT_BUCKETS]; /* by id */
 	LIST_HEAD(, agent_job) jobs;
@@ -53,10 +57,19 @@ struct agent {
 int agent_send(struct agent *a, enum agent_type type, uint16_t code, uint32_t id,
 	const struct agent_part *parts, size_t n);
 
+/* Nobody waits for request ID any more, and nobody is told. */
+void agent_request_drop(struct agent *a, uint32_t id);
+
 /* A frame of a job's came: 0, or -EPROTO. */
 int agent_job_frame(struct agent *a, const struct agent_header *h, const uint8_t *payload);
 
 /* All jobs end as lost. */
 void agent_jobs_lost(struct agent *a);
+
+/* The queue, which was full, has room again. */
+void agent_jobs_drained(struct agent *a);
+
+/* A job has this number. */
+bool agent_job_has(struct agent *a, uint32_t id);
 
 #endif

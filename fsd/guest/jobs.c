@@ -1,5 +1,6 @@
 /* Jobs of the agent's protocol: their streams, and the credit that paces them. */
 #include <errno.h>
+#include <signal.h>
 
 #include "banger/cleanup.h"
 #include "guest/channel.h"
@@ -14,6 +15,11 @@ static struct agent_job *find_job(struct agent *a, uint32_t id)
 		if (j->id == id)
 			return j;
 	return NULL;
+}
+
+bool agent_job_has(struct agent *a, uint32_t id)
+{
+	return find_job(a, id) != NULL;
 }
 
 static void job_end(struct agent_job *j, uint32_t kind, uint32_t code)
@@ -34,6 +40,11 @@ void agent_jobs_lost(struct agent *a)
 		job_end(j, 2, 0);
 }
 
+static int send_signal(struct agent *a, uint32_t id, uint32_t sig)
+{
+	return agent_send(a, AGENT_SIGNAL, 0, id, (struct agent_part[]){{&sig, sizeof(sig)}}, 1);
+}
+
 static void on_started(void *user, int code, const void *data, size_t n)
 {
 	struct agent_job *j = user;
@@ -41,9 +52,12 @@ static void on_started(void *user, int code, const void *data, size_t n)
 	(void)data;
 	(void)n;
 	/* The channel is going: job_end() tells. */
-	if (code == -ENOTCONN || code == -ECANCELED)
+	if (j->agent->broken)
 		return;
 	if (code < 0) {
+		/* It may begin after all, with nobody there. */
+		if (code == -ETIMEDOUT)
+			send_signal(j->agent, j->id, SIGKILL);
 		LIST_REMOVE(j, link);
 		j->events->started(j->user, code);
 		free(j);
@@ -51,6 +65,17 @@ static void on_started(void *user, int code, const void *data, size_t n)
 	}
 	j->started = true;
 	j->events->started(j->user, 0);
+}
+
+void agent_job_release(struct agent_job *j, bool kill)
+{
+	if (kill)
+		send_signal(j->agent, j->id, SIGKILL);
+	LIST_REMOVE(j, link);
+	/* The answer to its start has nobody to go to either. */
+	if (!j->started)
+		agent_request_drop(j->agent, j->id);
+	free(j);
 }
 
 /* NUL-terminated strings one behind the other; counts them. */
@@ -143,14 +168,28 @@ static int on_credit(struct agent_job *j, const uint8_t *payload, size_t n)
 	return 0;
 }
 
+/*
+ * Of an earlier daemon's job, or one that was given up: thrown away, but with the credit for it, or the job would be held up for
+ * good. Not where the guest doesn't take what is sent: it shall not make us keep answers.
+ */
+static int on_nobodys(struct agent *a, const struct agent_header *h)
+{
+	uint32_t v[2] = {h->type == AGENT_STDERR ? 2 : 1, h->length};
+
+	if ((h->type == AGENT_STDOUT || h->type == AGENT_STDERR) && h->length > 0 && a->out_end == a->out_at)
+		agent_send(a, AGENT_CREDIT, 0, h->id, (struct agent_part[]){{v, sizeof(v)}}, 1);
+	return 0;
+}
+
 int agent_job_frame(struct agent *a, const struct agent_header *h, const uint8_t *payload)
 {
 	struct agent_job *j = find_job(a, h->id);
 	uint32_t v[2];
 
-	/* Of an earlier daemon's job, or one that was given up: nobody's. */
 	if (!j)
-		return 0;
+		return on_nobodys(a, h);
+	if (!j->started)
+		return -EPROTO;
 	switch (h->type) {
 	case AGENT_STDOUT:
 		return on_output(j, 1, payload, h->length);
@@ -159,7 +198,7 @@ int agent_job_frame(struct agent *a, const struct agent_header *h, const uint8_t
 	case AGENT_CREDIT:
 		return on_credit(j, payload, h->length);
 	default:
-		if (h->length != sizeof(v) || !j->started)
+		if (h->length != sizeof(v))
 			return -EPROTO;
 		memcpy(v, payload, sizeof(v));
 		if (v[0] > 2 || v[1] > 255)
@@ -169,21 +208,47 @@ int agent_job_frame(struct agent *a, const struct agent_header *h, const uint8_t
 	}
 }
 
-void agent_job_consumed(struct agent_job *j, int stream, size_t n)
+static void give_credit(struct agent_job *j, size_t at)
 {
-	size_t at = (size_t)stream - 1;
-	uint32_t v[2];
+	uint32_t v[2] = {(uint32_t)at + 1, (uint32_t)j->owed[at]};
 
-	j->owed[at] += n;
 	/* In quarters, so that credit costs little traffic and the guest never runs dry. */
 	if (j->owed[at] < AGENT_WINDOW / 4)
 		return;
-	v[0] = (uint32_t)stream;
-	v[1] = (uint32_t)j->owed[at];
-	if (agent_send(j->agent, AGENT_CREDIT, 0, j->id, (struct agent_part[]){{v, sizeof(v)}}, 1) < 0)
+	if (agent_send(j->agent, AGENT_CREDIT, 0, j->id, (struct agent_part[]){{v, sizeof(v)}}, 1) < 0) {
+		j->stalled = true;
 		return;
+	}
 	j->allowed[at] += j->owed[at];
 	j->owed[at] = 0;
+}
+
+void agent_job_consumed(struct agent_job *j, int stream, size_t n)
+{
+	j->owed[stream - 1] += n;
+	give_credit(j, (size_t)stream - 1);
+}
+
+void agent_jobs_drained(struct agent *a)
+{
+	struct agent_job *j;
+
+	LIST_FOREACH (j, &a->jobs, link) {
+		j->resume = j->stalled;
+		j->stalled = false;
+	}
+	/* From the front each time: the watcher may have released any of them. */
+	for (;;) {
+		LIST_FOREACH (j, &a->jobs, link)
+			if (j->resume)
+				break;
+		if (!j || a->broken)
+			return;
+		j->resume = false;
+		give_credit(j, 0);
+		give_credit(j, 1);
+		j->events->writable(j->user);
+	}
 }
 
 size_t agent_job_room(const struct agent_job *j)
@@ -198,6 +263,10 @@ int agent_job_stdin(struct agent_job *j, const void *data, size_t n)
 	if (n > j->room)
 		return -EAGAIN;
 	r = agent_send(j->agent, AGENT_STDIN, 0, j->id, (struct agent_part[]){{data, n}}, 1);
+	if (r == -ENOBUFS) {
+		j->stalled = true;
+		return -EAGAIN;
+	}
 	if (r == 0)
 		j->room -= n;
 	return r;
@@ -205,7 +274,7 @@ int agent_job_stdin(struct agent_job *j, const void *data, size_t n)
 
 int agent_job_signal(struct agent_job *j, uint32_t sig)
 {
-	return agent_send(j->agent, AGENT_SIGNAL, 0, j->id, (struct agent_part[]){{&sig, sizeof(sig)}}, 1);
+	return send_signal(j->agent, j->id, sig);
 }
 
 int agent_job_winsize(struct agent_job *j, uint16_t rows, uint16_t cols)

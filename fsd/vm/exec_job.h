@@ -1,0 +1,81 @@
+/*
+ * What exec.c and exec_run.c share: a job and its VM. No other file includes this.
+ */
+#ifndef BANGER_VM_EXEC_JOB_H
+#define BANGER_VM_EXEC_JOB_H
+
+#include <sys/queue.h>
+
+#include "vm/exec.h"
+#include "vm/ring.h"
+
+#define EXEC_BUCKETS 64
+
+struct exec_reader {
+	LIST_ENTRY(exec_reader) link;
+	uint64_t id, offset;
+	int stream;
+};
+
+struct exec_stream {
+	struct ring kept;
+	bool ended;
+	size_t owed; /* consumed by nobody yet: credit that waits for readers */
+};
+
+struct exec_vm {
+	LIST_ENTRY(exec_vm) link;
+	struct execs *execs;
+	uint32_t id;
+	uint32_t next; /* number */
+	int dir_fd, next_fd;
+	struct agent *agent;
+	unsigned count;
+	TAILQ_HEAD(, exec) jobs; /* in order of number */
+};
+
+struct exec {
+	TAILQ_ENTRY(exec) link;
+	struct exec_vm *vm;
+	unsigned refs;
+	bool deleted;
+	uint32_t number;
+	enum exec_state state;
+	char **argv, **env; /* NULL-terminated, one block each */
+	char *cwd, *user;
+	bool tty, want_stdin, stdin_closed;
+	bool close_wanted; /* stdin's end, not yet said */
+	uint16_t rows, cols;
+	uint32_t exit_kind, exit_code;
+	int start_code;
+	uint64_t created, started, ended;
+	struct agent_job *job; /* while starting or running */
+	vm_done_fn done;
+	void *done_user;
+	struct exec_stream streams[2]; /* stdout, stderr */
+	LIST_HEAD(, exec_reader) readers;
+};
+
+struct execs {
+	struct vms *vms;
+	int state_fd;
+	const struct exec_watch *watch;
+	void *watch_user;
+	uint64_t next_reader;
+	LIST_HEAD(, exec_vm) vms_by_id[EXEC_BUCKETS];
+};
+
+/* A watcher may delete the job: between these it stays readable (deleted tells). */
+void exec_hold(struct exec *x);
+void exec_release(struct exec *x);
+
+void exec_tell_changed(struct exec *x);
+void exec_tell_output(struct exec *x, int stream);
+
+/* Calls the waiter of the start, if there is one. */
+void exec_tell_started(struct exec *x, int code, const struct err *e);
+
+/* Gives the guest the credit that no reader holds back. */
+void exec_give_credit(struct exec *x, int stream);
+
+#endif

@@ -1,0 +1,92 @@
+#include <errno.h>
+#include <fcntl.h>
+
+#include "banger/cleanup.h"
+#include "banger/io.h"
+#include "vm/ring.h"
+
+void ring_init(struct ring *r, int dir_fd, uint32_t number, int stream, uint64_t max)
+{
+	*r = (struct ring){.dir_fd = dir_fd, .fd = -EBADF, .max = max};
+	snprintf(r->name, sizeof(r->name), "%u.%d", number, stream);
+}
+
+static int ring_open(struct ring *r)
+{
+	if (r->fd >= 0)
+		return 0;
+	r->fd = openat(r->dir_fd, r->name,
+		O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | (r->made ? 0 : O_TRUNC), 0600);
+	if (r->fd < 0)
+		return -errno;
+	r->made = true;
+	return 0;
+}
+
+int ring_append(struct ring *r, const void *data, size_t n)
+{
+	const char *p = data;
+	int code = ring_open(r);
+
+	/* Only the end of more than fits would stay. */
+	if (n > r->max) {
+		r->size += n - r->max;
+		p += n - r->max;
+		n = r->max;
+	}
+	while (code == 0 && n > 0) {
+		uint64_t at = r->size % r->max;
+		size_t k = n < r->max - at ? n : (size_t)(r->max - at);
+
+		code = io_pwrite_full(r->fd, p, k, (off_t)at);
+		if (code < 0)
+			break;
+		p += k;
+		n -= k;
+		r->size += k;
+		if (r->size - r->first > r->max)
+			r->first = r->size - r->max;
+	}
+	if (code < 0)
+		r->first = r->size += n;
+	return code;
+}
+
+ssize_t ring_read(struct ring *r, uint64_t offset, void *buf, size_t n)
+{
+	_cleanup_close_ int opened = -EBADF;
+	uint64_t at = offset % r->max;
+	ssize_t k;
+
+	if (n > r->size - offset)
+		n = (size_t)(r->size - offset);
+	if (n > r->max - at)
+		n = (size_t)(r->max - at);
+	if (n == 0)
+		return 0;
+	if (r->fd < 0) {
+		opened = openat(r->dir_fd, r->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+		if (opened < 0)
+			return -errno;
+	}
+	do
+		k = pread(r->fd < 0 ? opened : r->fd, buf, n, (off_t)at);
+	while (k < 0 && errno == EINTR);
+	if (k < 0)
+		return -errno;
+	/* Shorter than what was written: somebody else was at the file. */
+	return k > 0 ? k : -EIO;
+}
+
+void ring_end(struct ring *r)
+{
+	r->fd = close_fd(r->fd);
+}
+
+void ring_remove(struct ring *r)
+{
+	ring_end(r);
+	if (r->made)
+		unlinkat(r->dir_fd, r->name, 0);
+	r->made = false;
+}
