@@ -13,11 +13,12 @@
 #include "job/op.h"
 
 struct image_result {
-	uint64_t size;       /* apparent bytes of the image file */
-	uint64_t content;    /* bytes of file data in it */
+	uint64_t size;    /* apparent bytes of the image file */
+	uint64_t content; /* bytes of file data in it */
 	uint64_t entries;
-	char digest[72];     /* "sha256:..." of the source stream (tar), or of the manifest of what was read (directory) */
-	char arch[16];       /* of the machine, "x86_64" */
+	char digest
+		[72]; /* "sha256:..." of the source stream (tar), or of the manifest of what was read (directory) */
+	char arch[16]; /* of the machine, "x86_64" */
 };
 
 /*
@@ -35,8 +36,8 @@ int image_from_dir(int source_fd, int out_fd, const char *uuid_seed, struct op *
  * The image that is always there, "busybox": /bin/busybox of Debian's busybox-static with its applets, /etc files and the
  * usual directories. BUSYBOX_FD: the static binary. Well under a second.
  */
-int image_from_busybox(int busybox_fd, int out_fd, const char *uuid_seed, struct op *op, struct image_result *ret,
-	struct err *e);
+int image_from_busybox(int busybox_fd, int out_fd, const char *uuid_seed, struct op *op,
+	struct image_result *ret, struct err *e);
 
 /*
  * A fresh ext4 of SIZE bytes in the empty file FD (sparse; a few hundred KiB allocated, under 20 ms for 8 GiB): the work disk
@@ -51,7 +52,7 @@ int disk_grow(int fd, uint64_t size, struct err *e);
  * `image build debian`: a Debian with systemd and sshd by mmdebstrap, with the host's own apt configuration, into
  * OUT_FD. SUITE NULL: the host's own. Needs mmdebstrap (-ENOENT says how to install it).
  */
-int image_build_debian(const char *suite, int out_fd, const char *uuid_seed, struct op *op, struct image_result *ret,
-	struct err *e);
+int image_build_debian(const char *suite, int out_fd, const char *uuid_seed, struct op *op,
+	struct image_result *ret, struct err *e);
 
 #endif

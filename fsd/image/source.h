@@ -1,0 +1,33 @@
+/* What tar.c, dir.c and busybox.c share. */
+#ifndef BANGER_IMAGE_SOURCE_H
+#define BANGER_IMAGE_SOURCE_H
+
+#include "image/image.h"
+#include "image/writer.h"
+
+/* An image being made: tree and writer. */
+struct source {
+	struct itree *tree;
+	struct writer *writer;
+	struct op *op;
+	uint64_t bytes_max;
+};
+
+/*
+ * BYTES: what contents there may be, 0: not known; the file system is made large enough and stays sparse. The image's file is
+ * writer's: OUT_FD borrowed.
+ */
+int source_begin(
+	int out_fd, uint64_t bytes, const char *seed, struct op *op, struct source *ret, struct err *e);
+/* Writes the rest, syncs, fills in RET but for the digest. */
+int source_finish(struct source *s, int out_fd, struct image_result *ret, struct err *e);
+void source_clear(struct source *s);
+
+/* A regular file of constant contents, or a folder, or a link. */
+int source_add(struct source *s, const char *path, uint32_t mode, const void *data, size_t n, struct err *e);
+int source_add_link(struct source *s, const char *path, const char *target, struct err *e);
+
+/* "sha256:..." of 32 bytes. */
+void source_digest(const unsigned char sum[32], char ret[72]);
+
+#endif

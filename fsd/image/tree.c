@@ -1,0 +1,386 @@
+#include <errno.h>
+#include <search.h>
+#include <string.h>
+
+#include "image/tree.h"
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct node *)a)->name, ((const struct node *)b)->name);
+}
+
+int inode_new(uint32_t mode, struct inode **ret, struct err *e)
+{
+	struct inode *inode = calloc(1, sizeof(*inode));
+
+	if (!inode)
+		return err_sys(e, -ENOMEM, "image");
+	inode->mode = mode;
+	*ret = inode;
+	return 0;
+}
+
+struct inode *inode_free(struct inode *inode)
+{
+	struct xattr *x;
+
+	if (!inode)
+		return NULL;
+	while ((x = inode->xattrs)) {
+		inode->xattrs = x->next;
+		free(x->name);
+		free(x);
+	}
+	free(inode->target);
+	free(inode->extents);
+	free(inode);
+	return NULL;
+}
+
+int inode_add_xattr(struct inode *inode, const char *name, const void *value, size_t size, struct err *e)
+{
+	struct xattr *x = malloc(sizeof(*x) + size);
+
+	if (!x || !(x->name = strdup(name))) {
+		free(x);
+		return err_sys(e, -ENOMEM, "image");
+	}
+	x->size = size;
+	memcpy(x->value, value, size);
+	x->next = inode->xattrs;
+	inode->xattrs = x;
+	return 0;
+}
+
+static void inode_unlink(struct itree *t, struct inode *inode)
+{
+	if (--inode->links > 0)
+		return;
+	if (t->drop)
+		t->drop(t->user, inode);
+	inode_free(inode);
+}
+
+static int node_new(struct itree *t, struct node *parent, const char *name, size_t n, struct inode *inode,
+	struct node **ret, struct err *e)
+{
+	struct node *node = calloc(1, sizeof(*node) + n + 1);
+
+	if (!node)
+		return err_sys(e, -ENOMEM, "image");
+	if (++t->entries > TREE_ENTRIES_MAX) {
+		free(node);
+		return err_set(e, -EFBIG, "more than %u entries", TREE_ENTRIES_MAX);
+	}
+	memcpy(node->name, name, n);
+	node->parent = parent;
+	node->inode = inode;
+	if (parent) {
+		if (!tsearch(node, &parent->children, by_name)) {
+			free(node);
+			return err_sys(e, -ENOMEM, "image");
+		}
+		parent->child_count++;
+		if (S_ISDIR(inode->mode))
+			parent->subdirs++;
+	}
+	inode->links++;
+	*ret = node;
+	return 0;
+}
+
+/* With everything below it; not from its parent's tree. Depth is bounded by TREE_DEPTH_MAX. */
+static void node_free(struct itree *t, struct node *node)
+{
+	while (node->children) {
+		struct node *child = *(struct node **)node->children;
+
+		tdelete(child, &node->children, by_name);
+		node_free(t, child);
+	}
+	inode_unlink(t, node->inode);
+	t->entries--;
+	free(node);
+}
+
+static void node_remove(struct itree *t, struct node *node)
+{
+	tdelete(node, &node->parent->children, by_name);
+	node->parent->child_count--;
+	if (S_ISDIR(node->inode->mode))
+		node->parent->subdirs--;
+	node_free(t, node);
+}
+
+int itree_new(struct itree **ret, struct err *e)
+{
+	struct itree *t = calloc(1, sizeof(*t));
+	struct inode *inode = NULL;
+	int r;
+
+	if (!t)
+		return err_sys(e, -ENOMEM, "image");
+	r = inode_new(S_IFDIR | 0755, &inode, e);
+	if (r == 0)
+		r = node_new(t, NULL, "", 0, inode, &t->root, e);
+	if (r < 0) {
+		inode_free(inode);
+		free(t);
+		return r;
+	}
+	*ret = t;
+	return 0;
+}
+
+struct itree *itree_free(struct itree *t)
+{
+	if (t) {
+		/* All goes: nobody needs the blocks back. */
+		t->drop = NULL;
+		node_free(t, t->root);
+		free(t);
+	}
+	return NULL;
+}
+
+static struct node *child_of(struct node *dir, const char *name, size_t n)
+{
+	_Alignas(struct node) char room[sizeof(struct node) + TREE_NAME_MAX + 1];
+	struct node *key = (struct node *)room;
+	void **found;
+
+	memcpy(key->name, name, n);
+	key->name[n] = '\0';
+	found = tfind(key, &dir->children, by_name);
+	return found ? *(struct node **)found : NULL;
+}
+
+/* Takes the next component of *PATH. 1: there is one; 0: the end; <0: refused. */
+static int component(const char **path, const char **ret, size_t *ret_n)
+{
+	const char *p = *path;
+	size_t n;
+
+	for (;;) {
+		p += strspn(p, "/");
+		n = strcspn(p, "/");
+		if (n != 1 || p[0] != '.')
+			break;
+		p += n;
+	}
+	if (n == 0)
+		return 0;
+	if (n > TREE_NAME_MAX || (n == 2 && p[0] == '.' && p[1] == '.'))
+		return -EBADMSG;
+	*ret = p;
+	*ret_n = n;
+	*path = p + n;
+	return 1;
+}
+
+static unsigned depth_of(const struct node *node)
+{
+	unsigned depth = 0;
+
+	for (; node->parent; node = node->parent)
+		depth++;
+	return depth;
+}
+
+struct walk {
+	struct itree *t;
+	bool make; /* folders that are missing */
+	unsigned links;
+};
+
+static int walk_link(struct walk *w, struct node **at, const char *target, struct err *e);
+
+/* One component from *AT on, which is a folder. With FOLLOW a link is followed. */
+static int step(struct walk *w, struct node **at, const char *name, size_t n, struct err *e)
+{
+	struct node *child = child_of(*at, name, n);
+	struct inode *inode = NULL;
+	int r;
+
+	if (!child) {
+		if (!w->make)
+			return err_set(e, -EBADMSG, "there is no '%.*s' to go through", (int)n, name);
+		if (depth_of(*at) >= TREE_DEPTH_MAX)
+			return err_set(e, -EBADMSG, "more than %d folders deep", TREE_DEPTH_MAX);
+		r = inode_new(S_IFDIR | 0755, &inode, e);
+		if (r == 0)
+			r = node_new(w->t, *at, name, n, inode, &child, e);
+		if (r < 0) {
+			inode_free(inode);
+			return r;
+		}
+	}
+	if (S_ISLNK(child->inode->mode)) {
+		if (++w->links > TREE_LINKS_MAX)
+			return err_set(e, -EBADMSG, "a loop of symbolic links at '%.*s'", (int)n, name);
+		return walk_link(w, at, child->inode->target, e);
+	}
+	if (!S_ISDIR(child->inode->mode))
+		return err_set(e, -EBADMSG, "'%.*s' on the way is no folder", (int)n, name);
+	*at = child;
+	return 0;
+}
+
+/* A link's target, from the folder *AT that it stands in; ".." is legal in it and stops at the image's root. */
+static int walk_link(struct walk *w, struct node **at, const char *target, struct err *e)
+{
+	if (*target == '/')
+		*at = w->t->root;
+	while (*target) {
+		size_t n;
+		int r;
+
+		target += strspn(target, "/");
+		n = strcspn(target, "/");
+		if (n == 2 && target[0] == '.' && target[1] == '.') {
+			if ((*at)->parent)
+				*at = (*at)->parent;
+		} else if (n > TREE_NAME_MAX) {
+			return err_set(e, -EBADMSG, "a symbolic link with a name too long");
+		} else if (n > 0 && !(n == 1 && target[0] == '.')) {
+			r = step(w, at, target, n, e);
+			if (r < 0)
+				return r;
+		}
+		target += n;
+	}
+	return 0;
+}
+
+/* The folder that PATH's last component stands in, and that component ("" for the root itself). */
+static int find_parent(struct itree *t, const char *path, bool make, struct node **ret, const char **ret_name,
+	size_t *ret_n, struct err *e)
+{
+	struct walk w = {.t = t, .make = make};
+	struct node *at = t->root;
+	const char *name, *next, *p = path;
+	size_t n, next_n;
+	int r;
+
+	if (strlen(path) > TREE_PATH_MAX)
+		return err_set(e, -EBADMSG, "a path longer than %d bytes", TREE_PATH_MAX);
+	r = component(&p, &name, &n);
+	if (r == 0) {
+		*ret = at;
+		*ret_name = "";
+		*ret_n = 0;
+		return 0;
+	}
+	while (r > 0) {
+		r = component(&p, &next, &next_n);
+		if (r < 0)
+			break;
+		if (r == 0) {
+			*ret = at;
+			*ret_name = name;
+			*ret_n = n;
+			return 0;
+		}
+		r = step(&w, &at, name, n, e);
+		if (r < 0)
+			return r;
+		name = next;
+		n = next_n;
+		r = 1;
+	}
+	return err_set(e, -EBADMSG, "a name that is '..' or longer than %d bytes", TREE_NAME_MAX);
+}
+
+/* What a folder is told to be when it is there already. */
+static void take_attributes(struct node *node, struct inode *from)
+{
+	struct inode *to = node->inode;
+	struct xattr *xattrs = to->xattrs;
+
+	to->mode = from->mode;
+	to->uid = from->uid;
+	to->gid = from->gid;
+	to->atime = from->atime;
+	to->mtime = from->mtime;
+	to->ctime = from->ctime;
+	to->xattrs = from->xattrs;
+	from->xattrs = xattrs;
+}
+
+static int put(struct itree *t, const char *path, struct inode *inode, struct err *e)
+{
+	struct node *dir, *old, *node;
+	const char *name;
+	size_t n;
+	int r;
+
+	r = find_parent(t, path, true, &dir, &name, &n, e);
+	if (r < 0)
+		return r;
+	old = n == 0 ? t->root : child_of(dir, name, n);
+	if (old && S_ISDIR(old->inode->mode) && S_ISDIR(inode->mode)) {
+		take_attributes(old, inode);
+		return 1;
+	}
+	if (n == 0)
+		return err_set(e, -EBADMSG, "the root must be a folder");
+	if (depth_of(dir) >= TREE_DEPTH_MAX)
+		return err_set(e, -EBADMSG, "more than %d folders deep", TREE_DEPTH_MAX);
+	/* A second name of the very inode that stands there changes nothing. */
+	if (old && old->inode == inode)
+		return 0;
+	if (old)
+		node_remove(t, old);
+	return node_new(t, dir, name, n, inode, &node, e);
+}
+
+int itree_put(struct itree *t, const char *path, struct inode *inode, struct err *e)
+{
+	int r = put(t, path, inode, e);
+
+	if (r != 0)
+		inode_free(inode);
+	return r > 0 ? 0 : r;
+}
+
+int itree_link(struct itree *t, const char *path, const char *target, struct err *e)
+{
+	struct node *dir, *old;
+	const char *name;
+	size_t n;
+	int r;
+
+	r = find_parent(t, target, false, &dir, &name, &n, e);
+	if (r < 0)
+		return r;
+	old = n == 0 ? t->root : child_of(dir, name, n);
+	if (!old)
+		return err_set(e, -EBADMSG, "a hard link to '%.200s', which isn't there", target);
+	if (S_ISDIR(old->inode->mode))
+		return err_set(e, -EBADMSG, "a hard link to the folder '%.200s'", target);
+	if (old->inode->links >= TREE_HARD_MAX)
+		return err_set(e, -EBADMSG, "more than %d hard links to '%.200s'", TREE_HARD_MAX, target);
+	return put(t, path, old->inode, e);
+}
+
+struct each {
+	int (*fn)(void *user, struct node *child);
+	void *user;
+	int r;
+};
+
+static void each_one(const void *at, VISIT which, void *closure)
+{
+	struct each *each = closure;
+
+	if ((which == postorder || which == leaf) && each->r >= 0)
+		each->r = each->fn(each->user, *(struct node *const *)at);
+}
+
+int itree_each(struct node *dir, int (*fn)(void *user, struct node *child), void *user)
+{
+	struct each each = {.fn = fn, .user = user};
+
+	twalk_r(dir->children, each_one, &each);
+	return each.r;
+}
