@@ -208,7 +208,7 @@ static int start(struct run *r, const struct proc_spec *spec, bool capture, stru
 	    code;
 	sigset_t all, before;
 
-	code = find_program(spec->argv[0], &path, e);
+	code = find_program(spec->program ? spec->program : spec->argv[0], &path, e);
 	if (code < 0)
 		return code;
 	if (null < 0 || pipe2(report, O_CLOEXEC) < 0 || (capture && pipe2(out, O_CLOEXEC) < 0) ||

@@ -46,7 +46,7 @@ static int add_applets(struct source *s, int busybox_fd, struct err *e)
 {
 	_cleanup_free_ char *path = NULL, *list = NULL;
 	struct proc_spec spec = PROC_SPEC_INIT;
-	const char *argv[] = {NULL, "--list", NULL};
+	static const char *const argv[] = {"busybox", "--list", NULL};
 	char *rest, *name;
 	int r;
 
@@ -55,7 +55,7 @@ static int add_applets(struct source *s, int busybox_fd, struct err *e)
 		path = NULL;
 		return err_sys(e, -ENOMEM, "busybox");
 	}
-	argv[0] = path;
+	spec.program = path;
 	spec.argv = argv;
 	spec.timeout_msec = 10000;
 	r = proc_run(&spec, &list, NULL, NULL, e);
