@@ -412,7 +412,7 @@ int tree_new(const struct tree_config *config, const struct tree_listener *liste
 	t->config = *config;
 	t->listener = listener;
 	t->user = user;
-	t->began = t->ops_changed = io_wall_usec();
+	t->began = t->ops_changed = t->vms_changed = io_wall_usec();
 	t->owner = geteuid();
 	t->group = getegid();
 	LIST_INIT(&t->readers);

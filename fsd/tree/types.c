@@ -1,0 +1,26 @@
+#include "tree/tables.h"
+
+const struct dir_type *const dir_types[KIND_COUNT] = {
+	[KIND_ROOT] = &root_dir,
+	[KIND_STREAM] = &root_stream_dir,
+	[KIND_CONFIG] = &config_dir,
+	[KIND_HOST] = &host_dir,
+	[KIND_OPS] = &ops_dir,
+	[KIND_OP] = &op_dir,
+	[KIND_VMS] = &vms_dir,
+	[KIND_VM] = &vm_dir,
+	[KIND_VM_STREAM] = &vm_stream_dir,
+	[KIND_VM_WAIT] = &vm_wait_dir,
+	[KIND_EXECS] = &execs_dir,
+	[KIND_EXEC] = &exec_dir,
+	[KIND_EXEC_STREAM] = &exec_stream_dir,
+	[KIND_EXEC_WAIT] = &exec_wait_dir,
+	[KIND_IMAGES] = &images_dir,
+	[KIND_IMAGE] = &image_dir,
+	[KIND_IMAGE_USERS] = &image_users_dir,
+	[KIND_IMAGE_USER] = &image_user_dir,
+	[KIND_KERNELS] = &kernels_dir,
+	[KIND_KERNEL] = &kernel_dir,
+	[KIND_KERNEL_USERS] = &kernel_users_dir,
+	[KIND_KERNEL_USER] = &kernel_user_dir,
+};

@@ -1,0 +1,434 @@
+/* vms/ and vms/NAME/. */
+#include <errno.h>
+#include <inttypes.h>
+#include <arpa/inet.h>
+
+#include "banger/cleanup.h"
+#include "banger/name.h"
+#include "tree/state.h"
+#include "tree/tables.h"
+
+#define SETTING_FIRST_ID 256
+
+static struct vm *vm_of(struct tree *t, uint64_t row)
+{
+	return row <= UINT32_MAX ? vms_get(t->vms, (uint32_t)row) : NULL;
+}
+
+static bool vm_exists(struct tree *t, uint64_t row)
+{
+	return vm_of(t, row) != NULL;
+}
+
+static uint64_t vm_changed(struct tree *t, uint64_t row)
+{
+	struct vm *vm = vm_of(t, row);
+	struct vm_view v;
+
+	if (!vm)
+		return t->began;
+	vm_view(vm, &v);
+	return v.changed;
+}
+
+static uint64_t vm_parent(struct tree *t, uint64_t row)
+{
+	(void)t;
+	(void)row;
+	return node_number(KIND_VMS, 0, 0);
+}
+
+static uint64_t parent_vm(struct tree *t, uint64_t row)
+{
+	(void)t;
+	return node_number(KIND_VM, row, 0);
+}
+
+static void state_print(const struct vm_view *v, FILE *out)
+{
+	fputs(vm_state_name(v->state), out);
+}
+
+static void error_print(const struct vm_view *v, FILE *out)
+{
+	fputs(v->error, out);
+}
+
+static void ip_print(const struct vm_view *v, FILE *out)
+{
+	struct in_addr a = {.s_addr = htonl(v->ip)};
+	char text[INET_ADDRSTRLEN];
+
+	if (v->ip)
+		fputs(inet_ntop(AF_INET, &a, text, sizeof(text)), out);
+}
+
+static void mac_print(const struct vm_view *v, FILE *out)
+{
+	fputs(v->mac, out);
+}
+
+static void pid_print(const struct vm_view *v, FILE *out)
+{
+	fprintf(out, "%d", v->pid);
+}
+
+static void boot_id_print(const struct vm_view *v, FILE *out)
+{
+	fputs(v->boot_id, out);
+}
+
+static void created_print(const struct vm_view *v, FILE *out)
+{
+	fprintf(out, "%" PRIu64, v->created / 1000000);
+}
+
+static void started_print(const struct vm_view *v, FILE *out)
+{
+	fprintf(out, "%" PRIu64, v->started / 1000000);
+}
+
+static void uptime_print(const struct vm_view *v, FILE *out)
+{
+	uint64_t now = io_wall_usec();
+
+	fprintf(out, "%" PRIu64, v->started && now > v->started ? now - v->started : 0);
+}
+
+static void hostname_print(const struct vm_view *v, FILE *out)
+{
+	fputs(v->name, out);
+}
+
+struct fact {
+	void (*print)(const struct vm_view *v, FILE *out);
+};
+
+static void fact_show(struct tree *t, const struct target *at, FILE *out)
+{
+	const struct fact *f = at->attr->data;
+	struct vm_view v;
+
+	vm_view(vm_of(t, at->row), &v);
+	f->print(&v, out);
+	putc('\n', out);
+}
+
+static void log_read(struct tree *t, struct handle *h, size_t size, uint64_t offset, struct call *call)
+{
+	struct vm *vm = vm_of(t, h->at.row);
+
+	if (vm)
+		call_file(call, vm_log_fd(vm), size, offset);
+	else
+		call_done(call, -ESTALE);
+}
+
+static uint64_t file_size(int fd)
+{
+	struct stat st;
+
+	return fd < 0 || fstat(fd, &st) < 0 ? 0 : (uint64_t)st.st_size;
+}
+
+static uint64_t log_size(struct tree *t, const struct target *at)
+{
+	return file_size(vm_log_fd(vm_of(t, at->row)));
+}
+
+static void console_read(struct tree *t, struct handle *h, size_t size, uint64_t offset, struct call *call)
+{
+	struct vm *vm = vm_of(t, h->at.row);
+
+	if (vm)
+		call_file(call, vm_console_fd(vm), size, offset);
+	else
+		call_done(call, -ESTALE);
+}
+
+static uint64_t console_size(struct tree *t, const struct target *at)
+{
+	return file_size(vm_console_fd(vm_of(t, at->row)));
+}
+
+static void console_write(struct tree *t, struct handle *h, const void *data, size_t n, struct call *call)
+{
+	struct vm *vm = vm_of(t, h->at.row);
+	_cleanup_err_ struct err e = {0};
+	int r;
+
+	if (n > INPUT_MAX) {
+		call_done(call, -E2BIG);
+		return;
+	}
+	r = vm ? vm_console_write(vm, data, n, &e) : -ESTALE;
+	call_done(call, r < 0 ? r : 0);
+}
+
+static const struct file_ops log_ops = {.read = log_read, .size = log_size};
+static const struct file_ops console_ops = {.read = console_read, .write = console_write, .size = console_size};
+
+#define FACT(n, text, function, words)                                                                               \
+	{                                                                                                            \
+		.id = (n), .name = (text), .mode = 0444, .flags = ATTR_STORED, .show = fact_show,                    \
+		.data = &(const struct fact){function}, .doc = (words)                                               \
+	}
+static const struct attr vm_attrs[] = {
+	{.id = 2, .name = "ctl", .mode = 0644, .show = vm_ctl_show, .store = vm_ctl_store,
+		.doc = "Verbs, a line each, done in order; returns when they are done. Reading lists the legal ones: `start` "
+		       "(returns when the guest answers), `stop`, `kill`, `restart`, `pause`, `resume`. All do nothing where "
+		       "nothing is to be done. Ctrl-C cancels and rolls back."},
+	FACT(3, "state", state_print, "`created`, `starting`, `running`, `paused`, `stopping`, `stopped` or `failed`."),
+	FACT(4, "error", error_print,
+		"Why the last thing failed: `OPERATION-ID STEP: what happened: what to do`; empty after the next success."),
+	FACT(5, "ip", ip_print, "Its address."),
+	FACT(6, "mac", mac_print, "Its hardware address."),
+	FACT(7, "pid", pid_print, "Process of the VMM on the host; 0: none."),
+	FACT(8, "boot_id", boot_id_print, "The running guest's own boot id; empty while it is stopped."),
+	FACT(9, "created", created_print, "When it was made."),
+	FACT(10, "started", started_print, "When this run began; 0 while it is stopped."),
+	{.id = 11, .name = "uptime", .mode = 0444, .show = fact_show, .data = &(const struct fact){uptime_print},
+		.doc = "How long it has been running, in microseconds; 0 while it is stopped."},
+	FACT(12, "hostname", hostname_print, "Its host name: the name of the directory."),
+	{.id = 13, .name = "stats", .mode = 0444, .ask = vm_stats_ask,
+		.doc = "Flat keyed counters: the host's of the VMM, then the guest's own while its agent answers."},
+	{.id = 14, .name = "health", .mode = 0444, .ask = vm_health_ask,
+		.doc = "Flat keyed: `agent` (`ok VERSION`, `lost`, or `none` while it is stopped), then what the agent says: "
+		       "hostname, init, boot_id, network."},
+	{.id = 15, .name = "log", .mode = 0444, .flags = ATTR_LOG, .ops = &log_ops,
+		.doc = "This VM's story, a line each. `tail -f` works."},
+	{.id = 16, .name = "console", .mode = 0600, .flags = ATTR_LOG, .ops = &console_ops,
+		.doc = "The serial line: reading gives what it said, writing goes to it."},
+	{.id = 17, .name = "workspace", .mode = S_IFDIR | 0700, .flags = ATTR_WORKSPACE,
+		.doc = "The guest's /root/workspace, live, with the full semantics of files; EBUSY while the VM does not run. The "
+		       "guest's root is shown as the owner of the instance."},
+	{.id = 32, .name = "wait", .mode = S_IFDIR, .child = KIND_VM_WAIT},
+	{.id = 33, .name = "exec", .mode = S_IFDIR, .child = KIND_EXECS},
+	{.id = 34, .name = "stream", .mode = S_IFDIR, .flags = ATTR_HIDDEN, .child = KIND_VM_STREAM},
+};
+
+static size_t setting_rows(struct attr *ret, size_t max)
+{
+	for (size_t i = 0; i < vm_settings_count && i < max; i++)
+		ret[i] = (struct attr){
+			.id = (uint16_t)(SETTING_FIRST_ID + i),
+			.name = vm_settings[i].name,
+			.mode = 0644,
+			.flags = ATTR_STORED,
+			.doc = vm_settings[i].doc,
+			.show = vm_setting_show,
+			.store = vm_setting_store,
+			.data = &vm_settings[i],
+		};
+	return vm_settings_count < max ? vm_settings_count : max;
+}
+
+static int vm_removable(struct tree *t, uint64_t row)
+{
+	struct vm *vm = vm_of(t, row);
+	struct vm_view v;
+
+	if (!vm)
+		return -ESTALE;
+	vm_view(vm, &v);
+	return v.busy || v.pid != 0 ? -EBUSY : 0;
+}
+
+const struct dir_type vm_dir = {
+	.kind = KIND_VM,
+	.path = "vms/NAME/",
+	.doc = "A VM. `rm -r` works on a stopped one: removing a file here has no effect by itself.",
+	.attrs = vm_attrs,
+	.attr_count = ELEMENTSOF(vm_attrs),
+	.more = setting_rows,
+	.exists = vm_exists,
+	.changed = vm_changed,
+	.parent = vm_parent,
+	.removable = vm_removable,
+};
+
+static bool vm_next(struct tree *t, uint64_t row, uint64_t after, uint64_t *ret, const char **ret_name)
+{
+	struct vm *vm = vms_next(t->vms, (uint32_t)after);
+	struct vm_view v;
+
+	(void)row;
+	if (!vm)
+		return false;
+	vm_view(vm, &v);
+	*ret = v.id;
+	*ret_name = v.name;
+	return true;
+}
+
+static bool vm_find(struct tree *t, uint64_t row, const char *name, uint64_t *ret)
+{
+	struct vm *vm = name_vm_valid(name) ? vms_find(t->vms, name) : NULL;
+	struct vm_view v;
+
+	(void)row;
+	if (!vm)
+		return false;
+	vm_view(vm, &v);
+	*ret = v.id;
+	return true;
+}
+
+struct deed {
+	struct tree *t;
+	struct call *call;
+	uint32_t vm; /* 0: looked up by name at the end */
+	char *what, *name;
+};
+
+static struct deed *deed_new(struct tree *t, struct call *call, uint32_t vm, const char *verb, const char *name)
+{
+	struct deed *d = calloc(1, sizeof(*d));
+
+	if (!d)
+		return NULL;
+	*d = (struct deed){.t = t, .call = call, .vm = vm, .name = strdup(name)};
+	if (!d->name || asprintf(&d->what, "%s vms/%s", verb, name) < 0) {
+		free(d->name);
+		free(d);
+		return NULL;
+	}
+	return d;
+}
+
+static void deed_done(void *user, int code, const struct err *e)
+{
+	struct deed *d = user;
+	struct vm *vm;
+	struct vm_view v;
+
+	if (code == 0 && d->vm == 0 && (vm = vms_find(d->t->vms, d->name))) {
+		vm_view(vm, &v);
+		d->call->node = node_number(KIND_VM, v.id, 0);
+	}
+	vm_deed(d->t, d->vm, d->call, d->what, code, e ? e->text : NULL, false);
+	free(d->what);
+	free(d->name);
+	free(d);
+}
+
+static void make(struct tree *t, uint64_t row, const char *name, struct call *call)
+{
+	struct deed *d = deed_new(t, call, 0, "mkdir", name);
+	_cleanup_err_ struct err e = {0};
+	int r;
+
+	(void)row;
+	if (!d) {
+		call_done(call, -ENOMEM);
+		return;
+	}
+	r = vm_create(t->vms, name, deed_done, d, &e);
+	if (r < 0)
+		deed_done(d, r, &e);
+}
+
+static void remove_vm(struct tree *t, uint64_t row, uint64_t child, struct call *call)
+{
+	struct vm *vm = vm_of(t, child);
+	_cleanup_err_ struct err e = {0};
+	struct vm_view v;
+	struct deed *d;
+	int r;
+
+	(void)row;
+	vm_view(vm, &v);
+	d = deed_new(t, call, v.id, "rmdir", v.name);
+	if (!d) {
+		call_done(call, -ENOMEM);
+		return;
+	}
+	r = vm_delete(vm, deed_done, d, &e);
+	if (r < 0)
+		deed_done(d, r, &e);
+}
+
+static void rename_vm(struct tree *t, uint64_t row, uint64_t child, const char *name, struct call *call)
+{
+	struct vm *vm = vm_of(t, child);
+	_cleanup_err_ struct err e = {0};
+	struct vm_view v;
+	struct deed *d;
+	int r;
+
+	(void)row;
+	vm_view(vm, &v);
+	d = deed_new(t, call, v.id, "mv", v.name);
+	if (!d) {
+		call_done(call, -ENOMEM);
+		return;
+	}
+	r = vm_rename(vm, name, deed_done, d, &e);
+	if (r < 0)
+		deed_done(d, r, &e);
+}
+
+static uint64_t vms_changed(struct tree *t, uint64_t row)
+{
+	(void)row;
+	return t->vms_changed;
+}
+
+const struct dir_type vms_dir = {
+	.kind = KIND_VMS,
+	.path = "vms/",
+	.doc = "The VMs. `mkdir` makes one with defaults, `rmdir` deletes a stopped one, `mv` renames it. Names: 1 to 63 of a-z 0-9 -.",
+	.exists = row_always,
+	.changed = vms_changed,
+	.parent = parent_root,
+	.child = KIND_VM,
+	.next = vm_next,
+	.find = vm_find,
+	.make = make,
+	.remove = remove_vm,
+	.rename = rename_vm,
+};
+
+static const struct attr stream_attrs[] = {
+	{.id = 2, .name = "console", .mode = 0400, .flags = ATTR_STREAM, .ops = &stream_ops,
+		.data = (const void *)(uintptr_t)CHANNEL_VM_CONSOLE, .doc = "Blocks. What the serial line says, from the opening on."},
+	{.id = 3, .name = "log", .mode = 0444, .flags = ATTR_STREAM, .ops = &stream_ops,
+		.data = (const void *)(uintptr_t)CHANNEL_VM_LOG, .doc = "Blocks. The lines of `log` as they come."},
+};
+
+const struct dir_type vm_stream_dir = {
+	.kind = KIND_VM_STREAM,
+	.path = "vms/NAME/stream/",
+	.doc = "What blocks: reachable by name, not listed.",
+	.attrs = stream_attrs,
+	.attr_count = ELEMENTSOF(stream_attrs),
+	.exists = vm_exists,
+	.changed = vm_changed,
+	.parent = parent_vm,
+	.removable = vm_removable,
+};
+
+#define WAIT(n, text, words)                                                                                         \
+	{                                                                                                            \
+		.id = (n), .name = (text), .mode = 0444, .flags = ATTR_STREAM, .ops = &wait_ops, .doc = (words)      \
+	}
+static const struct attr wait_attrs[] = {
+	WAIT(2, "created", "Blocks until the state is `created`, then says so."),
+	WAIT(3, "running", "Blocks until the state is `running`, then says so."),
+	WAIT(4, "paused", "Blocks until the state is `paused`, then says so."),
+	WAIT(5, "stopped", "Blocks until the state is `stopped`, then says so."),
+	WAIT(6, "failed", "Blocks until the state is `failed`, then says so."),
+	WAIT(7, "ready", "Blocks until the guest's agent answers, then says `ready`."),
+};
+
+const struct dir_type vm_wait_dir = {
+	.kind = KIND_VM_WAIT,
+	.path = "vms/NAME/wait/",
+	.doc = "What blocks: reachable by name, not listed.",
+	.attrs = wait_attrs,
+	.attr_count = ELEMENTSOF(wait_attrs),
+	.exists = vm_exists,
+	.changed = vm_changed,
+	.parent = parent_vm,
+	.removable = vm_removable,
+};
