@@ -86,6 +86,7 @@ static void on_hello(struct agent *a, const struct agent_header *h, const uint8_
 		/* Another host: what was for the one before is dropped, before the answer. */
 		channel_reset(&a->channel);
 		files_unpin_all();
+		job_new_host();
 		memcpy(a->cookie, hello.cookie, AGENT_COOKIE);
 		a->greeted = true;
 	}

@@ -125,6 +125,9 @@ static void on_signal(struct job *j, uint32_t sig)
 			group = foreground;
 	}
 	kill(-group, (int)sig);
+	/* Not only what happens to be in the foreground of its shell. */
+	if (sig == SIGKILL && group != j->pid)
+		kill(-j->pid, SIGKILL);
 }
 
 void job_frame(struct channel *c, const struct agent_header *h, const uint8_t *payload)
@@ -290,6 +293,14 @@ uint64_t job_deadline(void)
 		if (j->exited && (next == 0 || j->exited_at + LINGER_USEC < next))
 			next = j->exited_at + LINGER_USEC + 1000;
 	return next;
+}
+
+void job_new_host(void)
+{
+	struct job *j;
+
+	LIST_FOREACH (j, &jobs, link)
+		j->allowed[0] = j->allowed[1] = AGENT_WINDOW;
 }
 
 void job_kill_all(int sig)

@@ -23,6 +23,8 @@ void job_turn(struct channel *c);
 /* When the loop must look again although nothing happens: CLOCK_MONOTONIC usec, 0: never. */
 uint64_t job_deadline(void);
 
+/* Another host: it knows nothing of what the one before had allowed, and every stream begins anew. */
+void job_new_host(void);
 /* All jobs are told to end (power-off). */
 void job_kill_all(int sig);
 /* The children that have ended. */
