@@ -23,10 +23,11 @@ enum objects_kind {
 };
 struct objects;
 
-typedef void (*objects_changed_fn)(void *user, struct objects *o, uint32_t id, const char *name, bool appeared);
+typedef void (*objects_changed_fn)(
+	void *user, struct objects *o, uint32_t id, const char *name, bool appeared);
 
-int objects_new(enum objects_kind kind, sd_event *event, struct jobs *jobs, struct ops *ops, struct store *store, int state_fd,
-	struct objects **ret, struct err *e);
+int objects_new(enum objects_kind kind, sd_event *event, struct jobs *jobs, struct ops *ops,
+	struct store *store, int state_fd, struct objects **ret, struct err *e);
 struct objects *objects_free(struct objects *o);
 void objects_watch(struct objects *o, objects_changed_fn fn, void *user);
 
@@ -49,10 +50,12 @@ struct objects_waiter;
  * "pull [NAME]" (kernels), "import PATH [as NAME]" (kernels). Rows of a table in objects.c. DONE once, unless it fails at once.
  * Waiters as in vm.h: the last one that goes cancels.
  */
-int objects_verb(struct objects *o, const char *line, objects_done_fn done, void *user, struct objects_waiter **ret, struct err *e);
+int objects_verb(struct objects *o, const char *line, objects_done_fn done, void *user,
+	struct objects_waiter **ret, struct err *e);
 void objects_unwait(struct objects_waiter *w);
 /* Makes sure that NAME is there: "busybox" is built, the default kernel pulled, when missing. DONE may come before the return. */
-int objects_ensure(struct objects *o, const char *name, objects_done_fn done, void *user, struct objects_waiter **ret, struct err *e);
+int objects_ensure(struct objects *o, const char *name, objects_done_fn done, void *user,
+	struct objects_waiter **ret, struct err *e);
 int objects_delete(struct objects *o, uint32_t id, objects_done_fn done, void *user, struct err *e);
 /* The verbs that are legal, one a line. */
 const char *objects_verbs(const struct objects *o);

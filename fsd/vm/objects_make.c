@@ -1,0 +1,148 @@
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "banger/cleanup.h"
+#include "banger/io.h"
+#include "image/image.h"
+#include "kernel/kernel.h"
+#include "vm/objects_make.h"
+
+#define REMOVE_DEPTH 16
+
+static int remove_below(int dir_fd, const char *name, unsigned depth)
+{
+	int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+
+	if (!dir)
+		return unlinkat(dir_fd, name, 0) < 0 && errno != ENOENT ? -errno : 0;
+	while ((entry = readdir(dir))) {
+		int r;
+
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		r = depth < REMOVE_DEPTH ? remove_below(dirfd(dir), entry->d_name, depth + 1) : -ELOOP;
+		if (r < 0)
+			return r;
+	}
+	return unlinkat(dir_fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+int objects_remove(int dir_fd, const char *name, struct err *e)
+{
+	int r = remove_below(dir_fd, name, 0);
+
+	return r < 0 ? err_sys(e, r, "removing %s", name) : 0;
+}
+
+/* PATH is a regular file or a folder: to open anything else could wait for ever. */
+static int open_source(const char *path, bool *ret_dir, int *ret_fd, struct err *e)
+{
+	_cleanup_close_ int fd = -EBADF;
+	struct stat st;
+
+	if (path[0] != '/')
+		return err_set(e, -EINVAL, "%s: an absolute path is wanted", path);
+	fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_sys(e, -errno, "%s", path);
+	if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+		return err_set(e, -EINVAL, "%s: neither a file nor a folder", path);
+	*ret_dir = S_ISDIR(st.st_mode);
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+static int open_busybox(int *ret_fd, struct err *e)
+{
+	static const char *const paths[] = {"/bin/busybox", "/usr/bin/busybox"};
+
+	for (size_t i = 0; i < ELEMENTSOF(paths); i++) {
+		*ret_fd = open(paths[i], O_RDONLY | O_CLOEXEC);
+		if (*ret_fd >= 0)
+			return 0;
+	}
+	return err_set(e, -ENOENT, "there is no busybox to make the image of: apt install busybox-static");
+}
+
+static int make_image(enum make_what what, const char *source, int out, const char *seed, struct op *op,
+	struct store_object *row, struct err *e)
+{
+	_cleanup_close_ int fd = -EBADF;
+	struct image_result result = {0};
+	bool is_dir = false;
+	int r;
+
+	switch (what) {
+	case MAKE_BUSYBOX:
+		r = open_busybox(&fd, e);
+		if (r == 0)
+			r = image_from_busybox(fd, out, seed, op, &result, e);
+		break;
+	case MAKE_DEBIAN:
+		r = image_build_debian(source, out, seed, op, &result, e);
+		break;
+	default:
+		r = open_source(source, &is_dir, &fd, e);
+		if (r == 0 && is_dir)
+			r = image_from_dir(fd, out, seed, op, &result, e);
+		else if (r == 0)
+			r = image_from_tar(fd, out, seed, op, &result, e);
+	}
+	if (r < 0)
+		return r;
+	row->size = result.size;
+	row->digest = strdup(result.digest);
+	row->arch = strdup(result.arch);
+	return row->digest && row->arch ? 0 : err_sys(e, -ENOMEM, "image");
+}
+
+static int make_kernel(enum make_what what, const char *source, int dir, struct op *op,
+	struct store_object *row, struct err *e)
+{
+	struct kernel_result result = {0};
+	int r = what == MAKE_PULL ? kernel_pull(dir, source, op, &result, e)
+				  : kernel_import(dir, source, op, &result, e);
+
+	if (r < 0)
+		return r;
+	row->size = result.size;
+	row->digest = strdup(result.digest);
+	row->arch = strdup("x86_64");
+	row->kernel = result.version;
+	return row->digest && row->arch ? 0 : err_sys(e, -ENOMEM, "kernel");
+}
+
+int objects_make(enum objects_kind kind, enum make_what what, const char *source, int dir_fd, struct op *op,
+	struct store_object *row, struct err *e)
+{
+	_cleanup_free_ char *temp = NULL;
+	_cleanup_close_ int fd = -EBADF;
+	int r;
+
+	if (asprintf(&temp, ".tmp-%s", row->file) < 0) {
+		temp = NULL;
+		return err_sys(e, -ENOMEM, "%s", row->name);
+	}
+	if (kind == OBJECTS_IMAGES) {
+		fd = openat(dir_fd, temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	} else if (mkdirat(dir_fd, temp, 0700) == 0) {
+		fd = openat(dir_fd, temp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	}
+	if (fd < 0)
+		return err_sys(e, -errno, "%s", row->name);
+	r = kind == OBJECTS_IMAGES ? make_image(what, source, fd, row->name, op, row, e)
+				   : make_kernel(what, source, fd, op, row, e);
+	if (r == 0)
+		r = op_check(op, e);
+	/* Whole, on the disk, and only then under its name. */
+	if (r == 0 && ((kind == OBJECTS_IMAGES && fchmod(fd, 0444) < 0) || fsync(fd) < 0 ||
+			      renameat(dir_fd, temp, dir_fd, row->file) < 0 || fsync(dir_fd) < 0))
+		r = err_sys(e, -errno, "%s", row->name);
+	if (r < 0)
+		remove_below(dir_fd, temp, 0);
+	return r;
+}
