@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -33,6 +34,8 @@ static int agent_by_hand(int argc, char **argv)
 		else if (strcmp(argv[i], "--fd") != 0 || parse_u64(argv[i + 1], 0, 1 << 20, &fd) < 0)
 			return 2;
 	}
+	/* Not the jobs'. */
+	fcntl((int)fd, F_SETFD, FD_CLOEXEC);
 	return agent_run((int)fd, root, AGENT_BY_HAND) < 0;
 }
 
