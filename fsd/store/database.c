@@ -4,25 +4,37 @@
 #include "banger/cleanup.h"
 #include "store/database.h"
 
+#define DAMAGED ": the database is damaged: put a copy of banger.db back, or move it away to begin anew"
+
 int database_error(struct store *s, struct err *e, const char *what)
 {
+	/* The first that fits: an extended code before the code it is of. */
 	static const struct {
 		int sqlite, code;
 		const char *hint;
 	} codes[] = {
+		{SQLITE_CONSTRAINT_UNIQUE, -EEXIST, ""},
+		{SQLITE_CONSTRAINT_PRIMARYKEY, -EEXIST, ""},
+		{SQLITE_CONSTRAINT, -EINVAL, ""},
 		{SQLITE_FULL, -ENOSPC, ": no space left for the database: free some, then try again"},
-		{SQLITE_CONSTRAINT, -EEXIST, ""},
-		{SQLITE_CORRUPT, -EUCLEAN, ": the database is damaged"},
-		{SQLITE_NOTADB, -EUCLEAN, ": the database is damaged"},
-		{SQLITE_READONLY, -EROFS, ""},
+		{SQLITE_CORRUPT, -EUCLEAN, DAMAGED},
+		{SQLITE_NOTADB, -EUCLEAN, DAMAGED},
+		{SQLITE_READONLY, -EROFS,
+			": banger.db can't be written: see who owns it and how it is mounted"},
+		{SQLITE_BUSY, -EBUSY, ": another program holds banger.db: end it, then try again"},
 		{SQLITE_NOMEM, -ENOMEM, ""},
 	};
-	int extended = sqlite3_extended_errcode(s->db);
+	int extended = sqlite3_extended_errcode(s->db), os = 0;
 
-	if ((extended & 0xff) == SQLITE_IOERR && sqlite3_system_errno(s->db) == ENOSPC)
+	/* A system call failed: which errno says more than which call. */
+	if ((extended & 0xff) == SQLITE_IOERR || (extended & 0xff) == SQLITE_CANTOPEN)
+		os = sqlite3_system_errno(s->db);
+	if (os == ENOSPC || os == EDQUOT)
 		extended = SQLITE_FULL;
+	else if (os > 0)
+		return err_sys(e, -os, "%s: %s", what, sqlite3_errmsg(s->db));
 	for (size_t i = 0; i < ELEMENTSOF(codes); i++)
-		if ((extended & 0xff) == codes[i].sqlite)
+		if (extended == codes[i].sqlite || (extended & 0xff) == codes[i].sqlite)
 			return err_set(
 				e, codes[i].code, "%s: %s%s", what, sqlite3_errmsg(s->db), codes[i].hint);
 	return err_set(e, -EIO, "%s: %s", what, sqlite3_errmsg(s->db));

@@ -13,7 +13,7 @@ struct store {
 	sqlite3 *db;
 };
 
-/* -ENOSPC, -EUCLEAN, -EROFS, -ENOMEM, -EEXIST (a constraint) or -EIO from SQLite's extended code; E says WHAT and SQLite's text. */
+/* -ENOSPC, -EUCLEAN, -EROFS, -EBUSY, -ENOMEM, -EEXIST (unique), -EINVAL (another constraint), an errno of the system's or -EIO from SQLite's extended code; E says WHAT and SQLite's text. */
 int database_error(struct store *s, struct err *e, const char *what);
 
 /*

@@ -52,23 +52,50 @@ static int free_address(struct store *s, uint32_t address_max, uint32_t *ret, st
 	return 0;
 }
 
-int store_vm_insert(struct store *s, struct store_vm *row, uint32_t address_max, struct err *e)
+/* -EEXIST says which name it is. */
+static int name_taken(struct err *e, struct err *from, const char *kind, const char *name)
+{
+	if (from->code == -EEXIST && name)
+		return err_set(e, -EEXIST, "there is %s %s already", kind, name);
+	return err_move(e, from);
+}
+
+static int insert_vm(struct store *s, struct store_vm *row, uint32_t address_max, struct err *e)
 {
 	_cleanup_err_ struct err mine = {0};
-	uint32_t address = 0;
+	uint32_t before = row->address_index;
 	int r;
 
-	r = free_address(s, address_max, &address, e);
+	r = free_address(s, address_max, &row->address_index, e);
 	if (r < 0)
 		return r;
-	row->address_index = address;
 	r = database_run(s, NULL, &mine,
 		"INSERT INTO vm (" VM_COLUMNS ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", VM_FORMAT,
 		VM_VALUES(row));
-	if (r == -EEXIST)
-		return err_set(e, r, "there is a VM %s already", row->name);
+	if (r < 0) {
+		row->address_index = before;
+		return name_taken(e, &mine, "a VM", row->name);
+	}
+	return 0;
+}
+
+int store_vm_insert(struct store *s, struct store_vm *row, uint32_t address_max, struct err *e)
+{
+	uint32_t before = row->address_index;
+	int r;
+
+	r = database_run(s, NULL, e, "BEGIN IMMEDIATE", "");
 	if (r < 0)
-		return err_move(e, &mine);
+		return r;
+	r = insert_vm(s, row, address_max, e);
+	if (r == 0 && (r = database_run(s, NULL, e, "COMMIT", "")) < 0)
+		row->address_index = before;
+	if (r < 0) {
+		/* Some failures have rolled back already. */
+		if (!sqlite3_get_autocommit(s->db))
+			database_run(s, NULL, NULL, "ROLLBACK", "");
+		return r;
+	}
 	row->id = (uint32_t)sqlite3_last_insert_rowid(s->db);
 	return 0;
 }
@@ -81,10 +108,8 @@ int store_vm_update(struct store *s, const struct store_vm *row, struct err *e)
 	r = database_run(s, &changes, &mine,
 		"UPDATE vm SET (" VM_COLUMNS ") = (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) WHERE id = ?",
 		VM_FORMAT "i", VM_VALUES(row), (int64_t)row->id);
-	if (r == -EEXIST)
-		return err_set(e, r, "there is a VM %s already", row->name);
 	if (r < 0)
-		return err_move(e, &mine);
+		return name_taken(e, &mine, "a VM", row->name);
 	return changes ? 0 : err_set(e, -ENOENT, "VM %s has no row", row->name);
 }
 
@@ -156,10 +181,8 @@ int store_object_insert(struct store *s, const char *kind, struct store_object *
 		" VALUES (?,?,?,?,?,?,?,?,?)",
 		"sssssssii", kind, row->name, row->ref, row->digest, row->arch, row->kernel, row->file,
 		(int64_t)row->size, (int64_t)row->created);
-	if (r == -EEXIST)
-		return err_set(e, r, "there is %s %s already", kind, row->name);
 	if (r < 0)
-		return err_move(e, &mine);
+		return name_taken(e, &mine, kind, row->name);
 	row->id = (uint32_t)sqlite3_last_insert_rowid(s->db);
 	return 0;
 }

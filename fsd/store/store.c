@@ -53,7 +53,30 @@ static int check(struct store *s, struct err *e)
 	if (r != SQLITE_ROW)
 		r = database_error(s, e, "database check");
 	else if (strcmp((const char *)sqlite3_column_text(stmt, 0), "ok") != 0)
-		r = err_set(e, -EUCLEAN, "the database is damaged: %s", sqlite3_column_text(stmt, 0));
+		r = err_set(e, -EUCLEAN,
+			"the database is damaged: %s: put a copy of banger.db back, or move it away to begin "
+			"anew",
+			sqlite3_column_text(stmt, 0));
+	else
+		r = 0;
+	sqlite3_finalize(stmt);
+	return r;
+}
+
+/* Where it can't be had SQLite says so by staying in another mode, not by an error. */
+static int use_wal(struct store *s, struct err *e)
+{
+	sqlite3_stmt *stmt = NULL;
+	int r = database_prepare(s, &stmt, e, "PRAGMA journal_mode=WAL", "");
+
+	if (r < 0)
+		return r;
+	r = sqlite3_step(stmt);
+	if (r != SQLITE_ROW)
+		r = database_error(s, e, "banger.db");
+	else if (strcmp((const char *)sqlite3_column_text(stmt, 0), "wal") != 0)
+		r = err_set(
+			e, -EOPNOTSUPP, "banger.db: no write-ahead log on this file system: use a local one");
 	else
 		r = 0;
 	sqlite3_finalize(stmt);
@@ -63,6 +86,7 @@ static int check(struct store *s, struct err *e)
 int store_open(int state_fd, struct store **ret, struct err *e)
 {
 	_cleanup_(store_closep) struct store *s = calloc(1, sizeof(*s));
+	_cleanup_close_ int fd = -EBADF;
 	_cleanup_free_ char *path = NULL;
 	int r;
 
@@ -70,11 +94,11 @@ int store_open(int state_fd, struct store **ret, struct err *e)
 		path = NULL;
 		return err_sys(e, -ENOMEM, "database");
 	}
-	/* Made by us, so that its mode doesn't hang on the umask. */
-	r = openat(state_fd, "banger.db", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (r < 0)
+	/* Made by us: SQLite's other files take their mode from it. */
+	fd = openat(state_fd, "banger.db", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0 || fchmod(fd, 0600) < 0)
 		return err_sys(e, -errno, "banger.db");
-	close_fd(r);
+	fd = close_fd(fd);
 	if (sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
 		return database_error(s, e, "banger.db");
 	sqlite3_extended_result_codes(s->db, 1);
@@ -83,11 +107,11 @@ int store_open(int state_fd, struct store **ret, struct err *e)
 	sqlite3_db_config(s->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
 	/* FULL: what was acknowledged outlives a power cut (design, facts on reliability 2.2). The cache is in KiB. */
 	if (sqlite3_exec(s->db,
-		    "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
+		    "PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
 		    "PRAGMA cell_size_check=ON; PRAGMA cache_size=-512; PRAGMA temp_store=MEMORY;",
 		    NULL, NULL, NULL) != SQLITE_OK)
 		return database_error(s, e, "banger.db");
-	if ((r = check(s, e)) < 0 || (r = migrate(s, e)) < 0)
+	if ((r = use_wal(s, e)) < 0 || (r = check(s, e)) < 0 || (r = migrate(s, e)) < 0)
 		return r;
 	*ret = TAKE_PTR(s);
 	return 0;

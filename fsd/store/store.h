@@ -19,7 +19,7 @@ struct store;
 
 /*
  * Opens (makes, migrates) the database below the directory STATE_FD. -EUCLEAN: quick_check failed; -EOVERFLOW: written by a
- * newer banger. DEFENSIVE, foreign_keys on, trusted_schema off.
+ * newer banger; -EROFS, -ENOSPC, -EACCES, ... what the system says. DEFENSIVE, foreign_keys on, trusted_schema off.
  */
 int store_open(int state_fd, struct store **ret, struct err *e);
 struct store *store_close(struct store *s);
@@ -40,11 +40,11 @@ struct store_vm {
 	uint64_t created;
 	uint64_t changed;
 	/* The run: */
-	char *state;   /* "created", "starting", "running", "paused", "stopping", "stopped", "failed" */
-	char *error;   /* last failure, "" */
-	char *boot_id; /* the guest's, "" */
+	char *state;      /* "created", "starting", "running", "paused", "stopping", "stopped", "failed" */
+	char *error;      /* last failure, "" */
+	char *boot_id;    /* the guest's, "" */
 	uint64_t started; /* of the run; 0 while stopped */
-	char *accel;   /* of the run: "kvm", "tcg", "" */
+	char *accel;      /* of the run: "kvm", "tcg", "" */
 };
 void store_vm_clear(struct store_vm *row);
 
@@ -54,7 +54,8 @@ int store_vm_insert(struct store *s, struct store_vm *row, uint32_t address_max,
 int store_vm_update(struct store *s, const struct store_vm *row, struct err *e);
 int store_vm_delete(struct store *s, uint32_t id, struct err *e);
 /* FN for each row in order of id; its row is borrowed. A negative return of FN ends it and is returned. */
-int store_vm_each(struct store *s, int (*fn)(void *user, const struct store_vm *row), void *user, struct err *e);
+int store_vm_each(
+	struct store *s, int (*fn)(void *user, const struct store_vm *row), void *user, struct err *e);
 
 /* An image or a kernel: KIND is "image" or "kernel". FILE is the base name of its file or directory in the store. */
 struct store_object {
@@ -65,8 +66,8 @@ struct store_object {
 void store_object_clear(struct store_object *row);
 int store_object_insert(struct store *s, const char *kind, struct store_object *row, struct err *e);
 int store_object_delete(struct store *s, const char *kind, uint32_t id, struct err *e);
-int store_object_each(struct store *s, const char *kind, int (*fn)(void *user, const struct store_object *row),
-	void *user, struct err *e);
+int store_object_each(struct store *s, const char *kind,
+	int (*fn)(void *user, const struct store_object *row), void *user, struct err *e);
 
 /* config/KEY: set (VALUE NULL: removed, so the default holds) and read all. */
 int store_config_set(struct store *s, const char *key, const char *value, struct err *e);
@@ -79,7 +80,8 @@ struct store_mode {
 	uint32_t mode, uid, gid;
 };
 int store_mode_set(struct store *s, const struct store_mode *row, struct err *e);
-int store_mode_each(struct store *s, int (*fn)(void *user, const struct store_mode *row), void *user, struct err *e);
+int store_mode_each(
+	struct store *s, int (*fn)(void *user, const struct store_mode *row), void *user, struct err *e);
 /* Forgets the modes of nodes in [FIRST, LAST]. */
 int store_mode_forget(struct store *s, uint64_t first, uint64_t last, struct err *e);
 
