@@ -6,6 +6,7 @@
 #include "banger/cleanup.h"
 #include "banger/name.h"
 #include "tree/state.h"
+#include "tree/jobs.h"
 #include "tree/tables.h"
 
 #define SETTING_FIRST_ID 256
@@ -432,3 +433,8 @@ const struct dir_type vm_wait_dir = {
 	.parent = parent_vm,
 	.removable = vm_removable,
 };
+
+uint64_t vm_dir_changed(struct tree *t, uint64_t row)
+{
+	return vm_changed(t, row);
+}
