@@ -1,163 +1,9 @@
 #include <errno.h>
-#include <sys/stat.h>
 
 #include "banger/cleanup.h"
-#include "guest/files.h"
+#include "guest/message.h"
 
-#define FILES_TIMEOUT_MSEC 30000
-#define FILES_NAME_MAX     255
-#define FILES_PARTS        12
-
-/* What is to be done with an answer. */
-struct call {
-	enum { CALL_ATTR, CALL_DONE, CALL_DATA, CALL_COUNT, CALL_STATFS } kind;
-	union {
-		files_attr_fn attr;
-		files_done_fn done;
-		files_data_fn data;
-		files_count_fn count;
-		files_statfs_fn statfs;
-	} fn;
-	void *user;
-};
-
-/* A payload under way: little values are copied into ROOM, large ones are pointed at. */
-struct message {
-	struct agent_part parts[FILES_PARTS];
-	size_t n;
-	uint8_t room[128];
-	size_t used;
-	int error;
-};
-
-static void put(struct message *m, const void *data, size_t size)
-{
-	m->parts[m->n++] = (struct agent_part){data, size};
-}
-
-static void put_copy(struct message *m, const void *value, size_t size)
-{
-	memcpy(m->room + m->used, value, size);
-	put(m, m->room + m->used, size);
-	m->used += size;
-}
-
-static void put_u32(struct message *m, uint32_t v)
-{
-	put_copy(m, &v, sizeof(v));
-}
-
-static void put_u64(struct message *m, uint64_t v)
-{
-	put_copy(m, &v, sizeof(v));
-}
-
-static void put_file(struct message *m, struct file_ref file)
-{
-	uint32_t v[2] = {file.ino, file.tag};
-
-	put_copy(m, v, sizeof(v));
-}
-
-static void put_text(struct message *m, const char *text, size_t max)
-{
-	size_t size = strlen(text);
-	uint16_t length = (uint16_t)size;
-
-	if (size > max) {
-		m->error = -ENAMETOOLONG;
-		return;
-	}
-	put_copy(m, &length, sizeof(length));
-	put(m, text, size);
-}
-
-static void put_name(struct message *m, const char *name)
-{
-	put_text(m, name, FILES_NAME_MAX);
-}
-
-static bool attr_valid(const struct agent_attr *attr)
-{
-	switch (attr->mode & S_IFMT) {
-	case S_IFREG:
-	case S_IFDIR:
-	case S_IFLNK:
-	case S_IFCHR:
-	case S_IFBLK:
-	case S_IFIFO:
-	case S_IFSOCK:
-		return attr->ino != 0 && attr->size <= INT64_MAX && attr->atime_nsec < 1000000000 &&
-		       attr->mtime_nsec < 1000000000 && attr->ctime_nsec < 1000000000;
-	default:
-		return false;
-	}
-}
-
-static void on_reply(void *user, int code, const void *data, size_t n)
-{
-	struct call *call = user;
-	struct agent_attr attr;
-	struct files_statfs st;
-	uint32_t count;
-
-	switch (call->kind) {
-	case CALL_ATTR:
-		if (code == 0 && n != sizeof(attr))
-			code = -EPROTO;
-		if (code == 0) {
-			memcpy(&attr, data, sizeof(attr));
-			code = attr_valid(&attr) ? 0 : -EPROTO;
-		}
-		call->fn.attr(call->user, code, code == 0 ? &attr : NULL);
-		break;
-	case CALL_DONE:
-		call->fn.done(call->user, code);
-		break;
-	case CALL_DATA:
-		call->fn.data(call->user, code, data, code == 0 ? n : 0);
-		break;
-	case CALL_COUNT:
-		if (code == 0 && n != sizeof(count))
-			code = -EPROTO;
-		if (code == 0)
-			memcpy(&count, data, sizeof(count));
-		call->fn.count(call->user, code, code == 0 ? count : 0);
-		break;
-	case CALL_STATFS:
-		if (code == 0 && n != sizeof(st))
-			code = -EPROTO;
-		if (code == 0)
-			memcpy(&st, data, sizeof(st));
-		call->fn.statfs(call->user, code, code == 0 ? &st : NULL);
-		break;
-	}
-	free(call);
-}
-
-static int request(struct agent *a, enum agent_type type, uint16_t flags, const struct message *m,
-	struct call what, uint32_t *ret_id)
-{
-	struct call *call;
-	int r;
-
-	if (m->error)
-		return m->error;
-	call = malloc(sizeof(*call));
-	if (!call)
-		return -ENOMEM;
-	*call = what;
-	r = agent_request(a, type, flags, m->parts, m->n, FILES_TIMEOUT_MSEC, on_reply, call, ret_id, NULL);
-	if (r < 0)
-		free(call);
-	return r;
-}
-
-#define ATTR(f, u)   ((struct call){.kind = CALL_ATTR, .fn.attr = (f), .user = (u)})
-#define DONE(f, u)   ((struct call){.kind = CALL_DONE, .fn.done = (f), .user = (u)})
-#define DATA(f, u)   ((struct call){.kind = CALL_DATA, .fn.data = (f), .user = (u)})
-#define COUNT(f, u)  ((struct call){.kind = CALL_COUNT, .fn.count = (f), .user = (u)})
-#define STATFS(f, u) ((struct call){.kind = CALL_STATFS, .fn.statfs = (f), .user = (u)})
+#define TARGET_MAX 4095
 
 int files_lookup(struct agent *a, struct file_ref dir, const char *name, files_attr_fn fn, void *user,
 	uint32_t *ret_id)
@@ -166,7 +12,7 @@ int files_lookup(struct agent *a, struct file_ref dir, const char *name, files_a
 
 	put_file(&m, dir);
 	put_name(&m, name);
-	return request(a, AGENT_FS_LOOKUP, 0, &m, ATTR(fn, user), ret_id);
+	return message_send(a, AGENT_FS_LOOKUP, 0, &m, CALL_FOR_ATTR(fn, user), ret_id);
 }
 
 int files_getattr(struct agent *a, struct file_ref file, files_attr_fn fn, void *user, uint32_t *ret_id)
@@ -174,7 +20,7 @@ int files_getattr(struct agent *a, struct file_ref file, files_attr_fn fn, void 
 	struct message m = {0};
 
 	put_file(&m, file);
-	return request(a, AGENT_FS_GETATTR, 0, &m, ATTR(fn, user), ret_id);
+	return message_send(a, AGENT_FS_GETATTR, 0, &m, CALL_FOR_ATTR(fn, user), ret_id);
 }
 
 int files_setattr(struct agent *a, struct file_ref file, const struct files_change *change, files_attr_fn fn,
@@ -190,7 +36,7 @@ int files_setattr(struct agent *a, struct file_ref file, const struct files_chan
 	put_u32(&m, (uint32_t)change->atime.tv_nsec);
 	put_u64(&m, (uint64_t)change->mtime.tv_sec);
 	put_u32(&m, (uint32_t)change->mtime.tv_nsec);
-	return request(a, AGENT_FS_SETATTR, 0, &m, ATTR(fn, user), ret_id);
+	return message_send(a, AGENT_FS_SETATTR, 0, &m, CALL_FOR_ATTR(fn, user), ret_id);
 }
 
 int files_readlink(struct agent *a, struct file_ref file, files_data_fn fn, void *user, uint32_t *ret_id)
@@ -198,7 +44,7 @@ int files_readlink(struct agent *a, struct file_ref file, files_data_fn fn, void
 	struct message m = {0};
 
 	put_file(&m, file);
-	return request(a, AGENT_FS_READLINK, 0, &m, DATA(fn, user), ret_id);
+	return message_send(a, AGENT_FS_READLINK, 0, &m, CALL_FOR_TEXT(fn, user, TARGET_MAX), ret_id);
 }
 
 int files_mknod(struct agent *a, struct file_ref dir, const char *name, uint32_t mode, uint32_t rdev,
@@ -210,7 +56,7 @@ int files_mknod(struct agent *a, struct file_ref dir, const char *name, uint32_t
 	put_file(&m, dir);
 	put_copy(&m, v, sizeof(v));
 	put_name(&m, name);
-	return request(a, AGENT_FS_MKNOD, 0, &m, ATTR(fn, user), ret_id);
+	return message_send(a, AGENT_FS_MKNOD, 0, &m, CALL_FOR_ATTR(fn, user), ret_id);
 }
 
 int files_mkdir(struct agent *a, struct file_ref dir, const char *name, uint32_t mode,
@@ -222,7 +68,7 @@ int files_mkdir(struct agent *a, struct file_ref dir, const char *name, uint32_t
 	put_file(&m, dir);
 	put_copy(&m, v, sizeof(v));
 	put_name(&m, name);
-	return request(a, AGENT_FS_MKDIR, 0, &m, ATTR(fn, user), ret_id);
+	return message_send(a, AGENT_FS_MKDIR, 0, &m, CALL_FOR_ATTR(fn, user), ret_id);
 }
 
 int files_symlink(struct agent *a, struct file_ref dir, const char *name, const char *target,
@@ -234,8 +80,8 @@ int files_symlink(struct agent *a, struct file_ref dir, const char *name, const 
 	put_file(&m, dir);
 	put_copy(&m, v, sizeof(v));
 	put_name(&m, name);
-	put_text(&m, target, 4095);
-	return request(a, AGENT_FS_SYMLINK, 0, &m, ATTR(fn, user), ret_id);
+	put_text(&m, target, TARGET_MAX);
+	return message_send(a, AGENT_FS_SYMLINK, 0, &m, CALL_FOR_ATTR(fn, user), ret_id);
 }
 
 int files_link(struct agent *a, struct file_ref file, struct file_ref dir, const char *name, files_attr_fn fn,
@@ -246,7 +92,7 @@ int files_link(struct agent *a, struct file_ref file, struct file_ref dir, const
 	put_file(&m, file);
 	put_file(&m, dir);
 	put_name(&m, name);
-	return request(a, AGENT_FS_LINK, 0, &m, ATTR(fn, user), ret_id);
+	return message_send(a, AGENT_FS_LINK, 0, &m, CALL_FOR_ATTR(fn, user), ret_id);
 }
 
 static int remove_name(struct agent *a, enum agent_type type, struct file_ref dir, const char *name,
@@ -256,7 +102,7 @@ static int remove_name(struct agent *a, enum agent_type type, struct file_ref di
 
 	put_file(&m, dir);
 	put_name(&m, name);
-	return request(a, type, 0, &m, DONE(fn, user), ret_id);
+	return message_send(a, type, 0, &m, CALL_FOR_DONE(fn, user), ret_id);
 }
 
 int files_unlink(struct agent *a, struct file_ref dir, const char *name, files_done_fn fn, void *user,
@@ -281,7 +127,7 @@ int files_rename(struct agent *a, struct file_ref dir, const char *name, struct 
 	put_u32(&m, flags);
 	put_name(&m, name);
 	put_name(&m, newname);
-	return request(a, AGENT_FS_RENAME, 0, &m, DONE(fn, user), ret_id);
+	return message_send(a, AGENT_FS_RENAME, 0, &m, CALL_FOR_DONE(fn, user), ret_id);
 }
 
 int files_open(
@@ -291,7 +137,7 @@ int files_open(
 
 	put_file(&m, file);
 	put_u32(&m, flags);
-	return request(a, AGENT_FS_OPEN, 0, &m, ATTR(fn, user), ret_id);
+	return message_send(a, AGENT_FS_OPEN, 0, &m, CALL_FOR_ATTR(fn, user), ret_id);
 }
 
 int files_create(struct agent *a, struct file_ref dir, const char *name, uint32_t flags, uint32_t mode,
@@ -303,7 +149,7 @@ int files_create(struct agent *a, struct file_ref dir, const char *name, uint32_
 	put_file(&m, dir);
 	put_copy(&m, v, sizeof(v));
 	put_name(&m, name);
-	return request(a, AGENT_FS_CREATE, 0, &m, ATTR(fn, user), ret_id);
+	return message_send(a, AGENT_FS_CREATE, 0, &m, CALL_FOR_ATTR(fn, user), ret_id);
 }
 
 int files_release(struct agent *a, struct file_ref file, files_done_fn fn, void *user, uint32_t *ret_id)
@@ -311,7 +157,7 @@ int files_release(struct agent *a, struct file_ref file, files_done_fn fn, void 
 	struct message m = {0};
 
 	put_file(&m, file);
-	return request(a, AGENT_FS_RELEASE, 0, &m, DONE(fn, user), ret_id);
+	return message_send(a, AGENT_FS_RELEASE, 0, &m, CALL_FOR_DONE(fn, user), ret_id);
 }
 
 int files_read(struct agent *a, struct file_ref file, uint64_t offset, uint32_t size, files_data_fn fn,
@@ -319,10 +165,12 @@ int files_read(struct agent *a, struct file_ref file, uint64_t offset, uint32_t 
 {
 	struct message m = {0};
 
+	if (size > FILES_IO_MAX)
+		return -EMSGSIZE;
 	put_file(&m, file);
 	put_u64(&m, offset);
 	put_u32(&m, size);
-	return request(a, AGENT_FS_READ, 0, &m, DATA(fn, user), ret_id);
+	return message_send(a, AGENT_FS_READ, 0, &m, CALL_FOR_DATA(fn, user, size), ret_id);
 }
 
 int files_write(struct agent *a, struct file_ref file, uint64_t offset, const void *data, uint32_t size,
@@ -336,7 +184,7 @@ int files_write(struct agent *a, struct file_ref file, uint64_t offset, const vo
 	put_u64(&m, offset);
 	put_u32(&m, append ? AGENT_WRITE_APPEND : 0);
 	put(&m, data, size);
-	return request(a, AGENT_FS_WRITE, 0, &m, COUNT(fn, user), ret_id);
+	return message_send(a, AGENT_FS_WRITE, 0, &m, CALL_FOR_COUNT(fn, user, size), ret_id);
 }
 
 int files_fsync(
@@ -346,7 +194,7 @@ int files_fsync(
 
 	put_file(&m, file);
 	put_u32(&m, datasync);
-	return request(a, AGENT_FS_FSYNC, 0, &m, DONE(fn, user), ret_id);
+	return message_send(a, AGENT_FS_FSYNC, 0, &m, CALL_FOR_DONE(fn, user), ret_id);
 }
 
 int files_readdir(struct agent *a, struct file_ref dir, uint64_t cookie, uint32_t size, bool plus,
@@ -357,7 +205,8 @@ int files_readdir(struct agent *a, struct file_ref dir, uint64_t cookie, uint32_
 	put_file(&m, dir);
 	put_u64(&m, cookie);
 	put_u32(&m, size);
-	return request(a, AGENT_FS_READDIR, plus ? AGENT_READDIR_PLUS : 0, &m, DATA(fn, user), ret_id);
+	return message_send(a, AGENT_FS_READDIR, plus ? AGENT_READDIR_PLUS : 0, &m,
+		CALL_FOR_DATA(fn, user, size), ret_id);
 }
 
 int files_dirent_next(const void **data, size_t *n, bool plus, struct files_dirent *ret)
@@ -378,7 +227,7 @@ int files_dirent_next(const void **data, size_t *n, bool plus, struct files_dire
 	d.type = p[16];
 	memcpy(&length, p + 18, 2);
 	size = fixed + length + (plus ? sizeof(d.attr) : 0);
-	if (size > *n || length == 0 || length > FILES_NAME_MAX)
+	if (size > *n || length == 0 || length > MESSAGE_NAME_MAX)
 		return -EPROTO;
 	d.name = (const char *)p + fixed;
 	d.name_size = length;
@@ -401,5 +250,5 @@ int files_statfs(struct agent *a, struct file_ref file, files_statfs_fn fn, void
 	struct message m = {0};
 
 	put_file(&m, file);
-	return request(a, AGENT_FS_STATFS, 0, &m, STATFS(fn, user), ret_id);
+	return message_send(a, AGENT_FS_STATFS, 0, &m, CALL_FOR_STATFS(fn, user), ret_id);
 }

@@ -10,7 +10,7 @@
 
 #include "guest/agent.h"
 
-/* Bytes in one READ or WRITE at most; larger ones are the caller's to split. */
+/* Bytes in one READ, WRITE or READDIR at most (-EMSGSIZE); larger ones are the caller's to split. */
 #define FILES_IO_MAX (AGENT_PAYLOAD_MAX - 64)
 
 struct file_ref {
@@ -33,6 +33,7 @@ struct files_change {
 };
 int files_setattr(struct agent *a, struct file_ref file, const struct files_change *change, files_attr_fn fn,
 	void *user, uint32_t *ret_id);
+/* The target: 1 to 4095 bytes, no NUL; never to be resolved on the host. */
 int files_readlink(struct agent *a, struct file_ref file, files_data_fn fn, void *user, uint32_t *ret_id);
 
 /* Owner of what is made. */
@@ -90,5 +91,24 @@ struct files_statfs {
 };
 typedef void (*files_statfs_fn)(void *user, int code, const struct files_statfs *st);
 int files_statfs(struct agent *a, struct file_ref file, files_statfs_fn fn, void *user, uint32_t *ret_id);
+
+/* Extended attributes: user.* only are written (-EPERM). Values and lists are FILES_XATTR_MAX at most, as the kernel's. */
+#define FILES_XATTR_MAX 65536
+/* SIZE: 1 or more bytes that may come; -ERANGE when the value is longer. */
+int files_getxattr(struct agent *a, struct file_ref file, const char *name, uint32_t size, files_data_fn fn,
+	void *user, uint32_t *ret_id);
+int files_setxattr(struct agent *a, struct file_ref file, const char *name, const void *value, uint32_t size,
+	uint32_t flags, files_done_fn fn, void *user, uint32_t *ret_id);
+/* NUL-terminated names, as the guest says them: not checked. */
+int files_listxattr(struct agent *a, struct file_ref file, files_data_fn fn, void *user, uint32_t *ret_id);
+int files_removexattr(struct agent *a, struct file_ref file, const char *name, files_done_fn fn, void *user,
+	uint32_t *ret_id);
+
+int files_fallocate(struct agent *a, struct file_ref file, uint32_t mode, uint64_t offset, uint64_t length,
+	files_done_fn fn, void *user, uint32_t *ret_id);
+/* WHENCE: SEEK_DATA, SEEK_HOLE. */
+typedef void (*files_offset_fn)(void *user, int code, uint64_t offset);
+int files_lseek(struct agent *a, struct file_ref file, uint64_t offset, uint32_t whence, files_offset_fn fn,
+	void *user, uint32_t *ret_id);
 
 #endif

@@ -10,7 +10,9 @@
 #include "guest/hello.h"
 
 #define HELLO_SKIP_MAX (1u << 20)
+#define HELLO_CHUNK    16384u
 #define HELLO_SIZE     (4 + AGENT_COOKIE)
+#define WINDOW         (AGENT_HEADER + HELLO_SIZE)
 #define HELLO_REPLY    (HELLO_SIZE + 8 + 36)
 
 #define HELLO_AGAIN 1000000 /* usec */
@@ -115,16 +117,58 @@ static int transmit(int fd, const void *buf, size_t n, struct deadline *d, struc
 	return 0;
 }
 
+/*
+ * Reads up to and with the header, version and cookie of the agent's answer, and not a byte more: what is there is looked at
+ * first. TAIL holds the end of what was thrown away, where the answer may have begun.
+ */
+static int find_answer(
+	int fd, const uint8_t cookie[AGENT_COOKIE], uint32_t *ret_version, struct deadline *d, struct err *e)
+{
+	const struct agent_header answer = {.length = HELLO_REPLY, .type = AGENT_HELLO};
+	uint8_t buf[WINDOW - 1 + HELLO_CHUNK];
+	size_t tail = 0, skipped = 0;
+
+	while (skipped <= HELLO_SKIP_MAX) {
+		size_t end = 0, have;
+		ssize_t n;
+		int r = wait_for(fd, POLLIN, d, e);
+
+		if (r < 0)
+			return r;
+		n = recv(fd, buf + tail, HELLO_CHUNK, MSG_DONTWAIT | MSG_PEEK);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			continue;
+		if (n < 0)
+			return err_sys(e, -errno, "agent");
+		if (n == 0)
+			return err_set(e, -EPIPE, "the VMM closed the agent's channel");
+		have = tail + (size_t)n;
+		for (size_t i = 0; i + WINDOW <= have && end == 0; i++)
+			if (memcmp(buf + i, &answer, AGENT_HEADER) == 0 &&
+				memcmp(buf + i + AGENT_HEADER + 4, cookie, AGENT_COOKIE) == 0)
+				end = i + WINDOW;
+		r = receive(fd, buf + tail, end ? end - tail : (size_t)n, d, e);
+		if (r < 0)
+			return r;
+		if (end) {
+			memcpy(ret_version, buf + end - AGENT_COOKIE - 4, sizeof(*ret_version));
+			return 0;
+		}
+		skipped += (size_t)n;
+		tail = have < WINDOW - 1 ? have : WINDOW - 1;
+		memmove(buf, buf + have - tail, tail);
+	}
+	return err_set(e, -EPROTO, "the guest sends something else than its agent's answer");
+}
+
 int agent_hello(int fd, unsigned timeout_msec, int cancel_fd, int pidfd, char ret_boot_id[40], struct err *e)
 {
 	struct deadline d = {
 		.end = io_now_usec() + (uint64_t)timeout_msec * 1000, .cancel_fd = cancel_fd, .pidfd = pidfd};
 	struct hello hello = {
 		.header = {.length = HELLO_SIZE, .type = AGENT_HELLO}, .version = AGENT_VERSION};
-	uint8_t window[AGENT_HEADER + HELLO_SIZE], wanted[AGENT_HEADER];
-	struct agent_header answer = {.length = HELLO_REPLY, .type = AGENT_HELLO};
 	uint8_t rest[HELLO_REPLY - HELLO_SIZE];
-	size_t have = 0, skipped = 0;
+	uint32_t version;
 	int r;
 
 	if (getrandom(hello.cookie, sizeof(hello.cookie), 0) != sizeof(hello.cookie))
@@ -134,28 +178,12 @@ int agent_hello(int fd, unsigned timeout_msec, int cancel_fd, int pidfd, char re
 		return r;
 	d.hello = &hello;
 	d.again = io_now_usec() + HELLO_AGAIN;
-	memcpy(wanted, &answer, sizeof(wanted));
-	/* A window as long as header, version and cookie slides over the stream until they fit. */
-	for (;;) {
-		uint32_t version;
-
-		r = receive(fd, window + have, sizeof(window) - have, &d, e);
-		if (r < 0)
-			return r;
-		if (memcmp(window, wanted, sizeof(wanted)) == 0 &&
-			memcmp(window + AGENT_HEADER + 4, hello.cookie, AGENT_COOKIE) == 0) {
-			memcpy(&version, window + AGENT_HEADER, sizeof(version));
-			if (version != AGENT_VERSION)
-				return err_set(e, -EPROTO,
-					"the guest's agent speaks version %u, banger %u: restart the VM",
-					version, AGENT_VERSION);
-			break;
-		}
-		if (++skipped > HELLO_SKIP_MAX)
-			return err_set(e, -EPROTO, "the guest sends something else than its agent's answer");
-		memmove(window, window + 1, sizeof(window) - 1);
-		have = sizeof(window) - 1;
-	}
+	r = find_answer(fd, hello.cookie, &version, &d, e);
+	if (r < 0)
+		return r;
+	if (version != AGENT_VERSION)
+		return err_set(e, -EPROTO, "the guest's agent speaks version %u, banger %u: restart the VM",
+			version, AGENT_VERSION);
 	r = receive(fd, rest, sizeof(rest), &d, e);
 	if (r < 0)
 		return r;

@@ -1,0 +1,76 @@
+/* Extended attributes, holes and preallocation of the guest's files. */
+#include <errno.h>
+
+#include "banger/cleanup.h"
+#include "guest/message.h"
+
+int files_getxattr(struct agent *a, struct file_ref file, const char *name, uint32_t size, files_data_fn fn,
+	void *user, uint32_t *ret_id)
+{
+	struct message m = {0};
+
+	if (size == 0)
+		return -EINVAL;
+	if (size > FILES_XATTR_MAX)
+		size = FILES_XATTR_MAX;
+	put_file(&m, file);
+	put_u32(&m, size);
+	put_name(&m, name);
+	return message_send(a, AGENT_FS_GETXATTR, 0, &m, CALL_FOR_DATA(fn, user, size), ret_id);
+}
+
+int files_setxattr(struct agent *a, struct file_ref file, const char *name, const void *value, uint32_t size,
+	uint32_t flags, files_done_fn fn, void *user, uint32_t *ret_id)
+{
+	struct message m = {0};
+
+	if (size > FILES_XATTR_MAX)
+		return -E2BIG;
+	put_file(&m, file);
+	put_u32(&m, flags);
+	put_name(&m, name);
+	put_u32(&m, size);
+	put(&m, value, size);
+	return message_send(a, AGENT_FS_SETXATTR, 0, &m, CALL_FOR_DONE(fn, user), ret_id);
+}
+
+int files_listxattr(struct agent *a, struct file_ref file, files_data_fn fn, void *user, uint32_t *ret_id)
+{
+	struct message m = {0};
+
+	put_file(&m, file);
+	return message_send(a, AGENT_FS_LISTXATTR, 0, &m, CALL_FOR_DATA(fn, user, FILES_XATTR_MAX), ret_id);
+}
+
+int files_removexattr(struct agent *a, struct file_ref file, const char *name, files_done_fn fn, void *user,
+	uint32_t *ret_id)
+{
+	struct message m = {0};
+
+	put_file(&m, file);
+	put_name(&m, name);
+	return message_send(a, AGENT_FS_REMOVEXATTR, 0, &m, CALL_FOR_DONE(fn, user), ret_id);
+}
+
+int files_fallocate(struct agent *a, struct file_ref file, uint32_t mode, uint64_t offset, uint64_t length,
+	files_done_fn fn, void *user, uint32_t *ret_id)
+{
+	struct message m = {0};
+
+	put_file(&m, file);
+	put_u32(&m, mode);
+	put_u64(&m, offset);
+	put_u64(&m, length);
+	return message_send(a, AGENT_FS_FALLOCATE, 0, &m, CALL_FOR_DONE(fn, user), ret_id);
+}
+
+int files_lseek(struct agent *a, struct file_ref file, uint64_t offset, uint32_t whence, files_offset_fn fn,
+	void *user, uint32_t *ret_id)
+{
+	struct message m = {0};
+
+	put_file(&m, file);
+	put_u64(&m, offset);
+	put_u32(&m, whence);
+	return message_send(a, AGENT_FS_LSEEK, 0, &m, CALL_FOR_OFFSET(fn, user), ret_id);
+}
