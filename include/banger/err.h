@@ -26,7 +26,7 @@ struct err {
 
 /* Sets E to CODE (negative errno) and the formatted text, replacing what was there. Returns CODE. */
 int err_set(struct err *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-int err_setv(struct err *e, int code, const char *fmt, va_list ap);
+int err_setv(struct err *e, int code, const char *fmt, va_list ap) __attribute__((format(printf, 3, 0)));
 
 /* As err_set(), with ": " and strerror(-CODE) appended: for a failed system call. */
 int err_sys(struct err *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
