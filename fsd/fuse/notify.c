@@ -1,0 +1,117 @@
+/*
+ * What the kernel has cached and is no longer so. Told by a thread of its own, since the kernel may wait for pages whose
+ * reading this daemon has yet to answer. An answer that tells of a change is held back until the kernel has heard of it.
+ */
+#include <errno.h>
+#include <signal.h>
+
+#include "banger/cleanup.h"
+#include "fuse/state.h"
+
+static void on_heard(void *data)
+{
+	struct server *s = data;
+
+	atomic_store(&s->posted, false);
+	request_release_held(s);
+}
+
+static void *notifier(void *arg)
+{
+	struct server *s = arg;
+
+	pthread_mutex_lock(&s->lock);
+	while (!s->ending) {
+		struct notice *n = STAILQ_FIRST(&s->notices);
+
+		if (!n) {
+			pthread_cond_wait(&s->wake, &s->lock);
+			continue;
+		}
+		STAILQ_REMOVE_HEAD(&s->notices, link);
+		pthread_mutex_unlock(&s->lock);
+		/* An inode that the kernel does not have (-ENOENT) needs no telling. */
+		if (n->poll) {
+			fuse_lowlevel_notify_poll(n->poll);
+			fuse_pollhandle_destroy(n->poll);
+		} else {
+			fuse_lowlevel_notify_inval_inode(s->session, n->node, 0, 0);
+		}
+		free(n);
+		pthread_mutex_lock(&s->lock);
+		atomic_fetch_add(&s->heard, 1);
+		if (STAILQ_EMPTY(&s->notices) && !atomic_exchange(&s->posted, true) &&
+			job_post(s->config.jobs, on_heard, s) < 0)
+			atomic_store(&s->posted, false);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return NULL;
+}
+
+int notify_start(struct server *s, struct err *e)
+{
+	sigset_t all, before;
+	int r;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	r = pthread_create(&s->notifier, NULL, notifier, s);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (r != 0)
+		return err_sys(e, -r, "notifier");
+	s->has_notifier = true;
+	return 0;
+}
+
+void notify_stop(struct server *s)
+{
+	struct notice *n;
+
+	if (s->has_notifier) {
+		pthread_mutex_lock(&s->lock);
+		s->ending = true;
+		pthread_cond_signal(&s->wake);
+		pthread_mutex_unlock(&s->lock);
+		pthread_join(s->notifier, NULL);
+		s->has_notifier = false;
+	}
+	while ((n = STAILQ_FIRST(&s->notices))) {
+		STAILQ_REMOVE_HEAD(&s->notices, link);
+		if (n->poll)
+			fuse_pollhandle_destroy(n->poll);
+		free(n);
+	}
+}
+
+static void tell(struct server *s, uint64_t node, struct fuse_pollhandle *poll)
+{
+	struct notice *n = s->has_notifier ? malloc(sizeof(*n)) : NULL;
+
+	if (!n) {
+		if (poll)
+			fuse_pollhandle_destroy(poll);
+		return;
+	}
+	n->node = node;
+	n->poll = poll;
+	s->told++;
+	pthread_mutex_lock(&s->lock);
+	STAILQ_INSERT_TAIL(&s->notices, n, link);
+	pthread_cond_signal(&s->wake);
+	pthread_mutex_unlock(&s->lock);
+}
+
+void notify_stale(void *user, uint64_t node)
+{
+	tell(user, node, NULL);
+}
+
+void notify_pollable(void *user, struct handle *h)
+{
+	struct fuse_pollhandle *poll = h->poll;
+
+	if (!poll)
+		return;
+	h->poll = NULL;
+	tell(user, 0, poll);
+}

@@ -1,0 +1,522 @@
+/* The requests of the kernel, answered from the tree, or handed to the guest whose files they are about. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+
+#include "banger/cleanup.h"
+#include "fuse/state.h"
+
+#define NAME_BYTES_MAX 255
+#define DOTS           2 /* "." and ".." stand before the tree's cookies */
+
+static struct server *server_of(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+/* What is asked about a guest's file goes there. */
+#define IF_GUEST(req, node, op, ...)                                                                         \
+	do {                                                                                                 \
+		if (guest_is(server_of(req), node)) {                                                        \
+			guest_ops.op(req, __VA_ARGS__);                                                      \
+			return;                                                                              \
+		}                                                                                            \
+	} while (0)
+
+static void on_init(void *user, struct fuse_conn_info *conn)
+{
+	(void)user;
+	conn->want |= conn->capable & (FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
+					      FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_READ);
+	/* Pages are dropped when they are told to be stale, or when a guest's file is opened anew; writes are never put off. */
+	conn->want &= ~(unsigned)(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_SPLICE_READ |
+				  FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE | FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_IOCTL_DIR |
+				  FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_EXPORT_SUPPORT);
+	conn->max_write = 1u << 20;
+	conn->max_background = 64;
+	conn->congestion_threshold = 48;
+	conn->time_gran = 1;
+}
+
+int entry_fill(struct server *s, const struct target *at, struct fuse_entry_param *ret)
+{
+	struct fuse_entry_param entry = {
+		.ino = at->node,
+		.attr_timeout = tree_attr_timeout(at),
+		.entry_timeout = tree_entry_timeout(at),
+	};
+	int r = tree_stat(s->tree, at, &entry.attr);
+
+	if (r == 0)
+		*ret = entry;
+	return r;
+}
+
+static void on_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct server *s = server_of(req);
+	struct fuse_entry_param entry;
+	struct target dir, at;
+	int r;
+
+	IF_GUEST(req, parent, lookup, parent, name);
+	r = tree_target(s->tree, parent, &dir);
+	if (r == 0)
+		r = tree_lookup(s->tree, &dir, name, &at);
+	if (r == 0)
+		r = entry_fill(s, &at, &entry);
+	if (r < 0)
+		fuse_reply_err(req, -r);
+	else
+		fuse_reply_entry(req, &entry);
+}
+
+/* Numbers come from rows: there is nothing to forget. */
+static void on_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
+{
+	(void)ino;
+	(void)nlookup;
+	fuse_reply_none(req);
+}
+
+static void on_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+{
+	(void)count;
+	(void)forgets;
+	fuse_reply_none(req);
+}
+
+static void reply_attr(fuse_req_t req, const struct target *at)
+{
+	struct stat st;
+	int r = tree_stat(server_of(req)->tree, at, &st);
+
+	if (r < 0)
+		fuse_reply_err(req, -r);
+	else
+		fuse_reply_attr(req, &st, tree_attr_timeout(at));
+}
+
+static void on_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct server *s = server_of(req);
+	struct target at;
+	int r = tree_target(s->tree, ino, &at);
+
+	/* The workspace itself is a node of the tree's. */
+	if (r < 0) {
+		IF_GUEST(req, ino, getattr, ino, fi);
+		fuse_reply_err(req, -r);
+		return;
+	}
+	reply_attr(req, &at);
+}
+
+static void on_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what, struct fuse_file_info *fi)
+{
+	struct server *s = server_of(req);
+	struct target at;
+	unsigned mask;
+	int r = tree_target(s->tree, ino, &at);
+
+	if (r < 0) {
+		IF_GUEST(req, ino, setattr, ino, st, what, fi);
+		fuse_reply_err(req, -r);
+		return;
+	}
+	/* Truncating what can be written is what shells and editors do before they write: it means nothing. */
+	if ((what & FUSE_SET_ATTR_SIZE) && (!at.attr || (!at.attr->store && !(at.attr->ops && at.attr->ops->write)))) {
+		fuse_reply_err(req, EPERM);
+		return;
+	}
+	mask = (what & FUSE_SET_ATTR_MODE ? 1u : 0) | (what & FUSE_SET_ATTR_UID ? 2u : 0) |
+	       (what & FUSE_SET_ATTR_GID ? 4u : 0);
+	r = mask ? tree_chmod(s->tree, &at, mask, st->st_mode, st->st_uid, st->st_gid) : 0;
+	if (r < 0)
+		fuse_reply_err(req, -r);
+	else
+		reply_attr(req, &at);
+}
+
+static void on_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+	struct server *s = server_of(req);
+	_cleanup_free_ char *link = NULL;
+	struct target at;
+	int r;
+
+	IF_GUEST(req, ino, readlink, ino);
+	r = tree_target(s->tree, ino, &at);
+	if (r == 0)
+		r = tree_readlink(s->tree, &at, &link);
+	if (r < 0)
+		fuse_reply_err(req, -r);
+	else
+		fuse_reply_readlink(req, link);
+}
+
+static void on_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+{
+	IF_GUEST(req, parent, mknod, parent, name, mode, rdev);
+	fuse_reply_err(req, EPERM);
+}
+
+static void on_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	struct server *s = server_of(req);
+	struct target dir;
+	struct request *r;
+	int code;
+
+	IF_GUEST(req, parent, mkdir, parent, name, mode);
+	code = tree_target(s->tree, parent, &dir);
+	if (code < 0) {
+		fuse_reply_err(req, -code);
+		return;
+	}
+	r = request_new(s, req, REPLY_ENTRY);
+	if (!r)
+		return;
+	request_begin(r);
+	tree_mkdir(s->tree, &dir, name, &r->call);
+	request_end(s, r);
+}
+
+static void on_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct server *s = server_of(req);
+	struct target dir;
+	int r;
+
+	IF_GUEST(req, parent, unlink, parent, name);
+	r = tree_target(s->tree, parent, &dir);
+	if (r == 0)
+		r = tree_unlink(s->tree, &dir, name);
+	fuse_reply_err(req, -r);
+}
+
+static void on_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct server *s = server_of(req);
+	struct target dir;
+	struct request *r;
+	int code;
+
+	IF_GUEST(req, parent, rmdir, parent, name);
+	code = tree_target(s->tree, parent, &dir);
+	if (code < 0) {
+		fuse_reply_err(req, -code);
+		return;
+	}
+	r = request_new(s, req, REPLY_CODE);
+	if (!r)
+		return;
+	request_begin(r);
+	tree_rmdir(s->tree, &dir, name, &r->call);
+	request_end(s, r);
+}
+
+static void on_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
+{
+	IF_GUEST(req, parent, symlink, link, parent, name);
+	fuse_reply_err(req, EPERM);
+}
+
+static void on_rename(
+	fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent, const char *newname, unsigned flags)
+{
+	struct server *s = server_of(req);
+	struct target dir, new_dir;
+	struct request *r;
+	int code;
+
+	if (guest_is(s, parent) && guest_is(s, newparent)) {
+		guest_ops.rename(req, parent, name, newparent, newname, flags);
+		return;
+	}
+	if (guest_is(s, parent) || guest_is(s, newparent)) {
+		fuse_reply_err(req, EPERM);
+		return;
+	}
+	code = tree_target(s->tree, parent, &dir);
+	if (code == 0)
+		code = tree_target(s->tree, newparent, &new_dir);
+	/* RENAME_NOREPLACE is how it is anyway. */
+	if (code == 0 && (flags & ~(unsigned)RENAME_NOREPLACE))
+		code = -EINVAL;
+	if (code < 0) {
+		fuse_reply_err(req, -code);
+		return;
+	}
+	r = request_new(s, req, REPLY_CODE);
+	if (!r)
+		return;
+	request_begin(r);
+	tree_rename(s->tree, &dir, name, &new_dir, newname, &r->call);
+	request_end(s, r);
+}
+
+static void on_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname)
+{
+	if (guest_is(server_of(req), ino) && guest_is(server_of(req), newparent))
+		guest_ops.link(req, ino, newparent, newname);
+	else
+		fuse_reply_err(req, EPERM);
+}
+
+static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct server *s = server_of(req);
+	struct open_file *f;
+	struct target at;
+	int r;
+
+	IF_GUEST(req, ino, open, ino, fi);
+	r = tree_target(s->tree, ino, &at);
+	if (r < 0) {
+		fuse_reply_err(req, -r);
+		return;
+	}
+	/* What is stored can be read out of the kernel's own pages; no handle is needed for that. */
+	if (at.attr && (at.attr->flags & ATTR_STORED) && (fi->flags & O_ACCMODE) == O_RDONLY) {
+		fi->fh = 0;
+		fi->keep_cache = 1;
+		fuse_reply_open(req, fi);
+		return;
+	}
+	f = file_new(s, &at, fi);
+	if (!f) {
+		fuse_reply_err(req, ENFILE);
+		return;
+	}
+	r = tree_open(s->tree, &f->h);
+	if (r < 0) {
+		file_free(s, f->fh);
+		fuse_reply_err(req, -r);
+		return;
+	}
+	fi->fh = f->fh;
+	fi->direct_io = 1;
+	fi->nonseekable = (at.attr->flags & ATTR_STREAM) != 0;
+	if (fuse_reply_open(req, fi) == -ENOENT)
+		file_free(s, f->fh);
+}
+
+static void on_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct server *s = server_of(req);
+
+	IF_GUEST(req, ino, release, ino, fi);
+	if (fi->fh)
+		file_free(s, fi->fh);
+	fuse_reply_err(req, 0);
+}
+
+static void read_stored(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off)
+{
+	struct server *s = server_of(req);
+	struct target at;
+	const char *text;
+	size_t n, left;
+	int r = tree_target(s->tree, ino, &at);
+
+	if (r == 0)
+		r = tree_render(s->tree, &at, &text, &n);
+	if (r < 0) {
+		fuse_reply_err(req, -r);
+		return;
+	}
+	left = (uint64_t)off < n ? n - (size_t)off : 0;
+	fuse_reply_buf(req, text + (n - left), left < size ? left : size);
+}
+
+static void on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	struct server *s = server_of(req);
+	struct open_file *f;
+	struct request *r;
+
+	IF_GUEST(req, ino, read, ino, size, off, fi);
+	if (fi->fh == 0) {
+		read_stored(req, ino, size, off);
+		return;
+	}
+	f = file_get(s, ino, fi);
+	if (!f) {
+		fuse_reply_err(req, ESTALE);
+		return;
+	}
+	r = request_new(s, req, REPLY_DATA);
+	if (!r)
+		return;
+	request_begin(r);
+	tree_read(s->tree, &f->h, size, (uint64_t)off, &r->call);
+	request_end(s, r);
+}
+
+static void on_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	struct server *s = server_of(req);
+	struct open_file *f;
+	struct request *r;
+
+	IF_GUEST(req, ino, write, ino, buf, size, off, fi);
+	f = file_get(s, ino, fi);
+	if (!f) {
+		fuse_reply_err(req, ESTALE);
+		return;
+	}
+	r = request_new(s, req, REPLY_WRITTEN);
+	if (!r)
+		return;
+	r->size = size;
+	request_begin(r);
+	tree_write(s->tree, &f->h, buf, size, &r->call);
+	request_end(s, r);
+}
+
+static void on_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	IF_GUEST(req, ino, fsync, ino, datasync, fi);
+	fuse_reply_err(req, 0);
+}
+
+static void on_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct target at;
+	int r;
+
+	IF_GUEST(req, ino, opendir, ino, fi);
+	r = tree_target(server_of(req)->tree, ino, &at);
+	if (r < 0)
+		fuse_reply_err(req, -r);
+	else
+		fuse_reply_open(req, fi);
+}
+
+/* One entry into the buffer; false: it is full. */
+static bool add_entry(
+	fuse_req_t req, char *buf, size_t size, size_t *used, bool plus, const char *name, struct fuse_entry_param *entry, off_t next)
+{
+	size_t n = plus ? fuse_add_direntry_plus(req, buf + *used, size - *used, name, entry, next)
+			: fuse_add_direntry(req, buf + *used, size - *used, name, &entry->attr, next);
+
+	if (n > size - *used)
+		return false;
+	*used += n;
+	return true;
+}
+
+static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
+{
+	struct server *s = server_of(req);
+	_cleanup_free_ char *buf = malloc(size);
+	struct fuse_entry_param entry;
+	struct target dir, at;
+	uint64_t cookie;
+	const char *name;
+	size_t used = 0;
+	int r = buf ? tree_target(s->tree, ino, &dir) : -ENOMEM;
+
+	if (r < 0) {
+		fuse_reply_err(req, -r);
+		return;
+	}
+	for (; off < DOTS; off++) {
+		/* No node number: the kernel takes such an entry's name only. */
+		entry = (struct fuse_entry_param){.attr.st_mode = S_IFDIR};
+		entry.attr.st_ino = off == 0 ? dir.node : tree_parent(s->tree, &dir);
+		if (!add_entry(req, buf, size, &used, plus, off == 0 ? "." : "..", &entry, off + 1))
+			break;
+	}
+	cookie = off >= DOTS ? (uint64_t)off - DOTS : 0;
+	while (off >= DOTS && tree_list(s->tree, &dir, cookie, &at, &name, &cookie)) {
+		if (entry_fill(s, &at, &entry) < 0)
+			continue;
+		if (!add_entry(req, buf, size, &used, plus, name, &entry, (off_t)cookie + DOTS))
+			break;
+	}
+	fuse_reply_buf(req, buf, used);
+}
+
+static void on_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	IF_GUEST(req, ino, readdir, ino, size, off, fi);
+	list(req, ino, size, off, false);
+}
+
+static void on_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	IF_GUEST(req, ino, readdirplus, ino, size, off, fi);
+	list(req, ino, size, off, true);
+}
+
+static void on_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	(void)fi;
+	fuse_reply_err(req, 0);
+}
+
+static void on_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	struct statvfs st = {.f_bsize = 4096, .f_frsize = 4096, .f_namemax = NAME_BYTES_MAX};
+
+	IF_GUEST(req, ino, statfs, ino);
+	fuse_reply_statfs(req, &st);
+}
+
+static void on_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
+{
+	IF_GUEST(req, parent, create, parent, name, mode, fi);
+	fuse_reply_err(req, EPERM);
+}
+
+static void on_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct fuse_pollhandle *ph)
+{
+	struct server *s = server_of(req);
+	struct open_file *f = fi->fh && !guest_is(s, ino) ? file_get(s, ino, fi) : NULL;
+
+	if (!f) {
+		if (ph)
+			fuse_pollhandle_destroy(ph);
+		fuse_reply_poll(req, POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM);
+		return;
+	}
+	if (ph) {
+		if (f->h.poll)
+			fuse_pollhandle_destroy(f->h.poll);
+		f->h.poll = ph;
+	}
+	fuse_reply_poll(req, tree_poll(s->tree, &f->h));
+}
+
+/* Left out on purpose, so that the kernel stops asking: flush, access, the extended attributes, locks, lseek, copy_file_range. */
+const struct fuse_lowlevel_ops server_ops = {
+	.init = on_init,
+	.lookup = on_lookup,
+	.forget = on_forget,
+	.forget_multi = on_forget_multi,
+	.getattr = on_getattr,
+	.setattr = on_setattr,
+	.readlink = on_readlink,
+	.mknod = on_mknod,
+	.mkdir = on_mkdir,
+	.unlink = on_unlink,
+	.rmdir = on_rmdir,
+	.symlink = on_symlink,
+	.rename = on_rename,
+	.link = on_link,
+	.open = on_open,
+	.read = on_read,
+	.write = on_write,
+	.release = on_release,
+	.fsync = on_fsync,
+	.opendir = on_opendir,
+	.readdir = on_readdir,
+	.readdirplus = on_readdirplus,
+	.releasedir = on_releasedir,
+	.statfs = on_statfs,
+	.create = on_create,
+	.poll = on_poll,
+};

@@ -1,0 +1,117 @@
+#include <errno.h>
+
+#include "banger/cleanup.h"
+#include "fuse/state.h"
+
+static void send(struct request *r, int code, const void *data, size_t n)
+{
+	struct fuse_entry_param entry;
+	struct target at;
+
+	if (code < 0) {
+		fuse_reply_err(r->req, -code);
+		return;
+	}
+	switch (r->kind) {
+	case REPLY_CODE:
+		fuse_reply_err(r->req, 0);
+		break;
+	case REPLY_DATA:
+		fuse_reply_buf(r->req, data, n);
+		break;
+	case REPLY_WRITTEN:
+		/* All of it, unless the tree says how much. */
+		fuse_reply_write(r->req, code > 0 ? (size_t)code : r->size);
+		break;
+	case REPLY_ENTRY:
+		code = tree_target(r->s->tree, r->call.node, &at);
+		if (code == 0)
+			code = entry_fill(r->s, &at, &entry);
+		if (code < 0)
+			fuse_reply_err(r->req, -code);
+		else
+			fuse_reply_entry(r->req, &entry);
+		break;
+	}
+}
+
+static void on_done(struct call *call, int code, const void *data, size_t n)
+{
+	struct request *r = (struct request *)call;
+	struct server *s = r->s;
+
+	if (s->current == r)
+		s->current = NULL;
+	if (atomic_load(&s->heard) < s->told) {
+		r->data = n > 0 ? malloc(n) : NULL;
+		if (n == 0 || r->data) {
+			if (n > 0)
+				memcpy(r->data, data, n);
+			r->answered = true;
+			r->after = s->told;
+			r->code = code;
+			r->n = n;
+			TAILQ_INSERT_TAIL(&s->held, r, link);
+			return;
+		}
+	}
+	send(r, code, data, n);
+	free(r);
+}
+
+void request_release_held(struct server *s)
+{
+	uint64_t heard = atomic_load(&s->heard);
+	struct request *r;
+
+	while ((r = TAILQ_FIRST(&s->held)) && r->after <= heard) {
+		TAILQ_REMOVE(&s->held, r, link);
+		send(r, r->code, r->data, r->n);
+		free(r->data);
+		free(r);
+	}
+}
+
+struct request *request_new(struct server *s, fuse_req_t req, enum reply_kind kind)
+{
+	struct request *r = calloc(1, sizeof(*r));
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+
+	if (!r) {
+		fuse_reply_err(req, ENOMEM);
+		return NULL;
+	}
+	r->call.done = on_done;
+	r->call.uid = ctx->uid;
+	r->call.pid = (uint32_t)ctx->pid;
+	r->s = s;
+	r->req = req;
+	r->kind = kind;
+	return r;
+}
+
+static void on_interrupt(fuse_req_t req, void *data)
+{
+	struct request *r = data;
+
+	(void)req;
+	if (!r->answered && r->call.cancel)
+		r->call.cancel(&r->call);
+}
+
+void request_begin(struct request *r)
+{
+	r->s->current = r;
+}
+
+void request_end(struct server *s, struct request *r)
+{
+	if (s->current != r)
+		return;
+	s->current = NULL;
+	/* libfuse would call on_interrupt() with a lock of the request held that answering frees. */
+	if (fuse_req_interrupted(r->req))
+		on_interrupt(r->req, r);
+	else
+		fuse_req_interrupt_func(r->req, on_interrupt, r);
+}

@@ -1,0 +1,260 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <poll.h>
+#include <sched.h>
+
+#include "banger/cleanup.h"
+#include "banger/helper_client.h"
+#include "banger/io.h"
+#include "fuse/state.h"
+
+#define INIT_FILE    "fuse.init"
+#define INIT_MAX     4096
+#define BATCH        64  /* requests a turn of the loop */
+#define SPIN_USEC    100 /* a wake-up costs half of this and more (design: what a FUSE read costs) */
+#define NOTIFY_RESEND 7  /* FUSE_NOTIFY_RESEND, protocol 7.40 */
+#define WRITE_MAX    (1u << 20)
+
+
+static void on_created(void *user, struct vm *vm)
+{
+	tree_vm_watch.created(((struct server *)user)->tree, vm);
+}
+
+static void on_deleted(void *user, uint32_t id, const char *name)
+{
+	tree_vm_watch.deleted(((struct server *)user)->tree, id, name);
+}
+
+static void on_renamed(void *user, struct vm *vm, const char *old_name)
+{
+	tree_vm_watch.renamed(((struct server *)user)->tree, vm, old_name);
+}
+
+static void on_changed(void *user, struct vm *vm)
+{
+	tree_vm_watch.changed(((struct server *)user)->tree, vm);
+}
+
+static void on_state(void *user, struct vm *vm, enum vm_state old)
+{
+	tree_vm_watch.state(((struct server *)user)->tree, vm, old);
+}
+
+static void on_ready(void *user, struct vm *vm)
+{
+	tree_vm_watch.ready(((struct server *)user)->tree, vm);
+}
+
+static void on_log(void *user, struct vm *vm, const char *line)
+{
+	tree_vm_watch.log(((struct server *)user)->tree, vm, line);
+}
+
+static void on_console(void *user, struct vm *vm, const void *data, size_t n)
+{
+	tree_vm_watch.console(((struct server *)user)->tree, vm, data, n);
+}
+
+const struct vm_watch server_vm_watch = {
+	.created = on_created,
+	.deleted = on_deleted,
+	.renamed = on_renamed,
+	.changed = on_changed,
+	.state = on_state,
+	.ready = on_ready,
+	.log = on_log,
+	.console = on_console,
+};
+
+static uint64_t requests(void *user)
+{
+	return ((struct server *)user)->requests;
+}
+
+static const struct tree_listener listener = {
+	.stale = notify_stale,
+	.pollable = notify_pollable,
+	.requests = requests,
+};
+
+int server_new(const struct server_config *config, struct server **ret, struct err *e)
+{
+	struct server *s = calloc(1, sizeof(*s));
+	cpu_set_t cpus;
+	int r;
+
+	if (!s)
+		return err_sys(e, -ENOMEM, "server");
+	s->config = *config;
+	s->owner = geteuid();
+	s->group = getegid();
+	s->spins = sched_getaffinity(0, sizeof(cpus), &cpus) == 0 && CPU_COUNT(&cpus) > 1;
+	/* Numbers of files that no earlier daemon on this mount has given out. */
+	s->next_fh = io_wall_usec() << 12;
+	for (size_t i = 0; i < HANDLE_BUCKETS; i++)
+		LIST_INIT(&s->files[i]);
+	TAILQ_INIT(&s->held);
+	STAILQ_INIT(&s->notices);
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_cond_init(&s->wake, NULL);
+	r = tree_new(&config->tree, &listener, s, &s->tree, e);
+	if (r < 0) {
+		server_free(s);
+		return r;
+	}
+	*ret = s;
+	return 0;
+}
+
+struct server *server_free(struct server *s)
+{
+	if (!s)
+		return NULL;
+	sd_event_source_disable_unref(s->io);
+	notify_stop(s);
+	if (s->tree)
+		files_free(s);
+	tree_free(s->tree);
+	if (s->session)
+		fuse_session_destroy(s->session);
+	free(s->buf.mem);
+	pthread_cond_destroy(&s->wake);
+	pthread_mutex_destroy(&s->lock);
+	free(s);
+	return NULL;
+}
+
+int server_fd(const struct server *s)
+{
+	return s->session ? fuse_session_fd(s->session) : -1;
+}
+
+/* The first message of a mount is kept: the next daemon must be told it again (facts on FUSE, 46). */
+static void keep_init(struct server *s)
+{
+	const struct fuse_in_header *in = s->buf.mem;
+	_cleanup_err_ struct err e = {0};
+
+	if (s->buf.size < sizeof(*in) || in->opcode != FUSE_INIT || s->buf.size > INIT_MAX)
+		return;
+	if (io_replace_file(s->config.run_fd, INIT_FILE, s->buf.mem, s->buf.size, 0600, &e) < 0)
+		tree_log(s->tree, "%s: the mount will not outlive this daemon: %s", INIT_FILE, err_text(&e));
+}
+
+static int turn(struct server *s)
+{
+	uint64_t last = 0;
+	int n, count = 0;
+
+	for (;;) {
+		n = fuse_session_receive_buf(s->session, &s->buf);
+		if (n > 0) {
+			s->requests++;
+			keep_init(s);
+			fuse_session_process_buf(s->session, &s->buf);
+			if (++count >= BATCH)
+				return 0;
+			last = 0;
+			continue;
+		}
+		if (n == -EINTR)
+			continue;
+		if (n != -EAGAIN)
+			return n == 0 ? -ENODEV : n;
+		if (!s->spins || count == 0)
+			return 0;
+		if (last == 0)
+			last = io_now_usec();
+		else if (io_now_usec() - last > SPIN_USEC)
+			return 0;
+	}
+}
+
+static int on_io(sd_event_source *source, int fd, uint32_t revents, void *user)
+{
+	struct server *s = user;
+	int r;
+
+	(void)fd;
+	(void)revents;
+	r = turn(s);
+	if (r < 0) {
+		/* Unmounted, or the connection was aborted: nobody can ask any more. */
+		tree_log(s->tree, "the mount has gone: %s", strerror(-r));
+		sd_event_source_set_enabled(source, SD_EVENT_OFF);
+		return sd_event_exit(s->config.event, r == -ENODEV ? 0 : r);
+	}
+	return 0;
+}
+
+static int replay(struct server *s, struct err *e)
+{
+	_cleanup_free_ char *init = NULL;
+	struct fuse_out_header resend = {.len = sizeof(resend), .error = NOTIFY_RESEND};
+	struct fuse_buf buf = {0};
+	size_t n;
+	int r;
+
+	r = io_read_file(s->config.run_fd, INIT_FILE, INIT_MAX, &init, &n, e);
+	if (r < 0)
+		return r;
+	if (n < sizeof(struct fuse_in_header) || ((struct fuse_in_header *)init)->opcode != FUSE_INIT ||
+		((struct fuse_in_header *)init)->len != n)
+		return err_set(e, -EBADMSG, "%s is damaged: banger down, then up", INIT_FILE);
+	buf.mem = init;
+	buf.size = n;
+	fuse_session_process_buf(s->session, &buf);
+	/* What the daemon before had taken and not answered is asked again; a kernel without this (before 6.9) says EINVAL, and
+	 * those who wait then wait until they are interrupted. */
+	if (write(fuse_session_fd(s->session), &resend, sizeof(resend)) < 0)
+		tree_log(s->tree, "requests in flight are lost: the kernel cannot resend them: %s", strerror(errno));
+	return 0;
+}
+
+int server_start_fd(struct server *s, struct vms *vms, int fd, bool adopted, struct err *e)
+{
+	char *argv[] = {(char *)"banger", NULL};
+	struct fuse_args args = FUSE_ARGS_INIT(1, argv);
+	_cleanup_free_ char *path = NULL;
+	_cleanup_close_ int mine = fd;
+	int r;
+
+	tree_set_vms(s->tree, vms);
+	if (asprintf(&path, "/dev/fd/%d", mine) < 0) {
+		path = NULL;
+		return err_sys(e, -ENOMEM, "mount");
+	}
+	r = fcntl(mine, F_SETFL, O_NONBLOCK);
+	if (r < 0)
+		return err_sys(e, -errno, "/dev/fuse");
+	s->session = fuse_session_new(&args, &server_ops, sizeof(server_ops), s);
+	fuse_opt_free_args(&args);
+	if (!s->session || fuse_session_mount(s->session, path) != 0)
+		return err_set(e, -EIO, "libfuse refused the mount");
+	TAKE_FD(mine);
+	r = notify_start(s, e);
+	if (r < 0)
+		return r;
+	if (adopted) {
+		r = replay(s, e);
+		if (r < 0)
+			return r;
+	}
+	r = sd_event_add_io(s->config.event, &s->io, fuse_session_fd(s->session), EPOLLIN, on_io, s);
+	if (r < 0)
+		return err_sys(e, r, "/dev/fuse");
+	return 0;
+}
+
+int server_start(struct server *s, struct vms *vms, struct err *e)
+{
+	bool adopted;
+	int fd, r;
+
+	r = helper_mount(s->config.helper, &fd, &adopted, e);
+	if (r < 0)
+		return r;
+	return server_start_fd(s, vms, fd, adopted, e);
+}

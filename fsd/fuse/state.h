@@ -1,0 +1,110 @@
+/* What the files of this room share. No other room includes it. */
+#ifndef BANGER_FUSE_STATE_H
+#define BANGER_FUSE_STATE_H
+
+#include <fuse_lowlevel.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/queue.h>
+
+#include "fuse/server.h"
+
+#define HANDLE_BUCKETS 1024
+#define HANDLES_MAX    65536
+
+/* A handle of the tree under the number that the kernel knows it by. */
+struct open_file {
+	struct handle h;
+	uint64_t fh;
+	LIST_ENTRY(open_file) bucket;
+};
+
+enum reply_kind {
+	REPLY_CODE,
+	REPLY_DATA,
+	REPLY_WRITTEN,
+	REPLY_ENTRY,
+};
+
+/* A request that the tree answers. */
+struct request {
+	struct call call; /* the first member: a call is its request */
+	struct server *s;
+	fuse_req_t req;
+	enum reply_kind kind;
+	size_t size;
+	/* Answered, but what it tells of is not invalidated yet: */
+	bool answered;
+	uint64_t after;
+	int code;
+	void *data;
+	size_t n;
+	TAILQ_ENTRY(request) link;
+};
+
+/* Told to the kernel by a thread of its own. */
+struct notice {
+	STAILQ_ENTRY(notice) link;
+	uint64_t node;
+	struct fuse_pollhandle *poll; /* NULL: NODE is stale */
+};
+
+struct server {
+	struct server_config config;
+	struct tree *tree;
+	struct fuse_session *session;
+	sd_event_source *io;
+	struct fuse_buf buf;
+	bool spins; /* more than one CPU: looking again beats sleeping */
+	uint64_t requests;
+	uid_t owner;
+	gid_t group;
+
+	LIST_HEAD(, open_file) files[HANDLE_BUCKETS];
+	size_t file_count;
+	uint64_t next_fh;
+
+	struct request *current;
+	TAILQ_HEAD(, request) held;
+
+	pthread_t notifier;
+	bool has_notifier;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	STAILQ_HEAD(, notice) notices;
+	bool ending;
+	uint64_t told;          /* notices given out; loop thread */
+	_Atomic uint64_t heard; /* of them, taken by the kernel */
+	_Atomic bool posted;
+};
+
+/* notify.c */
+int notify_start(struct server *s, struct err *e);
+void notify_stop(struct server *s);
+void notify_stale(void *user, uint64_t node);
+void notify_pollable(void *user, struct handle *h);
+
+/* request.c */
+struct request *request_new(struct server *s, fuse_req_t req, enum reply_kind kind);
+/* Around the call of the tree that answers R: a parked one can be interrupted from now on. */
+void request_begin(struct request *r);
+void request_end(struct server *s, struct request *r);
+/* The kernel has heard of more. */
+void request_release_held(struct server *s);
+
+/* files.c */
+struct open_file *file_new(struct server *s, const struct target *at, const struct fuse_file_info *fi);
+/* FH as the kernel has it; a handle of an earlier daemon's is made again. NULL: no memory, or its node is gone. */
+struct open_file *file_get(struct server *s, uint64_t node, struct fuse_file_info *fi);
+void file_free(struct server *s, uint64_t fh);
+void files_free(struct server *s);
+
+/* guest.c: the requests on files of guests. True: it was one, and is answered. */
+extern const struct fuse_lowlevel_ops guest_ops;
+bool guest_is(struct server *s, uint64_t node);
+
+/* ops.c */
+extern const struct fuse_lowlevel_ops server_ops;
+int entry_fill(struct server *s, const struct target *at, struct fuse_entry_param *ret);
+
+#endif
