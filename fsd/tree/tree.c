@@ -20,7 +20,8 @@ const struct attr *dir_attrs(const struct dir_type *dir, size_t *ret_count)
 		return dir->attrs;
 	}
 	if (b->count == 0) {
-		memcpy(b->rows, dir->attrs, dir->attr_count * sizeof(*dir->attrs));
+		for (size_t i = 0; i < dir->attr_count; i++)
+			b->rows[i] = dir->attrs[i];
 		b->count = dir->attr_count + dir->more(b->rows + dir->attr_count, ATTRS_MAX - dir->attr_count);
 	}
 	*ret_count = b->count;
