@@ -104,7 +104,7 @@ static int open_vm(struct exec_vm *v, struct err *e)
 	if (pread(next, text, NUMBER_LEN, 0) > 0) {
 		const char *digits = text + strspn(text, "0");
 
-		if (parse_u64(digits, 1, UINT32_MAX - 1, &number) < 0)
+		if (parse_u64(digits, 1, EXEC_NUMBER_MAX + 1, &number) < 0)
 			return err_set(e, -EUCLEAN, "vms/%u/exec/next holds no number: remove it", v->id);
 	}
 	sweep(dir);
@@ -120,8 +120,8 @@ static int take_number(struct exec_vm *v, uint32_t *ret, struct err *e)
 	char text[NUMBER_LEN + 2];
 	int r;
 
-	if (v->next >= UINT32_MAX - 1)
-		return err_set(e, -EUSERS, "this VM has used up its job numbers");
+	if (v->next > EXEC_NUMBER_MAX)
+		return err_set(e, -EUSERS, "this VM has used up its job numbers: make another VM");
 	snprintf(text, sizeof(text), "%0*" PRIu32 "\n", NUMBER_LEN, v->next + 1);
 	r = io_pwrite_full(v->next_fd, text, NUMBER_LEN + 1, 0);
 	if (r < 0)

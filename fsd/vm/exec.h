@@ -23,6 +23,8 @@
 #define EXEC_AHEAD    (1024u * 1024)
 #define EXEC_JOBS_MAX 256 /* of one VM, ended ones included; -EUSERS beyond */
 
+#define EXEC_NUMBER_MAX ((1u << 22) - 1) /* what a node number has room for */
+
 enum exec_state {
 	EXEC_NEW,
 	EXEC_STARTING,
@@ -75,7 +77,7 @@ void execs_vm_gone(struct execs *xs, uint32_t id);
 /* One watcher; it may call anything here, exec_delete() of the job it is told about included. */
 void execs_watch(struct execs *xs, const struct exec_watch *watch, void *user);
 
-int exec_new(struct vm *vm, struct exec **ret, struct err *e); /* -EUSERS */
+int exec_new(struct vm *vm, struct exec **ret, struct err *e); /* -EUSERS; -ENOSPC, ...: its folder */
 struct exec *exec_get(struct vms *vms, uint32_t vm, uint32_t number);
 struct exec *exec_next(struct vm *vm, uint32_t after);
 void exec_view(const struct exec *x, struct exec_view *ret);

@@ -55,27 +55,30 @@ int ring_append(struct ring *r, const void *data, size_t n)
 ssize_t ring_read(struct ring *r, uint64_t offset, void *buf, size_t n)
 {
 	_cleanup_close_ int opened = -EBADF;
-	uint64_t at = offset % r->max;
-	ssize_t k;
+	size_t have = 0;
+	int fd = r->fd;
 
 	if (n > r->size - offset)
 		n = (size_t)(r->size - offset);
-	if (n > r->max - at)
-		n = (size_t)(r->max - at);
-	if (n == 0)
-		return 0;
-	if (r->fd < 0) {
-		opened = openat(r->dir_fd, r->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-		if (opened < 0)
+	if (n > 0 && fd < 0) {
+		fd = opened = openat(r->dir_fd, r->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+		if (fd < 0)
 			return -errno;
 	}
-	do
-		k = pread(r->fd < 0 ? opened : r->fd, buf, n, (off_t)at);
-	while (k < 0 && errno == EINTR);
-	if (k < 0)
-		return -errno;
-	/* Shorter than what was written: somebody else was at the file. */
-	return k > 0 ? k : -EIO;
+	/* Twice at most: up to the file's end, and from its front. */
+	while (have < n) {
+		uint64_t at = (offset + have) % r->max;
+		size_t piece = n - have < r->max - at ? n - have : (size_t)(r->max - at);
+		ssize_t k = pread(fd, (char *)buf + have, piece, (off_t)at);
+
+		if (k < 0 && errno == EINTR)
+			continue;
+		/* Shorter than what was written: somebody else was at the file. */
+		if (k <= 0)
+			return have > 0 ? (ssize_t)have : k < 0 ? -errno : -EIO;
+		have += (size_t)k;
+	}
+	return (ssize_t)have;
 }
 
 void ring_end(struct ring *r)

@@ -52,6 +52,7 @@ struct bench {
 	sd_event *event;
 	struct agent *agent;
 	pid_t pid;
+	int fd; /* another one of the agent's channel */
 	int lost, gone, writable, changed, done, done_code;
 	char done_text[256];
 	struct exec *delete_on_output;
@@ -117,6 +118,8 @@ static void connect_agent(struct bench *b)
 	}
 	close_fd(fds[1]);
 	assert_int_equal(agent_hello(fds[0], 20000, -1, -1, boot_id, NULL), 0);
+	close_fd(b->fd);
+	b->fd = fcntl(fds[0], F_DUPFD_CLOEXEC, 3);
 	assert_int_equal(agent_new(b->event, fds[0], on_lost, b, &b->agent, NULL), 0);
 	execs_agent(vms.execs, &vm, b->agent);
 }
@@ -141,6 +144,7 @@ static int setup(void **state)
 	memcpy(b->dir, "/tmp/banger-exec-XXXXXX", sizeof("/tmp/banger-exec-XXXXXX"));
 	assert_non_null(mkdtemp(b->dir));
 	b->state_fd = open(b->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	b->fd = -EBADF;
 	assert_true(sd_event_new(&b->event) >= 0);
 	assert_int_equal(execs_new(&vms, b->state_fd, &vms.execs, NULL), 0);
 	execs_watch(vms.execs, &watch, b);
@@ -157,6 +161,7 @@ static int teardown(void **state)
 	execs_vm_gone(vms.execs, VM_ID);
 	vms.execs = execs_free(vms.execs);
 	agent_free(b->agent);
+	close_fd(b->fd);
 	/* It ends by itself, after it has killed what was to be killed. */
 	for (int i = 0; i < 500 && waitpid(b->pid, &status, WNOHANG) == 0; i++)
 		usleep(10000);
@@ -577,6 +582,38 @@ static void numbers_outlive_the_daemon(void **state)
 	assert_int_equal(kept_on_disk(b, "1.1"), -1);
 }
 
+/* Another daemon on the same channel: the job of the one before, held up by its reader then, runs to its end. */
+static void a_new_daemon(void **state)
+{
+	struct bench *b = *state;
+	_cleanup_free_ char *cmd = NULL;
+	char boot_id[40];
+	uint64_t reader, end = io_now_usec() + PATIENCE;
+	struct exec *x;
+	int fd;
+
+	assert_true(asprintf(&cmd, "sh\n-c\nhead -c 20000000 /dev/zero; mkdir %s/ended", b->dir) > 0);
+	x = run(b, cmd, false);
+	assert_int_equal(exec_reader_add(x, 1, &reader), 0);
+	UNTIL(b, exec_size(x, 1) > EXEC_AHEAD);
+	run_for(b, 200000);
+	vms.execs = execs_free(vms.execs);
+	b->agent = agent_free(b->agent);
+	fd = TAKE_FD(b->fd);
+	assert_int_equal(agent_hello(fd, 20000, -1, -1, boot_id, NULL), 0);
+	assert_int_equal(agent_new(b->event, fd, on_lost, b, &b->agent, NULL), 0);
+	assert_int_equal(execs_new(&vms, b->state_fd, &vms.execs, NULL), 0);
+	execs_watch(vms.execs, &watch, b);
+	execs_agent(vms.execs, &vm, b->agent);
+	while (unlinkat(b->state_fd, "ended", AT_REMOVEDIR) < 0 && io_now_usec() < end)
+		sd_event_run(b->event, 50000);
+	assert_true(io_now_usec() < end);
+	assert_int_equal(b->lost, 0);
+	x = run(b, "echo\nhi", false);
+	UNTIL(b, state_of(x) == EXEC_EXITED);
+	expect_output(x, 1, "hi\n", 3);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -597,6 +634,7 @@ int main(void)
 		TEST(deleted_while_starting),
 		TEST(deleted_by_its_watcher),
 		TEST(numbers_outlive_the_daemon),
+		TEST(a_new_daemon),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
