@@ -446,6 +446,7 @@ static void free_vm(struct exec_vm *v)
 
 void execs_vm_gone(struct execs *xs, uint32_t id)
 {
+	_cleanup_close_ int dir = -EBADF;
 	_cleanup_free_ char *path = NULL;
 	struct exec_vm *v = find_vm(xs, id);
 	struct exec *x;
@@ -453,25 +454,22 @@ void execs_vm_gone(struct execs *xs, uint32_t id)
 	if (v) {
 		while ((x = TAILQ_FIRST(&v->jobs)))
 			exec_delete(x, NULL);
-		if (v->dir_fd >= 0)
-			unlinkat(v->dir_fd, "next", 0);
 		free_vm(v);
 	}
-	/* Also what an earlier daemon left there. The VM's own folder is the model's. */
+	/* Also what an earlier daemon left there. */
 	if (asprintf(&path, "vms/%u/exec", id) < 0) {
 		path = NULL;
 		return;
 	}
-	if (unlinkat(xs->state_fd, path, AT_REMOVEDIR) < 0 && errno == ENOTEMPTY) {
-		_cleanup_close_ int dir =
-			openat(xs->state_fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-		if (dir >= 0) {
-			sweep(dir);
-			unlinkat(dir, "next", 0);
-			unlinkat(xs->state_fd, path, AT_REMOVEDIR);
-		}
-	}
+	dir = openat(xs->state_fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir < 0)
+		return;
+	sweep(dir);
+	unlinkat(dir, "next", 0);
+	unlinkat(xs->state_fd, path, AT_REMOVEDIR);
+	/* The VM's own, made here where it was missing, when nothing else is in it. */
+	*strrchr(path, '/') = '\0';
+	unlinkat(xs->state_fd, path, AT_REMOVEDIR);
 }
 
 struct execs *execs_free(struct execs *xs)

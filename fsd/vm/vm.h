@@ -114,6 +114,11 @@ int vm_verb(struct vm *vm, enum vm_verb v, vm_done_fn done, void *user, struct v
 /* DONE is called with -EINTR, before this returns; the operation undoes itself afterwards. */
 void vm_unwait(struct vm_waiter *w);
 
+/*
+ * Stops every VM, in parallel, each within its bounds; DONE once, with the first error if one could not be stopped.
+ */
+int vms_stop_all(struct vms *vms, vm_done_fn done, void *user, struct err *e);
+
 /* Settings: a table; the tree makes a file of each row. */
 struct vm_setting {
 	const char *name;

@@ -1,0 +1,227 @@
+/* What is held of a VM while its VMM lives: its end, its console, its agent. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+#include "banger/io.h"
+#include "vm/model.h"
+
+#define RETRY_USEC    2000000
+#define RETRY_MSEC    60000 /* one try to reach the agent */
+#define CONSOLE_CHUNK 16384
+
+static int on_exit_(sd_event_source *s, int fd, uint32_t revents, void *user)
+{
+	struct vm *vm = user;
+
+	(void)fd;
+	(void)revents;
+	sd_event_source_set_enabled(s, SD_EVENT_OFF);
+	/* A deed that brings it down waits for this itself. */
+	if (!vm->deed)
+		stop_after_exit(vm);
+	return 0;
+}
+
+static int on_tty(sd_event_source *s, int fd, uint32_t revents, void *user)
+{
+	struct vm *vm = user;
+	char buf[CONSOLE_CHUNK];
+	ssize_t n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
+
+	(void)revents;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	if (n <= 0) {
+		sd_event_source_set_enabled(s, SD_EVENT_OFF);
+		return 0;
+	}
+	if (vm->vms->watch.console)
+		vm->vms->watch.console(vm->vms->user, vm, buf, (size_t)n);
+	return 0;
+}
+
+struct reconnect {
+	struct vms *vms;
+	uint32_t id;
+	int run_fd, pidfd, agent_fd;
+	char boot_id[40];
+};
+
+static int work_reconnect(void *data, struct err *e)
+{
+	struct reconnect *c = data;
+
+	return engine_wait_agent(c->run_fd, c->pidfd, RETRY_MSEC, NULL, &c->agent_fd, c->boot_id, e);
+}
+
+static void find_agent(struct vm *vm);
+
+static int on_retry(sd_event_source *s, uint64_t usec, void *user)
+{
+	struct vm *vm = user;
+
+	(void)s;
+	(void)usec;
+	find_agent(vm);
+	return 0;
+}
+
+static void retry_later(struct vm *vm)
+{
+	sd_event_source_disable_unref(vm->retry);
+	vm->retry = NULL;
+	sd_event_add_time_relative(vm->vms->event, &vm->retry, CLOCK_MONOTONIC, RETRY_USEC, 0, on_retry, vm);
+}
+
+static void on_lost(void *user, const struct err *why)
+{
+	struct vm *vm = user;
+	struct agent *agent = vm->agent;
+
+	vm->agent = NULL;
+	execs_agent(vm->vms->execs, vm, NULL);
+	agent_free(agent);
+	if (!vm->deed)
+		vm_log(vm, "%s", err_text(why));
+	vm_changed(vm);
+	/* The VMM may be about to end: its end is seen by itself. */
+	if (vm->pidfd >= 0)
+		retry_later(vm);
+}
+
+static int take_agent(struct vm *vm, int fd, struct err *e)
+{
+	int r = agent_new(vm->vms->event, fd, on_lost, vm, &vm->agent, e);
+
+	if (r < 0)
+		return r;
+	execs_agent(vm->vms->execs, vm, vm->agent);
+	if (!vm->vms->quiet && vm->vms->watch.ready)
+		vm->vms->watch.ready(vm->vms->user, vm);
+	return 0;
+}
+
+static void done_reconnect(void *data, int code, struct err *e)
+{
+	struct reconnect *c = data;
+	struct vm *vm = vms_get(c->vms, c->id);
+
+	(void)e;
+	if (vm)
+		vm->reconnecting = false;
+	if (vm && vm->pidfd >= 0 && !vm->agent) {
+		if (code == 0) {
+			if (strcmp(vm->row.boot_id, c->boot_id) != 0) {
+				vm_set_text(&vm->row.boot_id, c->boot_id);
+				vm_save(vm);
+			}
+			take_agent(vm, TAKE_FD(c->agent_fd), NULL);
+			vm_changed(vm);
+		} else {
+			retry_later(vm);
+		}
+	}
+	close_fd(c->run_fd);
+	close_fd(c->pidfd);
+	close_fd(c->agent_fd);
+	free(c);
+}
+
+/* The agent of a VM that lives and has none, in the background. */
+static void find_agent(struct vm *vm)
+{
+	struct reconnect *c;
+
+	if (vm->reconnecting || vm->agent || vm->pidfd < 0 || vm->state == VM_PAUSED) {
+		if (vm->state == VM_PAUSED && vm->pidfd >= 0)
+			retry_later(vm);
+		return;
+	}
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return;
+	*c = (struct reconnect){.vms = vm->vms, .id = vm->row.id, .agent_fd = -EBADF};
+	c->run_fd = fcntl(vm->run_fd, F_DUPFD_CLOEXEC, 3);
+	c->pidfd = fcntl(vm->pidfd, F_DUPFD_CLOEXEC, 3);
+	if (job_submit(vm->vms->jobs, work_reconnect, done_reconnect, c, NULL) < 0) {
+		close_fd(c->run_fd);
+		close_fd(c->pidfd);
+		free(c);
+		retry_later(vm);
+		return;
+	}
+	vm->reconnecting = true;
+}
+
+int vm_alive(struct vm *vm, int pid, int pidfd, int agent_fd, struct err *e)
+{
+	char name[16];
+	int r;
+
+	vm->pid = pid;
+	vm->pidfd = pidfd;
+	snprintf(name, sizeof(name), "%u", vm->row.id);
+	vm->run_fd = openat(vm->vms->runs_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	r = sd_event_add_io(vm->vms->event, &vm->exit_source, pidfd, EPOLLIN, on_exit_, vm);
+	if (r < 0) {
+		close_fd(agent_fd);
+		vm_dead(vm);
+		return err_sys(e, r, "watching the VMM");
+	}
+	/* Without its live console a VM is whole: the file has it all. */
+	if (vm->run_fd >= 0 && engine_connect(vm->run_fd, ENGINE_TTY_SOCKET, &vm->tty_fd, NULL) == 0)
+		sd_event_add_io(vm->vms->event, &vm->tty_source, vm->tty_fd, EPOLLIN, on_tty, vm);
+	if (agent_fd >= 0)
+		return take_agent(vm, agent_fd, e);
+	find_agent(vm);
+	return 0;
+}
+
+void vm_dead(struct vm *vm)
+{
+	struct agent *agent = vm->agent;
+
+	vm->agent = NULL;
+	if (agent) {
+		execs_agent(vm->vms->execs, vm, NULL);
+		agent_free(agent);
+	}
+	vm->exit_source = sd_event_source_disable_unref(vm->exit_source);
+	vm->tty_source = sd_event_source_disable_unref(vm->tty_source);
+	vm->retry = sd_event_source_disable_unref(vm->retry);
+	vm->pidfd = close_fd(vm->pidfd);
+	vm->run_fd = close_fd(vm->run_fd);
+	vm->tty_fd = close_fd(vm->tty_fd);
+	vm->pid = 0;
+}
+
+int vm_console_write(struct vm *vm, const void *data, size_t n, struct err *e)
+{
+	ssize_t k;
+
+	if (vm->tty_fd < 0)
+		return err_set(e, -ENOTCONN, "console: the VM doesn't run: echo start > ctl");
+	k = send(vm->tty_fd, data, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (k < 0)
+		return err_sys(e, -errno, "console");
+	return (size_t)k == n ? 0 : err_set(e, -EAGAIN, "console: it takes no more now");
+}
+
+void vm_host_stats(const struct vm *vm, FILE *out)
+{
+	_cleanup_free_ char *path = NULL, *text = NULL;
+	unsigned long user = 0, system = 0;
+	long pages = 0;
+	char *at;
+
+	if (vm->pid <= 0 || asprintf(&path, "/proc/%d/stat", vm->pid) < 0 ||
+		io_read_file(AT_FDCWD, path, 4096, &text, NULL, NULL) < 0)
+		return;
+	/* proc(5): behind the name in brackets come fields 3 on; 14 and 15 are ticks of 1/100 s, 24 is pages. */
+	at = strrchr(text, ')');
+	if (at && sscanf(at + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %*d %*d %*u %*u %ld", &user,
+			  &system, &pages) == 3)
+		fprintf(out, "vmm_cpu_usec %lu\nvmm_memory %ld\n", (user + system) * 10000, pages * 4096);
+}

@@ -1,0 +1,105 @@
+/*
+ * The model's insides, shared by the files of this room. No other room includes this.
+ */
+#ifndef BANGER_VM_MODEL_H
+#define BANGER_VM_MODEL_H
+
+#include <sys/queue.h>
+
+#include "engine/engine.h"
+#include "net/address.h"
+#include "vm/config.h"
+#include "vm/exec.h"
+#include "vm/objects.h"
+#include "vm/vm.h"
+
+/* An operation on a VM, from its verb to its end; those who wait for it. */
+struct deed {
+	struct vm *vm;
+	enum vm_verb verb;
+	struct op *op;
+	enum vm_state before; /* what a cancelled start goes back to */
+	TAILQ_HEAD(, vm_waiter) waiters;
+	struct objects_waiter *ensuring;
+	bool starting_again; /* the second half of a restart */
+};
+
+struct vm_waiter {
+	TAILQ_ENTRY(vm_waiter) link;
+	struct deed *deed;
+	vm_done_fn done;
+	void *user;
+	bool wants_it_down; /* a stop that cancelled a start: that it was cancelled is its success */
+};
+
+struct vm {
+	TAILQ_ENTRY(vm) link;
+	struct vms *vms;
+	struct store_vm row;
+	enum vm_state state;
+	struct deed *deed;
+	bool deleting, reconnecting;
+	/* While its VMM lives: */
+	int pid, pidfd, run_fd, tty_fd;
+	sd_event_source *exit_source, *tty_source, *retry;
+	struct agent *agent;
+};
+
+struct vms {
+	TAILQ_HEAD(, vm) list; /* in order of id */
+	size_t count;
+	sd_event *event;
+	struct jobs *jobs;
+	struct ops *ops;
+	struct vms_config config;
+	struct subnet subnet;
+	struct vm_watch watch;
+	void *user;
+	struct execs *execs;
+	int dir_fd;  /* PLACE_STATE/vms */
+	int runs_fd; /* PLACE_FSD_DIR/vm */
+	/* The files looked at last: few readers, many VMs. */
+	struct {
+		uint32_t id;
+		int fd;
+	} log, console;
+	bool quiet; /* during vms_new(): nobody is told */
+};
+
+/* vms.c */
+int vm_copy_row(const struct store_vm *from, struct store_vm *to);
+/* Stores the row as it is now; a failure is logged. */
+void vm_save(struct vm *vm);
+/* The same, told to DONE. */
+int vm_save_then(struct vm *vm, vm_done_fn done, void *user, struct err *e);
+void vm_set_state(struct vm *vm, enum vm_state state);
+void vm_changed(struct vm *vm);
+void vm_set_text(char **field, const char *text);
+uint32_t vm_address(const struct vm *vm);
+/* PLACE_STATE/vms/ID; the caller's. */
+int vm_open_dir(struct vms *vms, uint32_t id, int *ret_fd, struct err *e);
+
+/* alive.c: what is held while a VMM lives. */
+/* Watches its end, its console and its agent; PIDFD and AGENT_FD (-1: to be found) are taken. */
+int vm_alive(struct vm *vm, int pid, int pidfd, int agent_fd, struct err *e);
+void vm_dead(struct vm *vm);
+
+/* start.c, stop.c: the deeds. */
+void start_begin(struct deed *d);
+void stop_begin(struct deed *d);
+void pause_begin(struct deed *d);
+/* The VMM ended by itself. */
+void stop_after_exit(struct vm *vm);
+/* What an ended VMM says of why: 0 the guest switched itself off; -EIO with E. DIR_FD: PLACE_STATE/vms/ID. */
+int stop_reason(int dir_fd, struct err *e);
+/* Sockets and their folder. Any thread. */
+void stop_remove_sockets(struct vms *vms, uint32_t id);
+
+/* verbs.c */
+/* The deed is over: waiters are told, state and error set. E may be NULL when CODE is 0. */
+void deed_end(struct deed *d, int code, const struct err *e);
+
+/* reconcile.c */
+int vms_reconcile(struct vms *vms, struct err *e);
+
+#endif

@@ -1,0 +1,564 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sys/stat.h>
+
+#include "banger/io.h"
+#include "banger/name.h"
+#include "vm/model.h"
+#include "vm/objects_make.h"
+
+static const char *const state_names[] = {
+	[VM_CREATED] = "created", [VM_STARTING] = "starting", [VM_RUNNING] = "running", [VM_PAUSED] = "paused",
+	[VM_STOPPING] = "stopping", [VM_STOPPED] = "stopped", [VM_FAILED] = "failed"};
+
+const char *vm_state_name(enum vm_state s)
+{
+	return state_names[s];
+}
+
+int vm_state_parse(const char *s, enum vm_state *ret)
+{
+	for (size_t i = 0; i < ELEMENTSOF(state_names); i++)
+		if (strcmp(s, state_names[i]) == 0) {
+			*ret = (enum vm_state)i;
+			return 0;
+		}
+	return -EINVAL;
+}
+
+int vm_copy_row(const struct store_vm *from, struct store_vm *to)
+{
+	*to = *from;
+	to->name = strdup(from->name);
+	to->image = strdup(from->image);
+	to->kernel = strdup(from->kernel);
+	to->engine = strdup(from->engine);
+	to->storage = strdup(from->storage);
+	to->state = strdup(from->state);
+	to->error = strdup(from->error);
+	to->boot_id = strdup(from->boot_id);
+	to->accel = strdup(from->accel);
+	if (to->name && to->image && to->kernel && to->engine && to->storage && to->state && to->error && to->boot_id && to->accel)
+		return 0;
+	store_vm_clear(to);
+	return -ENOMEM;
+}
+
+void vm_set_text(char **field, const char *text)
+{
+	char *copy = strdup(text);
+
+	if (copy) {
+		free(*field);
+		*field = copy;
+	}
+}
+
+struct save {
+	struct vms *vms;
+	struct store_vm row;
+	vm_done_fn done;
+	void *user;
+};
+
+static int work_save(void *data, struct err *e)
+{
+	struct save *s = data;
+
+	return store_vm_update(s->vms->config.store, &s->row, e);
+}
+
+static void done_save(void *data, int code, struct err *e)
+{
+	struct save *s = data;
+
+	/* A VM deleted meanwhile has no row, and needs none. */
+	if (code < 0 && code != -ENOENT && !s->done)
+		fprintf(stderr, "banger-fsd: storing VM %s: %s\n", s->row.name, err_text(e));
+	if (s->done)
+		s->done(s->user, code, e);
+	store_vm_clear(&s->row);
+	free(s);
+}
+
+int vm_save_then(struct vm *vm, vm_done_fn done, void *user, struct err *e)
+{
+	struct save *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s || vm_copy_row(&vm->row, &s->row) < 0) {
+		free(s);
+		return err_sys(e, -ENOMEM, "VM %s", vm->row.name);
+	}
+	s->vms = vm->vms;
+	s->done = done;
+	s->user = user;
+	r = job_submit_serial(vm->vms->jobs, work_save, done_save, s, e);
+	if (r < 0) {
+		store_vm_clear(&s->row);
+		free(s);
+	}
+	return r;
+}
+
+void vm_save(struct vm *vm)
+{
+	vm_save_then(vm, NULL, NULL, NULL);
+}
+
+void vm_changed(struct vm *vm)
+{
+	vm->row.changed = io_wall_usec();
+	if (!vm->vms->quiet && vm->vms->watch.changed)
+		vm->vms->watch.changed(vm->vms->user, vm);
+}
+
+void vm_set_state(struct vm *vm, enum vm_state state)
+{
+	enum vm_state old = vm->state;
+
+	vm->state = state;
+	vm_set_text(&vm->row.state, state_names[state]);
+	vm->row.changed = io_wall_usec();
+	vm_save(vm);
+	if (old != state && !vm->vms->quiet && vm->vms->watch.state)
+		vm->vms->watch.state(vm->vms->user, vm, old);
+}
+
+uint32_t vm_address(const struct vm *vm)
+{
+	return subnet_address(&vm->vms->subnet, vm->row.address_index);
+}
+
+void vm_view(const struct vm *vm, struct vm_view *ret)
+{
+	*ret = (struct vm_view){
+		.id = vm->row.id,
+		.name = vm->row.name,
+		.state = vm->state,
+		.error = vm->row.error,
+		.image = vm->row.image,
+		.kernel = vm->row.kernel,
+		.engine = *vm->row.engine ? vm->row.engine : "qemu",
+		.storage = *vm->row.storage ? vm->row.storage : "overlay",
+		.vcpus = vm->row.vcpus,
+		.memory = vm->row.memory,
+		.disk = vm->row.disk,
+		.nat = vm->row.nat,
+		.ip = vm_address(vm),
+		.pid = vm->pid,
+		.boot_id = vm->row.boot_id,
+		.accel = vm->row.accel,
+		.created = vm->row.created,
+		.started = vm->row.started,
+		.changed = vm->row.changed,
+		.busy = vm->deed != NULL || vm->deleting,
+		.op = vm->deed ? op_id(vm->deed->op) : 0,
+	};
+	helper_vm_mac(vm->row.id, ret->mac);
+}
+
+struct vm *vms_get(struct vms *vms, uint32_t id)
+{
+	struct vm *vm;
+
+	TAILQ_FOREACH (vm, &vms->list, link)
+		if (vm->row.id == id)
+			return vm;
+	return NULL;
+}
+
+struct vm *vms_find(struct vms *vms, const char *name)
+{
+	struct vm *vm;
+
+	TAILQ_FOREACH (vm, &vms->list, link)
+		if (strcmp(vm->row.name, name) == 0)
+			return vm;
+	return NULL;
+}
+
+struct vm *vms_next(struct vms *vms, uint32_t after)
+{
+	struct vm *vm;
+
+	TAILQ_FOREACH (vm, &vms->list, link)
+		if (vm->row.id > after)
+			return vm;
+	return NULL;
+}
+
+size_t vms_count(const struct vms *vms)
+{
+	return vms->count;
+}
+
+struct agent *vm_agent(struct vm *vm)
+{
+	return vm->agent;
+}
+
+struct execs *execs_of(struct vms *vms)
+{
+	return vms->execs;
+}
+
+struct execs *vm_execs(struct vm *vm)
+{
+	return vm->vms->execs;
+}
+
+static struct vm *vm_new(struct vms *vms)
+{
+	struct vm *vm = calloc(1, sizeof(*vm));
+
+	if (vm) {
+		vm->vms = vms;
+		vm->pidfd = vm->run_fd = vm->tty_fd = -EBADF;
+	}
+	return vm;
+}
+
+static void vm_free(struct vm *vm)
+{
+	vm_dead(vm);
+	store_vm_clear(&vm->row);
+	free(vm);
+}
+
+static int add_row(void *user, const struct store_vm *row)
+{
+	struct vms *vms = user;
+	struct vm *vm = vm_new(vms);
+
+	if (!vm || vm_copy_row(row, &vm->row) < 0) {
+		free(vm);
+		return -ENOMEM;
+	}
+	if (vm_state_parse(row->state, &vm->state) < 0)
+		vm->state = VM_FAILED;
+	TAILQ_INSERT_TAIL(&vms->list, vm, link);
+	vms->count++;
+	return 0;
+}
+
+static int open_below(int dir_fd, const char *name, int *ret, struct err *e)
+{
+	if (mkdirat(dir_fd, name, 0700) < 0 && errno != EEXIST)
+		return err_sys(e, -errno, "%s", name);
+	*ret = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return *ret < 0 ? err_sys(e, -errno, "%s", name) : 0;
+}
+
+int vm_open_dir(struct vms *vms, uint32_t id, int *ret_fd, struct err *e)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "%u", id);
+	return open_below(vms->dir_fd, name, ret_fd, e);
+}
+
+static bool is_used(struct vms *vms, const char *name, bool image)
+{
+	struct vm *vm;
+
+	TAILQ_FOREACH (vm, &vms->list, link)
+		if (strcmp(image ? vm->row.image : vm->row.kernel, name) == 0)
+			return true;
+	return false;
+}
+
+static bool image_used(void *user, const char *name)
+{
+	return is_used(user, name, true);
+}
+
+static bool kernel_used(void *user, const char *name)
+{
+	return is_used(user, name, false);
+}
+
+int vms_new(sd_event *event, struct jobs *jobs, struct ops *ops, const struct vms_config *config, const struct vm_watch *watch,
+	void *user, struct vms **ret, struct err *e)
+{
+	struct vms *vms = calloc(1, sizeof(*vms));
+	struct helper_hello hello;
+	int r;
+
+	if (!vms)
+		return err_sys(e, -ENOMEM, "VMs");
+	TAILQ_INIT(&vms->list);
+	vms->event = event;
+	vms->jobs = jobs;
+	vms->ops = ops;
+	vms->config = *config;
+	vms->watch = *watch;
+	vms->user = user;
+	vms->dir_fd = vms->runs_fd = vms->log.fd = vms->console.fd = -EBADF;
+	vms->quiet = true;
+	r = helper_hello(config->helper, &hello, e);
+	if (r == 0) {
+		vms->subnet = (struct subnet){hello.network, hello.prefix, hello.gateway};
+		r = open_below(config->state_fd, "vms", &vms->dir_fd, e);
+	}
+	if (r == 0)
+		r = open_below(config->run_fd, "vm", &vms->runs_fd, e);
+	if (r == 0)
+		r = execs_new(vms, config->state_fd, &vms->execs, e);
+	if (r == 0)
+		r = store_vm_each(config->store, add_row, vms, e);
+	if (r == 0)
+		r = vms_reconcile(vms, e);
+	if (r < 0) {
+		vms_free(vms);
+		return r;
+	}
+	objects_set_used(config->images, image_used, vms);
+	objects_set_used(config->kernels, kernel_used, vms);
+	vms->quiet = false;
+	*ret = vms;
+	return 0;
+}
+
+struct vms *vms_free(struct vms *vms)
+{
+	struct vm *vm;
+
+	if (!vms)
+		return NULL;
+	vms->quiet = true;
+	while ((vm = TAILQ_FIRST(&vms->list))) {
+		TAILQ_REMOVE(&vms->list, vm, link);
+		vm_free(vm);
+	}
+	execs_free(vms->execs);
+	close_fd(vms->dir_fd);
+	close_fd(vms->runs_fd);
+	close_fd(vms->log.fd);
+	close_fd(vms->console.fd);
+	free(vms);
+	return NULL;
+}
+
+/* Creation, deletion, renaming: each a job of the serial worker, told when it is done. */
+struct change {
+	struct vms *vms;
+	struct vm *vm;
+	vm_done_fn done;
+	void *user;
+	char *old_name;
+};
+
+static int work_create(void *data, struct err *e)
+{
+	struct change *c = data;
+	_cleanup_close_ int dir = -EBADF;
+	int r = store_vm_insert(c->vms->config.store, &c->vm->row, subnet_last(&c->vms->subnet), e);
+
+	if (r < 0)
+		return r;
+	r = vm_open_dir(c->vms, c->vm->row.id, &dir, e);
+	if (r < 0)
+		store_vm_delete(c->vms->config.store, c->vm->row.id, NULL);
+	return r;
+}
+
+static void done_create(void *data, int code, struct err *e)
+{
+	struct change *c = data;
+	struct vm *vm = c->vm;
+
+	vm->deleting = false;
+	if (code < 0) {
+		TAILQ_REMOVE(&c->vms->list, vm, link);
+		c->vms->count--;
+		vm_free(vm);
+	} else {
+		vm_log(vm, "created");
+		if (c->vms->watch.created)
+			c->vms->watch.created(c->vms->user, vm);
+	}
+	c->done(c->user, code, e);
+	free(c);
+}
+
+int vm_create(struct vms *vms, const char *name, vm_done_fn done, void *user, struct err *e)
+{
+	const struct settings *s = vms->config.settings;
+	struct store_vm row = {
+		.name = (char *)name,
+		.image = (char *)settings_get(s, "default_image"),
+		.kernel = (char *)settings_get(s, "default_kernel"),
+		.engine = (char *)"",
+		.storage = (char *)"",
+		.vcpus = (uint32_t)settings_get_u64(s, "default_vcpus"),
+		.memory = settings_get_u64(s, "default_memory"),
+		.disk = settings_get_u64(s, "default_disk"),
+		.nat = true,
+		.created = io_wall_usec(),
+		.changed = io_wall_usec(),
+		.state = (char *)state_names[VM_CREATED],
+		.error = (char *)"",
+		.boot_id = (char *)"",
+		.accel = (char *)"",
+	};
+	struct change *c;
+	struct vm *vm;
+	int r;
+
+	if (!name_vm_valid(name))
+		return err_set(e, -EINVAL, "that is no VM's name: 1 to %d of a-z 0-9 -, no - at either end", NAME_VM_MAX);
+	if (vms_find(vms, name))
+		return err_set(e, -EEXIST, "there is a VM %s already", name);
+	c = calloc(1, sizeof(*c));
+	vm = vm_new(vms);
+	if (!c || !vm || vm_copy_row(&row, &vm->row) < 0) {
+		free(c);
+		free(vm);
+		return err_sys(e, -ENOMEM, "VM %s", name);
+	}
+	vm->state = VM_CREATED;
+	*c = (struct change){.vms = vms, .vm = vm, .done = done, .user = user};
+	r = job_submit_serial(vms->jobs, work_create, done_create, c, e);
+	if (r < 0) {
+		free(c);
+		vm_free(vm);
+		return r;
+	}
+	/* The name is taken from now on; the VM has no number, and isn't seen, before it is stored. */
+	vm->deleting = true;
+	TAILQ_INSERT_TAIL(&vms->list, vm, link);
+	vms->count++;
+	return 0;
+}
+
+static bool is_down(const struct vm *vm)
+{
+	return vm->state == VM_CREATED || vm->state == VM_STOPPED || vm->state == VM_FAILED;
+}
+
+static int must_be_down(struct vm *vm, const char *what, struct err *e)
+{
+	if (vm->deleting)
+		return err_set(e, -EBUSY, "%s: it is being deleted", what);
+	if (vm->deed)
+		return err_set(e, -EBUSY, "%s: %s is at work on it: see ops/%" PRIu64, what, vm_verb_name(vm->deed->verb),
+			op_id(vm->deed->op));
+	if (!is_down(vm))
+		return err_set(e, -EBUSY, "%s: it is %s: stop it first", what, state_names[vm->state]);
+	return 0;
+}
+
+/* Out of sight first; then the row; then the files: a crash in between is finished by the next start (reconcile.c). */
+static int work_delete(void *data, struct err *e)
+{
+	struct change *c = data;
+	char name[16], gone[32];
+	int r;
+
+	snprintf(name, sizeof(name), "%u", c->vm->row.id);
+	snprintf(gone, sizeof(gone), ".gone-%u", c->vm->row.id);
+	if (renameat(c->vms->dir_fd, name, c->vms->dir_fd, gone) < 0 && errno != ENOENT)
+		return err_sys(e, -errno, "removing its files");
+	r = store_vm_delete(c->vms->config.store, c->vm->row.id, e);
+	if (r < 0) {
+		(void)!renameat(c->vms->dir_fd, gone, c->vms->dir_fd, name);
+		return r;
+	}
+	objects_remove(c->vms->dir_fd, gone, NULL);
+	return 0;
+}
+
+static void done_delete(void *data, int code, struct err *e)
+{
+	struct change *c = data;
+	struct vm *vm = c->vm;
+	struct vms *vms = c->vms;
+
+	vm->deleting = false;
+	if (code == 0) {
+		TAILQ_REMOVE(&vms->list, vm, link);
+		vms->count--;
+		if (vms->log.id == vm->row.id)
+			vms->log.fd = close_fd(vms->log.fd);
+		if (vms->console.id == vm->row.id)
+			vms->console.fd = close_fd(vms->console.fd);
+		execs_vm_gone(vms->execs, vm->row.id);
+		if (vms->watch.deleted)
+			vms->watch.deleted(vms->user, vm->row.id, vm->row.name);
+		vm_free(vm);
+	}
+	c->done(c->user, code, e);
+	free(c);
+}
+
+int vm_delete(struct vm *vm, vm_done_fn done, void *user, struct err *e)
+{
+	struct change *c;
+	int r = must_be_down(vm, "delete", e);
+
+	if (r < 0)
+		return r;
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return err_sys(e, -ENOMEM, "delete");
+	*c = (struct change){.vms = vm->vms, .vm = vm, .done = done, .user = user};
+	r = job_submit_serial(vm->vms->jobs, work_delete, done_delete, c, e);
+	if (r < 0)
+		free(c);
+	else
+		vm->deleting = true;
+	return r;
+}
+
+static void done_rename(void *user, int code, const struct err *e)
+{
+	struct change *c = user;
+
+	c->vm->deleting = false;
+	if (code < 0) {
+		free(c->vm->row.name);
+		c->vm->row.name = TAKE_PTR(c->old_name);
+	} else {
+		vm_log(c->vm, "renamed from %s to %s", c->old_name, c->vm->row.name);
+		if (c->vms->watch.renamed)
+			c->vms->watch.renamed(c->vms->user, c->vm, c->old_name);
+	}
+	c->done(c->user, code, e);
+	free(c->old_name);
+	free(c);
+}
+
+int vm_rename(struct vm *vm, const char *new_name, vm_done_fn done, void *user, struct err *e)
+{
+	_cleanup_free_ char *copy = NULL;
+	struct change *c;
+	int r;
+
+	if (!name_vm_valid(new_name))
+		return err_set(e, -EINVAL, "that is no VM's name: 1 to %d of a-z 0-9 -, no - at either end", NAME_VM_MAX);
+	if (vms_find(vm->vms, new_name))
+		return err_set(e, -EEXIST, "there is a VM %s already", new_name);
+	r = must_be_down(vm, "rename", e);
+	if (r < 0)
+		return r;
+	c = calloc(1, sizeof(*c));
+	copy = strdup(new_name);
+	if (!c || !copy) {
+		free(c);
+		return err_sys(e, -ENOMEM, "rename");
+	}
+	*c = (struct change){.vms = vm->vms, .vm = vm, .done = done, .user = user, .old_name = vm->row.name};
+	vm->row.name = TAKE_PTR(copy);
+	vm->row.changed = io_wall_usec();
+	r = vm_save_then(vm, done_rename, c, e);
+	if (r < 0) {
+		free(vm->row.name);
+		vm->row.name = c->old_name;
+		free(c);
+	} else {
+		vm->deleting = true;
+	}
+	return r;
+}
