@@ -1,0 +1,15 @@
+/*
+ * What is going on while a write blocks, in one line on a terminal.
+ */
+#ifndef BANGER_CTL_PROGRESS_H
+#define BANGER_CTL_PROGRESS_H
+
+#include "ctl.h"
+
+/*
+ * As tree_write_bytes(); meanwhile the operation whose target is TARGET ("vms/box1") is looked at in ops/ and shown on standard error, when
+ * that is a terminal. Ctrl-C interrupts the write (-EINTR): the daemon rolls back.
+ */
+int progress_write(struct ctl *c, const char *path, const char *text, const char *target);
+
+#endif

@@ -1,0 +1,187 @@
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <sys/stat.h>
+
+#include "banger/cleanup.h"
+#include "banger/io.h"
+#include "banger/place.h"
+#include "tree.h"
+
+#define VALUE_MAX (16u << 20)
+
+bool ctl_need_tree(struct ctl *c)
+{
+	if (c->fs >= 0)
+		return true;
+	c->fs = open(c->mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	/* The bare folder of the mount is there while nothing is mounted. */
+	if (c->fs >= 0 && faccessat(c->fs, "version", F_OK, 0) == 0)
+		return true;
+	c->fs = close_fd(c->fs);
+	ctl_fail("there is no tree at %s: start banger with: sudo banger%s%s up", c->mount, *c->instance ? " --instance " : "",
+		c->instance);
+	return false;
+}
+
+static char *path_of(const char *fmt, va_list ap)
+{
+	char *path = NULL;
+
+	return vasprintf(&path, fmt, ap) < 0 ? NULL : path;
+}
+
+char *tree_read(struct ctl *c, const char *fmt, ...)
+{
+	_cleanup_free_ char *path = NULL;
+	_cleanup_err_ struct err e = {0};
+	char *text = NULL;
+	va_list ap;
+	size_t n;
+
+	va_start(ap, fmt);
+	path = path_of(fmt, ap);
+	va_end(ap);
+	if (!path || io_read_file(c->fs, path, VALUE_MAX, &text, &n, &e) < 0) {
+		errno = e.code ? -e.code : ENOMEM;
+		return NULL;
+	}
+	if (n > 0 && text[n - 1] == '\n')
+		text[n - 1] = '\0';
+	return text;
+}
+
+int tree_write_bytes(struct ctl *c, const char *path, const void *data, size_t n)
+{
+	_cleanup_close_ int fd = openat(c->fs, path, O_WRONLY | O_CLOEXEC);
+	ssize_t k;
+
+	if (fd < 0)
+		return -errno;
+	k = write(fd, data, n);
+	return k < 0 ? -errno : (size_t)k == n ? 0 : -EIO;
+}
+
+int tree_write(struct ctl *c, const char *text, const char *fmt, ...)
+{
+	_cleanup_free_ char *path = NULL, *line = NULL;
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	path = path_of(fmt, ap);
+	va_end(ap);
+	n = asprintf(&line, "%s\n", text);
+	if (!path || n < 0) {
+		line = n < 0 ? NULL : line;
+		return -ENOMEM;
+	}
+	return tree_write_bytes(c, path, line, (size_t)n);
+}
+
+int tree_open(struct ctl *c, int flags, const char *fmt, ...)
+{
+	_cleanup_free_ char *path = NULL;
+	va_list ap;
+	int fd;
+
+	va_start(ap, fmt);
+	path = path_of(fmt, ap);
+	va_end(ap);
+	if (!path)
+		return -ENOMEM;
+	fd = openat(c->fs, path, flags | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+bool tree_exists(struct ctl *c, const char *fmt, ...)
+{
+	_cleanup_free_ char *path = NULL;
+	va_list ap;
+
+	va_start(ap, fmt);
+	path = path_of(fmt, ap);
+	va_end(ap);
+	return path && faccessat(c->fs, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+char **tree_names(struct ctl *c, const char *path)
+{
+	int fd = openat(c->fs, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	char **names = calloc(1, sizeof(*names));
+	struct dirent *entry;
+	size_t n = 0;
+
+	if (!dir || !names) {
+		free(names);
+		return NULL;
+	}
+	while ((entry = readdir(dir))) {
+		char **bigger;
+
+		if (entry->d_name[0] == '.' || entry->d_type != DT_DIR)
+			continue;
+		bigger = realloc(names, (n + 2) * sizeof(*names));
+		if (!bigger || !(bigger[n] = strdup(entry->d_name))) {
+			tree_free_names(bigger ? bigger : names);
+			return NULL;
+		}
+		names = bigger;
+		names[++n] = NULL;
+	}
+	qsort(names, n, sizeof(*names), by_name);
+	return names;
+}
+
+void tree_free_names(char **names)
+{
+	for (size_t i = 0; names && names[i]; i++)
+		free(names[i]);
+	free(names);
+}
+
+char *tree_printable(const char *s)
+{
+	char *copy = strdup(s);
+
+	for (char *p = copy; p && *p; p++)
+		if (((unsigned char)*p < ' ' && *p != '\t') || *p == 127)
+			*p = '?';
+	return copy;
+}
+
+int tree_failure(struct ctl *c, const char *what, const char *object, int code)
+{
+	_cleanup_free_ char *text = NULL, *shown = NULL;
+
+	if (code == -EINTR) {
+		ctl_fail("%s: cancelled", what);
+		return EXIT_CANCELLED;
+	}
+	if (code == -EACCES)
+		return ctl_fail("%s: permission denied: the tree belongs to another user", what);
+	if (object)
+		text = tree_read(c, "%s/error", object);
+	if (!text || !*text) {
+		/* Images and kernels have no `error`: the root's log has the last failure. */
+		_cleanup_free_ char *log = tree_read(c, "log");
+		char *line = log ? strrchr(log, '\n') : NULL;
+
+		line = line ? line + 1 : log;
+		if (!object && line && strstr(line, ": ")) {
+			free(text);
+			text = strdup(line);
+		}
+	}
+	if (code == -ENOENT && object && !tree_exists(c, "%s", object))
+		return ctl_fail("%s: there is no %s", what, object);
+	shown = text && *text ? tree_printable(text) : NULL;
+	return ctl_fail("%s: %s", what, shown ? shown : strerror(-code));
+}

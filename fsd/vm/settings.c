@@ -1,0 +1,341 @@
+/* A VM's settings: a row each. */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "banger/io.h"
+#include "banger/name.h"
+#include "banger/parse.h"
+#include "vm/model.h"
+
+#define VCPUS_MAX  64
+#define MEMORY_MIN (64ull << 20)
+#define MEMORY_MAX (1ull << 40)
+#define DISK_MIN   (64ull << 20)
+#define DISK_MAX   (16ull << 40)
+
+static int must_not_run(const struct vm *vm, const char *what, struct err *e)
+{
+	if (vm->deed || vm->deleting)
+		return err_set(e, -EBUSY, "%s: something is at work on the VM: try again", what);
+	if (vm->pidfd >= 0)
+		return err_set(e, -EBUSY, "%s: the VM is %s: stop it first, it is read at the next start", what,
+			vm_state_name(vm->state));
+	return 0;
+}
+
+static int check_number(const char *what, const char *text, uint64_t min, uint64_t max, bool is_size, struct err *e)
+{
+	uint64_t v;
+	int r = is_size ? parse_size(text, min, max, &v) : parse_u64(text, min, max, &v);
+
+	if (r == -EINVAL)
+		return err_set(e, r, "%s: '%.64s' is no number%s", what, text, is_size ? " of bytes (K M G T may follow)" : "");
+	if (r < 0)
+		return err_set(e, r, "%s: %" PRIu64 " to %" PRIu64, what, min, max);
+	return 0;
+}
+
+static void show_image(const struct vm *vm, FILE *out)
+{
+	fputs(vm->row.image, out);
+}
+
+static int check_object(const struct vm *vm, const struct objects *o, const char *what, const char *always, const char *text,
+	struct err *e)
+{
+	int r = must_not_run(vm, what, e);
+
+	if (r < 0)
+		return r;
+	if (!name_object_valid(text))
+		return err_set(e, -EINVAL, "%s: that is no name", what);
+	if (strcmp(text, always) != 0 && !objects_find(o, text))
+		return err_set(e, -ENOENT, "%s: there is no %s %s: ls %ss", what, what, text, what);
+	return 0;
+}
+
+static int check_image(const struct vm *vm, const char *text, struct err *e)
+{
+	return check_object(vm, vm->vms->config.images, "image", "busybox", text, e);
+}
+
+static int put_text(char **field, const char *text, struct err *e)
+{
+	char *copy = strdup(text);
+
+	if (!copy)
+		return err_sys(e, -ENOMEM, "setting");
+	free(*field);
+	*field = copy;
+	return 0;
+}
+
+static int apply_image(struct vm *vm, const char *text, struct err *e)
+{
+	return put_text(&vm->row.image, text, e);
+}
+
+static void show_kernel(const struct vm *vm, FILE *out)
+{
+	fputs(vm->row.kernel, out);
+}
+
+static int check_kernel(const struct vm *vm, const char *text, struct err *e)
+{
+	return check_object(vm, vm->vms->config.kernels, "kernel", "debian", text, e);
+}
+
+static int apply_kernel(struct vm *vm, const char *text, struct err *e)
+{
+	return put_text(&vm->row.kernel, text, e);
+}
+
+static void show_engine(const struct vm *vm, FILE *out)
+{
+	fputs(*vm->row.engine ? vm->row.engine : "qemu", out);
+}
+
+static int check_engine(const struct vm *vm, const char *text, struct err *e)
+{
+	int r = must_not_run(vm, "engine", e);
+
+	if (r == 0 && !engine_find(text))
+		return err_set(e, -EINVAL, "engine: '%.64s' is none: qemu is", text);
+	return r;
+}
+
+static int apply_engine(struct vm *vm, const char *text, struct err *e)
+{
+	return put_text(&vm->row.engine, text, e);
+}
+
+static void show_storage(const struct vm *vm, FILE *out)
+{
+	fputs(*vm->row.storage ? vm->row.storage : "overlay", out);
+}
+
+static int check_storage(const struct vm *vm, const char *text, struct err *e)
+{
+	int r = must_not_run(vm, "storage", e);
+
+	if (r == 0 && strcmp(text, "overlay") != 0)
+		return err_set(e, -EINVAL, "storage: '%.64s' is none: overlay is", text);
+	return r;
+}
+
+static int apply_storage(struct vm *vm, const char *text, struct err *e)
+{
+	return put_text(&vm->row.storage, text, e);
+}
+
+static void show_vcpus(const struct vm *vm, FILE *out)
+{
+	fprintf(out, "%u", vm->row.vcpus);
+}
+
+static int check_vcpus(const struct vm *vm, const char *text, struct err *e)
+{
+	int r = check_number("vcpus", text, 1, VCPUS_MAX, false, e);
+
+	return r < 0 ? r : must_not_run(vm, "vcpus", e);
+}
+
+static int apply_vcpus(struct vm *vm, const char *text, struct err *e)
+{
+	uint64_t v;
+	int r = parse_u64(text, 1, VCPUS_MAX, &v);
+
+	if (r == 0)
+		vm->row.vcpus = (uint32_t)v;
+	return r < 0 ? err_sys(e, r, "vcpus") : 0;
+}
+
+static void show_memory(const struct vm *vm, FILE *out)
+{
+	fprintf(out, "%" PRIu64, vm->row.memory);
+}
+
+static int check_memory(const struct vm *vm, const char *text, struct err *e)
+{
+	int r = check_number("memory", text, MEMORY_MIN, MEMORY_MAX, true, e);
+
+	return r < 0 ? r : must_not_run(vm, "memory", e);
+}
+
+/* A VMM has whole MiB: what is shown is what is in force. */
+static int apply_memory(struct vm *vm, const char *text, struct err *e)
+{
+	int r = parse_size(text, MEMORY_MIN, MEMORY_MAX, &vm->row.memory);
+
+	vm->row.memory &= ~((1ull << 20) - 1);
+	return r < 0 ? err_sys(e, r, "memory") : 0;
+}
+
+static void show_disk(const struct vm *vm, FILE *out)
+{
+	fprintf(out, "%" PRIu64, vm->row.disk);
+}
+
+static int check_disk(const struct vm *vm, const char *text, struct err *e)
+{
+	int r = check_number("disk", text, DISK_MIN, DISK_MAX, true, e);
+	uint64_t v;
+
+	if (r == 0)
+		r = must_not_run(vm, "disk", e);
+	/* Until its first start there is no disk that could lose something. */
+	if (r == 0 && vm->state != VM_CREATED && parse_size(text, 0, UINT64_MAX, &v) == 0 && v < vm->row.disk)
+		return err_set(e, -EINVAL, "disk: it never shrinks: %" PRIu64 " bytes or more", vm->row.disk);
+	return r;
+}
+
+static int apply_disk(struct vm *vm, const char *text, struct err *e)
+{
+	int r = parse_size(text, DISK_MIN, DISK_MAX, &vm->row.disk);
+
+	vm->row.disk &= ~4095ull;
+	return r < 0 ? err_sys(e, r, "disk") : 0;
+}
+
+static void show_nat(const struct vm *vm, FILE *out)
+{
+	fputs(vm->row.nat ? "1" : "0", out);
+}
+
+static int check_nat(const struct vm *vm, const char *text, struct err *e)
+{
+	bool v;
+
+	if (parse_bool(text, &v) < 0)
+		return err_set(e, -EINVAL, "nat: 0 or 1");
+	if (vm->deed || vm->deleting)
+		return err_set(e, -EBUSY, "nat: something is at work on the VM: try again");
+	return 0;
+}
+
+static int apply_nat(struct vm *vm, const char *text, struct err *e)
+{
+	int r = parse_bool(text, &vm->row.nat);
+
+	return r < 0 ? err_sys(e, r, "nat") : 0;
+}
+
+const struct vm_setting vm_settings[] = {
+	{"image", "The image that the root file system is of. Read at the start.", show_image, check_image, apply_image},
+	{"kernel", "The kernel that it boots.", show_kernel, check_kernel, apply_kernel},
+	{"engine", "What runs it: `qemu`.", show_engine, check_engine, apply_engine},
+	{"storage", "How the root is made writable: `overlay`, in the guest, over the read-only image.", show_storage, check_storage,
+		apply_storage},
+	{"vcpus", "Virtual CPUs, 1 to 64.", show_vcpus, check_vcpus, apply_vcpus},
+	{"memory", "Bytes of memory, whole MiB, 64 MiB or more.", show_memory, check_memory, apply_memory},
+	{"disk", "Bytes of each of its disks: the work disk at /root and the one over the image. Grows at the next start, never shrinks.", show_disk,
+		check_disk, apply_disk},
+	{"nat", "Whether the guest reaches the world through the host: `0` or `1`, also while it runs.", show_nat, check_nat, apply_nat},
+};
+const size_t vm_settings_count = ELEMENTSOF(vm_settings);
+
+/* A change: in the model at once, told when it is stored, taken back when it couldn't be. */
+struct change {
+	struct vms *vms;
+	uint32_t id;
+	const struct vm_setting *setting;
+	char *old;
+	vm_done_fn done;
+	void *user;
+	bool on; /* of nat */
+	uint32_t address;
+};
+
+static void change_end(struct change *c, int code, const struct err *e)
+{
+	struct vm *vm = vms_get(c->vms, c->id);
+
+	if (vm && code < 0 && c->old)
+		c->setting->apply(vm, c->old, NULL);
+	if (vm) {
+		if (code == 0)
+			vm_set_error(vm, 0, 0, "");
+		vm_changed(vm);
+	}
+	c->done(c->user, code, e);
+	free(c->old);
+	free(c);
+}
+
+static void done_stored(void *user, int code, const struct err *e)
+{
+	change_end(user, code, e);
+}
+
+static void store_change(struct change *c)
+{
+	_cleanup_err_ struct err e = {0};
+	struct vm *vm = vms_get(c->vms, c->id);
+
+	if (!vm) {
+		err_set(&e, -ESTALE, "the VM has been deleted");
+		change_end(c, e.code, &e);
+	} else if (vm_save_then(vm, done_stored, c, &e) < 0) {
+		change_end(c, e.code, &e);
+	}
+}
+
+static int work_nat(void *data, struct err *e)
+{
+	struct change *c = data;
+
+	return helper_nat(c->vms->config.helper, 0, c->id, c->address, c->on, e);
+}
+
+static void done_nat(void *data, int code, struct err *e)
+{
+	struct change *c = data;
+
+	if (code < 0) {
+		err_wrap(e, "nat");
+		change_end(c, code, e);
+	} else {
+		store_change(c);
+	}
+}
+
+int vm_set(struct vm *vm, const struct vm_setting *s, const char *text, vm_done_fn done, void *user, struct err *e)
+{
+	struct change *c;
+	size_t size = 0;
+	FILE *out;
+	int r = s->check(vm, text, e);
+
+	if (r < 0)
+		return r;
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return err_sys(e, -ENOMEM, "%s", s->name);
+	*c = (struct change){.vms = vm->vms, .id = vm->row.id, .setting = s, .done = done, .user = user};
+	out = open_memstream(&c->old, &size);
+	if (out) {
+		s->show(vm, out);
+		fclose(out);
+	}
+	r = s->apply(vm, text, e);
+	if (r < 0) {
+		free(c->old);
+		free(c);
+		return r;
+	}
+	vm->row.changed = io_wall_usec();
+	vm_log(vm, "%s: %s", s->name, text);
+	c->on = vm->row.nat;
+	c->address = vm_address(vm);
+	if (strcmp(s->name, "nat") == 0 && vm->pidfd >= 0) {
+		r = job_submit(vm->vms->jobs, work_nat, done_nat, c, e);
+		if (r < 0) {
+			s->apply(vm, c->old, NULL);
+			free(c->old);
+			free(c);
+		}
+		return r;
+	}
+	store_change(c);
+	return 0;
+}

@@ -1,0 +1,406 @@
+/* A start: kernel and image made sure of on the loop, then a list of steps with undo on a worker, then the model takes over what lives. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <sys/stat.h>
+
+#include "banger/io.h"
+#include "engine/engine.h"
+#include "image/image.h"
+#include "job/steps.h"
+#include "kernel/kernel.h"
+#include "banger/parse.h"
+#include "vm/model.h"
+
+#define PROVE_MSEC  10000
+#define DEAD_MSEC   5000
+#define DNS_MAX     3
+
+/* What the worker has of the VM: copies, and descriptors of its own. */
+struct start {
+	struct vms *vms;
+	struct deed *deed;
+	uint32_t id, vcpus, address;
+	uint64_t memory, disk, console_max, timeout_usec;
+	bool nat;
+	char *name, *want_accel, *dns;
+	int image_fd, kernel_fd, dir_fd, run_fd; /* kernel_fd: its folder */
+	int fds[LAUNCH_FD_COUNT];
+	enum helper_accel accel;
+	char *accel_why;
+	struct helper_process process;
+	int pidfd, agent_fd;
+	char boot_id[40];
+	bool launched;
+};
+
+static uint64_t op_of(const struct start *s)
+{
+	return op_id(s->deed->op);
+}
+
+/* Opens a disk, made under a temporary name first, so that half of one is never taken for it. */
+static int open_disk(struct start *s, const char *name, int (*make)(int fd, uint64_t size, struct err *e), int *ret, struct err *e)
+{
+	_cleanup_close_ int fd = openat(s->dir_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	_cleanup_free_ char *temp = NULL;
+	struct stat st;
+	int r;
+
+	if (fd < 0 && errno != ENOENT)
+		return err_sys(e, -errno, "%s", name);
+	if (fd >= 0) {
+		if (fstat(fd, &st) < 0)
+			return err_sys(e, -errno, "%s", name);
+		r = (uint64_t)st.st_size < s->disk ? disk_grow(fd, s->disk, e) : 0;
+		if (r < 0)
+			return err_wrap(e, "%s", name);
+		*ret = TAKE_FD(fd);
+		return 0;
+	}
+	if (asprintf(&temp, ".tmp-%s", name) < 0) {
+		temp = NULL;
+		return err_sys(e, -ENOMEM, "%s", name);
+	}
+	fd = openat(s->dir_fd, temp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return err_sys(e, -errno, "%s", name);
+	r = make(fd, s->disk, e);
+	if (r == 0 && (fdatasync(fd) < 0 || renameat(s->dir_fd, temp, s->dir_fd, name) < 0))
+		r = err_sys(e, -errno, "%s", name);
+	if (r < 0) {
+		unlinkat(s->dir_fd, temp, 0);
+		return err_wrap(e, "%s", name);
+	}
+	*ret = TAKE_FD(fd);
+	return 0;
+}
+
+static int open_file(struct start *s, const char *name, int *ret, struct err *e)
+{
+	*ret = openat(s->dir_fd, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	return *ret < 0 ? err_sys(e, -errno, "%s", name) : 0;
+}
+
+static int step_disks(void *ctx, struct err *e)
+{
+	struct start *s = ctx;
+	int r;
+
+	if ((r = vm_open_dir(s->vms, s->id, &s->dir_fd, e)) < 0 ||
+		(r = open_disk(s, "overlay.ext4", disk_make_overlay, &s->fds[LAUNCH_FD_OVERLAY], e)) < 0 ||
+		(r = open_disk(s, "work.ext4", disk_make_work, &s->fds[LAUNCH_FD_WORK], e)) < 0 ||
+		(r = open_file(s, "console", &s->fds[LAUNCH_FD_CONSOLE], e)) < 0)
+		return r;
+	return open_file(s, "exit", &s->fds[LAUNCH_FD_EXIT], e);
+}
+
+static unsigned read_dns(const struct start *s, uint32_t ret[DNS_MAX])
+{
+	if (parse_ipv4(s->dns, &ret[0]) == 0)
+		return 1;
+	return resolvers_of_host(ret, DNS_MAX);
+}
+
+static int step_initramfs(void *ctx, struct err *e)
+{
+	struct start *s = ctx;
+	uint32_t dns[DNS_MAX];
+	struct guest_spec spec = {
+		.hostname = s->name,
+		.address = s->address,
+		.prefix = s->vms->subnet.prefix,
+		.gateway = s->vms->subnet.gateway,
+		.dns = dns,
+		.dns_count = read_dns(s, dns),
+	};
+	int r = kernel_initramfs_base(s->kernel_fd, s->vms->config.guest_fd, e);
+
+	if (r == 0)
+		r = kernel_initramfs_for(s->kernel_fd, &spec, &s->fds[LAUNCH_FD_INITRD], e);
+	if (r < 0)
+		return r;
+	s->fds[LAUNCH_FD_KERNEL] = openat(s->kernel_fd, "vmlinux", O_RDONLY | O_CLOEXEC);
+	return s->fds[LAUNCH_FD_KERNEL] < 0 ? err_sys(e, -errno, "vmlinux") : 0;
+}
+
+static int step_accel(void *ctx, struct err *e)
+{
+	struct start *s = ctx;
+
+	return engine_prove_accel(s->vms->config.helper, s->want_accel, s->kernel_fd, s->vms->config.run_fd, PROVE_MSEC,
+		s->deed->op, &s->accel, &s->accel_why, e);
+}
+
+static int step_sockets(void *ctx, struct err *e)
+{
+	struct start *s = ctx;
+	char name[16];
+	int r;
+
+	snprintf(name, sizeof(name), "%u", s->id);
+	if (mkdirat(s->vms->runs_fd, name, 0700) < 0 && errno != EEXIST)
+		return err_sys(e, -errno, "%s", name);
+	s->run_fd = openat(s->vms->runs_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (s->run_fd < 0)
+		return err_sys(e, -errno, "%s", name);
+	if ((r = engine_listen(s->run_fd, ENGINE_QMP_SOCKET, &s->fds[LAUNCH_FD_QMP], e)) < 0 ||
+		(r = engine_listen(s->run_fd, ENGINE_AGENT_SOCKET, &s->fds[LAUNCH_FD_AGENT], e)) < 0)
+		return r;
+	return engine_listen(s->run_fd, ENGINE_TTY_SOCKET, &s->fds[LAUNCH_FD_TTY], e);
+}
+
+static int undo_sockets(void *ctx, struct err *e)
+{
+	struct start *s = ctx;
+
+	(void)e;
+	stop_remove_sockets(s->vms, s->id);
+	return 0;
+}
+
+static int step_network(void *ctx, struct err *e)
+{
+	struct start *s = ctx;
+
+	return helper_net_up(s->vms->config.helper, e);
+}
+
+static int step_tap(void *ctx, struct err *e)
+{
+	struct start *s = ctx;
+
+	return helper_tap(s->vms->config.helper, op_of(s), s->id, s->address, e);
+}
+
+/* One call lets go of tap and nat alike. */
+static int undo_tap(void *ctx, struct err *e)
+{
+	struct start *s = ctx;
+
+	return helper_release(s->vms->config.helper, op_of(s), s->id, e);
+}
+
+static int step_nat(void *ctx, struct err *e)
+{
+	struct start *s = ctx;
+
+	return s->nat ? helper_nat(s->vms->config.helper, op_of(s), s->id, s->address, true, e) : 0;
+}
+
+static int step_launch(void *ctx, struct err *e)
+{
+	struct start *s = ctx;
+	struct helper_launch what = {
+		.memory = s->memory,
+		.tsc_khz = s->accel == HELPER_ACCEL_TCG ? engine_tsc_khz() : 0,
+		.console_max = s->console_max,
+		.vcpus = s->vcpus,
+		.accel = s->accel,
+	};
+	int r;
+
+	memcpy(what.fds, s->fds, sizeof(what.fds));
+	r = helper_launch(s->vms->config.helper, op_of(s), s->id, &what, &s->process, &s->pidfd, e);
+	s->launched = r == 0;
+	return r;
+}
+
+static int undo_launch(void *ctx, struct err *e)
+{
+	struct start *s = ctx;
+	struct pollfd p = {.fd = s->pidfd, .events = POLLIN};
+	_cleanup_err_ struct err mine = {0};
+
+	if (!s->launched)
+		return 0;
+	/* That it has ended by itself is as good. */
+	if (helper_signal(s->vms->config.helper, op_of(s), s->id, HELPER_SIGKILL, &mine) < 0 && mine.code != -ESRCH)
+		return err_move(e, &mine);
+	return poll(&p, 1, DEAD_MSEC) > 0 ? 0 : err_set(e, -ETIMEDOUT, "the VMM cannot be killed");
+}
+
+static int step_agent(void *ctx, struct err *e)
+{
+	struct start *s = ctx;
+	_cleanup_err_ struct err mine = {0};
+	int r;
+
+	r = engine_wait_agent(s->run_fd, s->pidfd, (unsigned)(s->timeout_usec / 1000), s->deed->op, &s->agent_fd, s->boot_id,
+		&mine);
+	if (r == -ESRCH || r == -EPIPE) {
+		struct pollfd p = {.fd = s->pidfd, .events = POLLIN};
+
+		/* The VMM has ended, or is about to: it says why. */
+		poll(&p, 1, DEAD_MSEC);
+		if (stop_reason(s->dir_fd, e) == 0)
+			err_set(e, -EIO, "the guest switched itself off before its agent answered: cat console");
+		return -EIO;
+	}
+	if (r == -ETIMEDOUT)
+		return err_set(e, r, "no answer from the guest's agent in %" PRIu64 " s: cat console shows how far it came; the limit is config/start_timeout_usec",
+			s->timeout_usec / 1000000);
+	return r < 0 ? err_move(e, &mine) : 0;
+}
+
+static const struct step steps[] = {
+	{"disks", step_disks, NULL},
+	{"initramfs", step_initramfs, NULL},
+	{"accelerator", step_accel, NULL},
+	{"sockets", step_sockets, undo_sockets},
+	{"network", step_network, NULL},
+	{"tap", step_tap, undo_tap},
+	{"nat", step_nat, NULL},
+	{"launch", step_launch, undo_launch},
+	{"agent", step_agent, NULL},
+};
+
+static int work_start(void *data, struct err *e)
+{
+	struct start *s = data;
+
+	return steps_run(steps, ELEMENTSOF(steps), s, s->deed->op, e);
+}
+
+static void start_free(struct start *s)
+{
+	for (int i = 0; i < LAUNCH_FD_COUNT; i++)
+		close_fd(s->fds[i]);
+	close_fd(s->kernel_fd);
+	close_fd(s->dir_fd);
+	close_fd(s->run_fd);
+	close_fd(s->pidfd);
+	close_fd(s->agent_fd);
+	free(s->name);
+	free(s->want_accel);
+	free(s->dns);
+	free(s->accel_why);
+	free(s);
+}
+
+static void start_failed(struct deed *d, int code, const struct err *e)
+{
+	/* A cancelled start leaves the VM as it was; one that failed says so. */
+	vm_set_state(d->vm, code != -EINTR ? VM_FAILED : d->starting_again || d->before == VM_RUNNING ? VM_STOPPED : d->before);
+	deed_end(d, code, e);
+}
+
+static void done_start(void *data, int code, struct err *e)
+{
+	struct start *s = data;
+	struct deed *d = s->deed;
+	struct vm *vm = d->vm;
+
+	if (code == 0) {
+		vm_set_text(&vm->row.boot_id, s->boot_id);
+		vm_set_text(&vm->row.accel, s->accel == HELPER_ACCEL_KVM ? "kvm" : "tcg");
+		vm->row.started = io_wall_usec();
+		code = vm_alive(vm, s->process.pid, TAKE_FD(s->pidfd), TAKE_FD(s->agent_fd), e);
+	}
+	if (code == 0) {
+		if (s->accel_why && *s->accel_why)
+			vm_log(vm, "emulated: %s", s->accel_why);
+		vm_set_state(vm, VM_RUNNING);
+		deed_end(d, 0, NULL);
+	} else {
+		start_failed(d, code, e);
+	}
+	start_free(s);
+}
+
+static void start_launch(struct deed *d)
+{
+	struct vm *vm = d->vm;
+	const struct settings *settings = vm->vms->config.settings;
+	const struct store_object *image = objects_find(vm->vms->config.images, vm->row.image);
+	const struct store_object *kernel = objects_find(vm->vms->config.kernels, vm->row.kernel);
+	_cleanup_err_ struct err e = {0};
+	struct start *s = calloc(1, sizeof(*s));
+	int r = s && image && kernel ? 0 : err_set(&e, -ENOENT, "image or kernel has just been deleted: try again");
+
+	if (!s) {
+		start_failed(d, -ENOMEM, &e);
+		return;
+	}
+	*s = (struct start){
+		.vms = vm->vms,
+		.deed = d,
+		.id = vm->row.id,
+		.vcpus = vm->row.vcpus,
+		.memory = vm->row.memory,
+		.disk = vm->row.disk,
+		.nat = vm->row.nat,
+		.address = vm_address(vm),
+		.console_max = settings_get_u64(settings, "console_max"),
+		.timeout_usec = settings_get_u64(settings, "start_timeout_usec"),
+		.name = strdup(vm->row.name),
+		.want_accel = strdup(settings_get(settings, "accel")),
+		.dns = strdup(settings_get(settings, "dns")),
+		.kernel_fd = -EBADF,
+		.dir_fd = -EBADF,
+		.run_fd = -EBADF,
+		.pidfd = -EBADF,
+		.agent_fd = -EBADF,
+	};
+	for (int i = 0; i < LAUNCH_FD_COUNT; i++)
+		s->fds[i] = -EBADF;
+	if (r == 0 && (!s->name || !s->want_accel || !s->dns))
+		r = err_sys(&e, -ENOMEM, "start");
+	if (r == 0)
+		r = objects_open(vm->vms->config.images, image, &s->fds[LAUNCH_FD_IMAGE], &e);
+	if (r == 0)
+		r = objects_open(vm->vms->config.kernels, kernel, &s->kernel_fd, &e);
+	if (r == 0)
+		r = job_submit(vm->vms->jobs, work_start, done_start, s, &e);
+	if (r < 0) {
+		start_free(s);
+		start_failed(d, r, &e);
+	}
+}
+
+/* The kernel first, then the image; each may have to be made. */
+static void have_image(void *user, int code, const struct err *e)
+{
+	struct deed *d = user;
+
+	d->ensuring = NULL;
+	if (code < 0)
+		start_failed(d, code, e);
+	else
+		start_launch(d);
+}
+
+static void have_kernel(void *user, int code, const struct err *e)
+{
+	struct deed *d = user;
+	_cleanup_err_ struct err mine = {0};
+	struct objects_waiter *w = NULL;
+
+	d->ensuring = NULL;
+	if (code < 0) {
+		start_failed(d, code, e);
+		return;
+	}
+	op_stage(d->op, "image");
+	if (objects_ensure(d->vm->vms->config.images, d->vm->row.image, have_image, d, &w, &mine) < 0) {
+		err_wrap(&mine, "image");
+		start_failed(d, mine.code, &mine);
+	} else if (w) {
+		d->ensuring = w;
+	}
+}
+
+void start_begin(struct deed *d)
+{
+	_cleanup_err_ struct err mine = {0};
+	struct objects_waiter *w = NULL;
+
+	op_stage(d->op, "kernel");
+	if (objects_ensure(d->vm->vms->config.kernels, d->vm->row.kernel, have_kernel, d, &w, &mine) < 0) {
+		err_wrap(&mine, "kernel");
+		start_failed(d, mine.code, &mine);
+	} else if (w) {
+		d->ensuring = w;
+	}
+}
