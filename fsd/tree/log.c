@@ -110,6 +110,7 @@ static void put(struct tree *t, const char *text)
 		if ((unsigned char)line[i] < ' ')
 			line[i] = '?';
 	log_line(t->log, line);
+	tree_stale(t, KIND_ROOT, 0, ROOT_LOG_ID);
 	stream_put(t, CHANNEL_LOG, 0, line, (size_t)n);
 }
 

@@ -124,7 +124,7 @@ static const struct attr root_attrs[] = {
 		.doc = "Flat keyed: version of banger, version of this tree, pid of the daemon."},
 	{.id = 4, .name = "ctl", .mode = 0644, .show = ctl_show, .store = ctl_store,
 		.doc = "Verbs of the whole: `shutdown` stops every VM in order and ends the daemon."},
-	{.id = 5, .name = "log", .mode = 0440, .flags = ATTR_LOG, .ops = &log_ops,
+	{.id = ROOT_LOG_ID, .name = "log", .mode = 0440, .flags = ATTR_LOG | ATTR_TOLD, .ops = &log_ops,
 		.doc = "What was done, by whom, and how it ended: a line each, the younger 2 to 4 MiB of it. `tail -f` works."},
 	{.id = 6, .name = "metrics", .mode = 0444, .show = metrics_show, .doc = "Counters as Prometheus text."},
 	{.id = 16, .name = "stream", .mode = S_IFDIR, .flags = ATTR_HIDDEN, .child = KIND_STREAM},

@@ -10,6 +10,9 @@
 #include "tree/tree.h"
 #include "vm/exec.h"
 
+#define ROOT_LOG_ID 5 /* attributes that others than their own table speak of */
+#define VM_LOG_ID   15
+
 struct log;
 
 struct tree {

@@ -204,7 +204,9 @@ double tree_entry_timeout(const struct target *at)
 
 double tree_attr_timeout(const struct target *at)
 {
-	return at->dir->fleeting || (at->attr && (at->attr->flags & ATTR_LOG)) ? 0 : TIMEOUT_LONG;
+	if (at->dir->fleeting)
+		return 0;
+	return at->attr && (at->attr->flags & (ATTR_LOG | ATTR_TOLD)) == ATTR_LOG ? 0 : TIMEOUT_LONG;
 }
 
 void tree_stale(struct tree *t, enum node_kind kind, uint64_t row, uint16_t attr)

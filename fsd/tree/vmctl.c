@@ -24,7 +24,15 @@ void vm_deed(struct tree *t, uint32_t id, struct call *call, const char *what, i
 	} else if (vm && code == 0 && v.error[0]) {
 		vm_set_error(vm, 0, 0, "");
 	}
-	log_deed(t, call, what, code, text);
+	if (vm && strstr(what, "vms/") == NULL) {
+		_cleanup_free_ char *line = NULL;
+
+		if (asprintf(&line, "vms/%s/%s", v.name, what) < 0)
+			line = NULL;
+		log_deed(t, call, line ? line : what, code, text);
+	} else {
+		log_deed(t, call, what, code, text);
+	}
 	call_done(call, code);
 }
 

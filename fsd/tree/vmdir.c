@@ -196,7 +196,7 @@ static const struct attr vm_attrs[] = {
 	{.id = 14, .name = "health", .mode = 0444, .ask = vm_health_ask,
 		.doc = "Flat keyed: `agent` (`ok VERSION`, `lost`, or `none` while it is stopped), then what the agent says: "
 		       "hostname, init, boot_id, network."},
-	{.id = 15, .name = "log", .mode = 0444, .flags = ATTR_LOG, .ops = &log_ops,
+	{.id = VM_LOG_ID, .name = "log", .mode = 0444, .flags = ATTR_LOG | ATTR_TOLD, .ops = &log_ops,
 		.doc = "This VM's story, a line each. `tail -f` works."},
 	{.id = 16, .name = "console", .mode = 0600, .flags = ATTR_LOG, .ops = &console_ops,
 		.doc = "The serial line: reading gives what it said, writing goes to it."},

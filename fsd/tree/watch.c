@@ -83,6 +83,7 @@ static void on_log(void *user, struct vm *vm, const char *line)
 	struct vm_view v;
 
 	vm_view(vm, &v);
+	tree_stale(user, KIND_VM, v.id, VM_LOG_ID);
 	stream_put(user, CHANNEL_VM_LOG, v.id, line, strlen(line));
 	if (line[0] && line[strlen(line) - 1] != '\n')
 		stream_put(user, CHANNEL_VM_LOG, v.id, "\n", 1);
