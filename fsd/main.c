@@ -1,0 +1,388 @@
+/*
+ * banger-fsd: the daemon. Runs as the instance's owner, serves the tree, owns the state.
+ *
+ *   banger-fsd [--instance NAME] [--set KEY=VALUE]...   started by `banger up` or a unit; in the foreground
+ *   banger-fsd --print-tree-doc                          docs/tree.md, from the tables
+ *
+ * SIGTERM and SIGINT end the daemon and leave guests and mount as they are: the next one goes on. What ends guests is the
+ * verb `shutdown` of the tree's root.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <locale.h>
+#include <malloc.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <systemd/sd-event.h>
+
+#include "banger/cleanup.h"
+#include "banger/err.h"
+#include "banger/helper_client.h"
+#include "banger/io.h"
+#include "banger/place.h"
+#include "fuse/server.h"
+#include "job/job.h"
+#include "store/store.h"
+#include "tree/doc.h"
+#include "vm/config.h"
+#include "vm/objects.h"
+#include "vm/vm.h"
+
+#define OP_IDS_RESERVED 1000000 /* per start of the daemon; a billion starts fit in 64 bits many times over */
+
+struct daemon {
+	const char *instance;
+	bool ending;    /* `shutdown`: nothing of the instance is to stay */
+	char *fact;     /* the last answer of host_fact() */
+	sd_event *event;
+	int state_fd, run_fd, guest_fd, lock_fd;
+	struct helper *helper;
+	struct store *store;
+	struct settings *settings;
+	struct ops *ops;
+	struct jobs *jobs;
+	struct objects *images, *kernels;
+	struct vms *vms;
+	struct server *server;
+};
+
+static int open_place(const char *instance, enum place which, int *ret_fd, struct err *e)
+{
+	_cleanup_free_ char *path = NULL;
+	int fd, r;
+
+	r = place_path(instance, which, &path, e);
+	if (r < 0)
+		return r;
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(e, -errno, "%s: start banger with: sudo banger up", path);
+	*ret_fd = fd;
+	return 0;
+}
+
+/* One daemon an instance: the lock is held for life, and the file says who holds it. */
+static int take_lock(int run_fd, int *ret_fd, struct err *e)
+{
+	_cleanup_close_ int fd = openat(run_fd, "pid", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	char pid[24];
+	int n;
+
+	if (fd < 0)
+		return err_sys(e, -errno, "pid file");
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return err_set(e, -EALREADY, "another banger-fsd serves this instance already");
+	n = snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
+	if (ftruncate(fd, 0) < 0 || pwrite(fd, pid, (size_t)n, 0) != n)
+		return err_sys(e, -errno, "pid file");
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+/* The guest's binary lies beside this one. */
+static int open_guest(int *ret_fd, struct err *e)
+{
+	_cleanup_free_ char *self = realpath("/proc/self/exe", NULL);
+	_cleanup_free_ char *path = NULL;
+	char *slash = self ? strrchr(self, '/') : NULL;
+	int fd;
+
+	if (!slash || asprintf(&path, "%.*s/banger-guest", (int)(slash - self), self) < 0) {
+		path = NULL;
+		return err_set(e, -ENOMEM, "cannot tell where banger-guest is");
+	}
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(e, -errno, "%s", path);
+	*ret_fd = fd;
+	return 0;
+}
+
+static int set_option(struct daemon *d, const char *option, struct err *e)
+{
+	_cleanup_free_ char *key = strdup(option);
+	char *value = key ? strchr(key, '=') : NULL;
+	int r;
+
+	if (!value)
+		return err_set(e, -EINVAL, "--set %s: KEY=VALUE is wanted", option);
+	*value++ = '\0';
+	r = settings_put(d->settings, key, value, e);
+	if (r == 0)
+		r = store_config_set(d->store, key, value, e);
+	return r < 0 ? err_wrap(e, "--set %s", key) : 0;
+}
+
+static int on_quit(sd_event_source *s, const struct signalfd_siginfo *si, void *user)
+{
+	(void)si;
+	(void)user;
+	return sd_event_exit(sd_event_source_get_event(s), 0);
+}
+
+/* Once the writer of `shutdown` has its answer, and nothing else is to be done: the end. */
+static int on_idle(sd_event_source *s, void *user)
+{
+	struct daemon *d = user;
+
+	(void)s;
+	return sd_event_exit(d->event, 0);
+}
+
+static void on_shutdown(void *user)
+{
+	struct daemon *d = user;
+	sd_event_source *source = NULL;
+
+	d->ending = true;
+	if (sd_event_add_defer(d->event, &source, on_idle, d) < 0)
+		sd_event_exit(d->event, 0);
+	else
+		sd_event_source_set_priority(source, SD_EVENT_PRIORITY_IDLE);
+}
+
+/* host/accel and host/kvm: what the last proof on this boot said (engine_prove_accel() keeps it). */
+static char *accel_fact(struct daemon *d, bool why)
+{
+	_cleanup_free_ char *text = NULL;
+	char *reason;
+
+	if (strcmp(settings_get(d->settings, "accel"), "tcg") == 0)
+		return strdup(why ? "the setting accel is tcg" : "tcg");
+	if (io_read_file(d->run_fd, "accel", 4096, &text, NULL, NULL) < 0 || !(reason = strchr(text, '\n')))
+		return NULL;
+	reason++;
+	reason[strcspn(reason, "\n")] = '\0';
+	if (why)
+		return strdup(*reason ? reason : "proven");
+	return strdup(*reason ? "tcg" : "kvm");
+}
+
+static char *network_fact(struct daemon *d, const char *name)
+{
+	struct helper_hello hello;
+	char *text = NULL;
+	uint32_t a;
+
+	if (helper_hello(d->helper, &hello, NULL) < 0)
+		return NULL;
+	if (strcmp(name, "bridge") == 0)
+		return strdup(hello.bridge);
+	if (strcmp(name, "helper") == 0)
+		return strdup(hello.version);
+	a = strcmp(name, "gateway") == 0 ? hello.gateway : hello.network;
+	if (asprintf(&text, "%u.%u.%u.%u", a >> 24, a >> 16 & 255, a >> 8 & 255, a & 255) < 0)
+		return NULL;
+	if (strcmp(name, "subnet") == 0) {
+		char *with = NULL;
+
+		if (asprintf(&with, "%s/%u", text, hello.prefix) < 0)
+			with = NULL;
+		free(text);
+		return with;
+	}
+	return text;
+}
+
+static const char *host_fact(void *user, const char *name)
+{
+	struct daemon *d = user;
+	char *text = NULL;
+
+	if (strcmp(name, "accel") == 0 || strcmp(name, "kvm") == 0)
+		text = accel_fact(d, strcmp(name, "kvm") == 0);
+	else if (strcmp(name, "engines") == 0)
+		text = strdup("qemu");
+	else if (strcmp(name, "storage") == 0)
+		text = strdup("overlay");
+	else if (strcmp(name, "cpus") == 0)
+		text = asprintf(&text, "%ld", sysconf(_SC_NPROCESSORS_ONLN)) < 0 ? NULL : text;
+	else if (strcmp(name, "memory") == 0)
+		text = asprintf(&text, "%lld", (long long)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE)) < 0 ? NULL : text;
+	else if (strcmp(name, "bridge") == 0 || strcmp(name, "subnet") == 0 || strcmp(name, "gateway") == 0 ||
+		 strcmp(name, "helper") == 0)
+		text = network_fact(d, name);
+	free(d->fact);
+	d->fact = text;
+	return text;
+}
+
+static int daemon_open(struct daemon *d, char *const *options, size_t n_options, struct err *e)
+{
+	_cleanup_free_ char *socket = NULL;
+	uint64_t first_op;
+	int r;
+
+	if ((r = open_place(d->instance, PLACE_STATE, &d->state_fd, e)) < 0 ||
+		(r = open_place(d->instance, PLACE_FSD_DIR, &d->run_fd, e)) < 0 ||
+		(r = take_lock(d->run_fd, &d->lock_fd, e)) < 0 || (r = open_guest(&d->guest_fd, e)) < 0 ||
+		(r = place_path(d->instance, PLACE_HELPER_SOCKET, &socket, e)) < 0 ||
+		(r = helper_new(socket, &d->helper, e)) < 0 || (r = store_open(d->state_fd, &d->store, e)) < 0 ||
+		(r = settings_new(d->store, &d->settings, e)) < 0)
+		return r;
+	for (size_t i = 0; i < n_options; i++)
+		if ((r = set_option(d, options[i], e)) < 0)
+			return r;
+	if ((r = store_reserve_ops(d->store, OP_IDS_RESERVED, &first_op, e)) < 0 ||
+		(r = ops_new(first_op, &d->ops, e)) < 0 || (r = jobs_new(d->event, &d->jobs, e)) < 0 ||
+		(r = objects_new(OBJECTS_IMAGES, d->event, d->jobs, d->ops, d->store, d->state_fd, &d->images, e)) < 0 ||
+		(r = objects_new(OBJECTS_KERNELS, d->event, d->jobs, d->ops, d->store, d->state_fd, &d->kernels, e)) < 0)
+		return r;
+	return 0;
+}
+
+static int daemon_serve(struct daemon *d, struct err *e)
+{
+	struct vms_config vms = {
+		.settings = d->settings,
+		.store = d->store,
+		.helper = d->helper,
+		.images = d->images,
+		.kernels = d->kernels,
+		.state_fd = d->state_fd,
+		.run_fd = d->run_fd,
+		.guest_fd = d->guest_fd,
+	};
+	struct server_config server = {
+		.event = d->event,
+		.helper = d->helper,
+		.jobs = d->jobs,
+		.run_fd = d->run_fd,
+		.tree = {
+			.event = d->event,
+			.jobs = d->jobs,
+			.ops = d->ops,
+			.store = d->store,
+			.settings = d->settings,
+			.images = d->images,
+			.kernels = d->kernels,
+			.state_fd = d->state_fd,
+			.host_fact = host_fact,
+			.shutdown = on_shutdown,
+			.user = d,
+		},
+	};
+	int r;
+
+	if ((r = server_new(&server, &d->server, e)) < 0 ||
+		(r = vms_new(d->event, d->jobs, d->ops, &vms, &server_vm_watch, d->server, &d->vms, e)) < 0 ||
+		(r = server_start(d->server, d->vms, e)) < 0 || (r = helper_keep_mount(d->helper, server_fd(d->server), e)) < 0)
+		return r;
+	r = sd_event_loop(d->event);
+	return r < 0 ? err_sys(e, r, "event loop") : 0;
+}
+
+/* What is ours of the instance goes: mount, network, the files in our runtime folder. */
+static void take_down(struct daemon *d)
+{
+	static const char *const files[] = {"fuse.init", "accel", "pid"};
+	_cleanup_err_ struct err e = {0};
+
+	if (helper_unmount(d->helper, &e) < 0)
+		fprintf(stderr, "banger-fsd: %s\n", err_text(&e));
+	if (helper_net_down(d->helper, &e) < 0)
+		fprintf(stderr, "banger-fsd: %s\n", err_text(&e));
+	unlinkat(d->run_fd, "vm", AT_REMOVEDIR);
+	for (size_t i = 0; i < ELEMENTSOF(files); i++)
+		unlinkat(d->run_fd, files[i], 0);
+}
+
+static void daemon_close(struct daemon *d)
+{
+	/* No new work; what runs ends, and tells the model, which is still there. */
+	server_free(d->server);
+	jobs_free(d->jobs);
+	vms_free(d->vms);
+	objects_free(d->images);
+	objects_free(d->kernels);
+	if (d->ending)
+		take_down(d);
+	ops_free(d->ops);
+	settings_free(d->settings);
+	store_close(d->store);
+	helper_free(d->helper);
+	sd_event_unref(d->event);
+	close_fd(d->guest_fd);
+	close_fd(d->state_fd);
+	close_fd(d->run_fd);
+	close_fd(d->lock_fd);
+	free(d->fact);
+}
+
+static int run(const char *instance, char *const *options, size_t n_options)
+{
+	struct daemon d = {.instance = instance, .state_fd = -EBADF, .run_fd = -EBADF, .guest_fd = -EBADF, .lock_fd = -EBADF};
+	_cleanup_err_ struct err e = {0};
+	struct rlimit files;
+	sigset_t set;
+	int r;
+
+	umask(077);
+	setlocale(LC_CTYPE, "C.UTF-8");
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	/* Workers come and go: one arena for all keeps a daemon of a few MiB at that. */
+	mallopt(M_ARENA_MAX, 2);
+	r = sd_event_new(&d.event);
+	if (r == 0)
+		r = sd_event_add_signal(d.event, NULL, SIGTERM, on_quit, NULL);
+	if (r >= 0)
+		r = sd_event_add_signal(d.event, NULL, SIGINT, on_quit, NULL);
+	if (r < 0)
+		err_sys(&e, r, "event loop");
+	else
+		r = daemon_open(&d, options, n_options, &e);
+	if (r == 0)
+		r = daemon_serve(&d, &e);
+	if (r < 0)
+		fprintf(stderr, "banger-fsd: %s\n", err_text(&e));
+	daemon_close(&d);
+	return r < 0;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {{"instance", required_argument, NULL, 'i'}, {"set", required_argument, NULL, 's'},
+		{"print-tree-doc", no_argument, NULL, 'd'}, {"version", no_argument, NULL, 'v'}, {0}};
+	const char *instance = place_instance_default();
+	char *settings[64];
+	size_t n = 0;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) >= 0) {
+		switch (option) {
+		case 'i':
+			instance = optarg;
+			break;
+		case 's':
+			if (n == ELEMENTSOF(settings))
+				return 2;
+			settings[n++] = optarg;
+			break;
+		case 'd':
+			return tree_print_doc(stdout) < 0;
+		case 'v':
+			puts("banger-fsd " BANGER_VERSION);
+			return 0;
+		default:
+			return 2;
+		}
+	}
+	if (optind != argc) {
+		fprintf(stderr, "usage: banger-fsd [--instance NAME] [--set KEY=VALUE]...; banger up starts it\n");
+		return 2;
+	}
+	return run(instance, settings, n);
+}
