@@ -10,6 +10,7 @@
 #define FRAME_MAX   (AGENT_HEADER + AGENT_PAYLOAD_MAX)
 #define OUT_MAX     (8u << 20)    /* bytes that may wait for the guest */
 #define TURN_MAX    (512u * 1024) /* bytes read in one turn of the loop, so that others have theirs */
+#define TURN_FRAMES 512
 #define OUT_LOW     (256u * 1024)
 #define ERRNO_MAX   4095
 #define TIMER_SLACK 10000 /* usec */
@@ -32,6 +33,7 @@ static void destroy(struct agent *a)
 	sd_event_source_disable_unref(a->io);
 	sd_event_source_disable_unref(a->timer);
 	sd_event_source_disable_unref(a->dead);
+	sd_event_source_disable_unref(a->more);
 	sd_event_unref(a->event);
 	close_fd(a->fd);
 	err_clear(&a->why);
@@ -158,7 +160,8 @@ int agent_send(struct agent *a, enum agent_type type, uint16_t code, uint32_t id
 			memcpy(a->out + a->out_end, parts[i].data, parts[i].size);
 		a->out_end += parts[i].size;
 	}
-	flush(a);
+	if (!a->corked)
+		flush(a);
 	return 0;
 }
 
@@ -211,12 +214,12 @@ static void on_frame(struct agent *a, const struct agent_header *h, const uint8_
 		agent_break(a, r, "the guest broke the protocol");
 }
 
-/* Handles the whole frames that have come, and moves what is left to the front. */
-static void take_frames(struct agent *a)
+/* Handles the whole frames that have come, *LEFT at most, and moves what remains to the front. */
+static void take_frames(struct agent *a, unsigned *left)
 {
 	size_t at = 0;
 
-	while (!a->broken && a->in_have - at >= AGENT_HEADER) {
+	while (!a->broken && *left > 0 && a->in_have - at >= AGENT_HEADER) {
 		struct agent_header h;
 
 		memcpy(&h, a->in + at, AGENT_HEADER);
@@ -228,32 +231,33 @@ static void take_frames(struct agent *a)
 			break;
 		on_frame(a, &h, a->in + at + AGENT_HEADER);
 		at += AGENT_HEADER + h.length;
+		--*left;
 	}
 	a->in_have -= at;
 	if (at > 0)
 		memmove(a->in, a->in + at, a->in_have);
 }
 
-static int on_io(sd_event_source *s, int fd, uint32_t revents, void *user)
+/*
+ * One turn of the loop's for this guest: so many bytes, and so many frames, however small; what remains waits for the next. What
+ * the frames cause to be said goes out at its end.
+ */
+static void take_turn(struct agent *a, bool readable)
 {
-	struct agent *a = user;
-	size_t turn = 0, room, waiting = a->out_end - a->out_at;
-	ssize_t n;
+	unsigned frames = TURN_FRAMES;
+	size_t bytes = 0;
 
-	(void)s;
-	enter(a);
-	if (revents & EPOLLOUT) {
-		flush(a);
-		/* What was refused for want of room can be said now. */
-		if (waiting > OUT_LOW && a->out_end - a->out_at <= OUT_LOW)
-			agent_jobs_drained(a);
-	}
-	/* A short read has emptied the socket; what comes later wakes the loop again. */
-	do {
-		if (a->broken || !(revents & ~(uint32_t)EPOLLOUT))
+	a->corked = true;
+	for (;;) {
+		size_t room;
+		ssize_t n;
+
+		take_frames(a, &frames);
+		if (a->broken || frames == 0 || !readable || bytes >= TURN_MAX)
 			break;
+		/* Not a whole frame is there, so there is room. */
 		room = FRAME_MAX - a->in_have;
-		n = recv(fd, a->in + a->in_have, room, MSG_DONTWAIT);
+		n = recv(a->fd, a->in + a->in_have, room, MSG_DONTWAIT);
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			break;
 		if (n <= 0) {
@@ -261,9 +265,44 @@ static int on_io(sd_event_source *s, int fd, uint32_t revents, void *user)
 			break;
 		}
 		a->in_have += (size_t)n;
-		turn += (size_t)n;
-		take_frames(a);
-	} while ((size_t)n == room && turn < TURN_MAX);
+		bytes += (size_t)n;
+		/* A short read has emptied the socket; what comes later wakes the loop again. */
+		readable = (size_t)n == room;
+	}
+	a->corked = false;
+	flush(a);
+	if (frames == 0 && !a->broken)
+		sd_event_source_set_enabled(a->more, SD_EVENT_ONESHOT);
+}
+
+static int on_more(sd_event_source *s, void *user)
+{
+	struct agent *a = user;
+
+	(void)s;
+	enter(a);
+	if (!a->broken)
+		take_turn(a, false);
+	leave(a);
+	return 0;
+}
+
+static int on_io(sd_event_source *s, int fd, uint32_t revents, void *user)
+{
+	struct agent *a = user;
+	size_t waiting = a->out_end - a->out_at;
+
+	(void)s;
+	(void)fd;
+	enter(a);
+	if (revents & EPOLLOUT) {
+		flush(a);
+		/* What was refused for want of room can be said now. */
+		if (waiting > OUT_LOW && a->out_end - a->out_at <= OUT_LOW)
+			agent_jobs_drained(a);
+	}
+	if (!a->broken && (revents & ~(uint32_t)EPOLLOUT))
+		take_turn(a, true);
 	leave(a);
 	return 0;
 }
@@ -338,6 +377,10 @@ int agent_new(sd_event *event, int fd, agent_lost_fn lost, void *user, struct ag
 		r = sd_event_add_defer(event, &a->dead, on_dead, a);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(a->dead, SD_EVENT_OFF);
+	if (r >= 0)
+		r = sd_event_add_defer(event, &a->more, on_more, a);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(a->more, SD_EVENT_OFF);
 	if (r < 0) {
 		destroy(a);
 		return err_sys(e, r, "agent");

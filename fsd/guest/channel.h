@@ -36,11 +36,12 @@ struct agent_job {
 struct agent {
 	int fd;
 	sd_event *event;
-	sd_event_source *io, *timer, *dead;
+	sd_event_source *io, *timer, *dead, *more;
 	agent_lost_fn lost;
 	void *user;
 	uint32_t next_id;
 	bool broken;
+	bool corked;    /* frames are being handled: what is said waits for their end */
 	bool freed;     /* by its owner, while a callback of its own was running */
 	unsigned depth; /* callbacks that are running */
 	struct err why;

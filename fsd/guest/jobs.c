@@ -176,7 +176,8 @@ static int on_nobodys(struct agent *a, const struct agent_header *h)
 {
 	uint32_t v[2] = {h->type == AGENT_STDERR ? 2 : 1, h->length};
 
-	if ((h->type == AGENT_STDOUT || h->type == AGENT_STDERR) && h->length > 0 && a->out_end == a->out_at)
+	if ((h->type == AGENT_STDOUT || h->type == AGENT_STDERR) && h->length > 0 &&
+		a->out_end - a->out_at < AGENT_PAYLOAD_MAX)
 		agent_send(a, AGENT_CREDIT, 0, h->id, (struct agent_part[]){{v, sizeof(v)}}, 1);
 	return 0;
 }

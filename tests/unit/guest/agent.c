@@ -265,6 +265,35 @@ static void times_out(void **state)
 	assert_int_equal(b->lost, 0);
 }
 
+static int tick(sd_event_source *s, uint64_t usec, void *user)
+{
+	(void)usec;
+	++*(unsigned *)user;
+	sd_event_source_set_time(s, io_now_usec());
+	return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
+}
+
+/* However many small frames the guest sends, others on the loop have their turn between them, and all arrive. */
+static void others_have_their_turn(void **state)
+{
+	struct bench *b = *state;
+	uint32_t last = ask(b, 0);
+	sd_event_source *timer = NULL;
+	struct agent_header frames[4000];
+	unsigned ticks = 0;
+
+	for (size_t i = 0; i < ELEMENTSOF(frames); i++)
+		frames[i] = (struct agent_header){.type = AGENT_REPLY, .id = last + 1};
+	frames[ELEMENTSOF(frames) - 1].id = last;
+	assert_int_equal(io_write_full(b->peer, frames, sizeof(frames)), 0);
+	assert_true(sd_event_add_time(b->event, &timer, CLOCK_MONOTONIC, 0, 1, tick, &ticks) >= 0);
+	for (int i = 0; i < 1000 && b->replies == 0; i++)
+		sd_event_run(b->event, 0);
+	assert_int_equal(b->replies, 1);
+	assert_true(ticks >= 4);
+	sd_event_source_disable_unref(timer);
+}
+
 /* A guest that takes nothing doesn't make the host keep everything. */
 static void queue_is_bounded(void **state)
 {
@@ -553,6 +582,7 @@ int main(void)
 		TEST(ends_in_a_frame),
 		TEST(freed_in_a_callback),
 		TEST(times_out),
+		TEST(others_have_their_turn),
 		TEST(queue_is_bounded),
 		TEST(job_lives),
 		TEST(job_refused),
