@@ -382,11 +382,15 @@ static int apt(int dir_fd, struct op *op, int lists, const char *tool, const cha
 		"DEBIAN_FRONTEND=noninteractive", "HOME=/nonexistent", NULL};
 	const char *argv[24] = {tool, "-q", "-o", "APT::Sandbox::User=", "-o", "Acquire::Retries=2"};
 	struct proc_spec spec = PROC_SPEC_INIT;
+	char state[64], cache[64];
 	size_t n = 6;
 
 	if (lists) {
-		static const char *const own[] = {"-o", "Dir::State=apt", "-o",
-			"Dir::State::status=/var/lib/dpkg/status", "-o", "Dir::Cache=apt"};
+		/* apt takes a path that doesn't begin at the root as one below it. */
+		snprintf(state, sizeof(state), "Dir::State=/proc/%d/fd/%d/apt", (int)getpid(), dir_fd);
+		snprintf(cache, sizeof(cache), "Dir::Cache=/proc/%d/fd/%d/apt", (int)getpid(), dir_fd);
+		const char *const own[] = {"-o", state, "-o",
+			"Dir::State::status=/var/lib/dpkg/status", "-o", cache};
 
 		for (size_t i = 0; i < ELEMENTSOF(own); i++)
 			argv[n++] = own[i];
