@@ -275,11 +275,16 @@ static void take_turn(struct agent *a, bool readable)
 		sd_event_source_set_enabled(a->more, SD_EVENT_ONESHOT);
 }
 
-static int on_more(sd_event_source *s, void *user)
+/*
+ * A timer that is due at once: it comes up together with what else has happened by then. A deferred source would be older than all of
+ * that each time, and go first.
+ */
+static int on_more(sd_event_source *s, uint64_t usec, void *user)
 {
 	struct agent *a = user;
 
 	(void)s;
+	(void)usec;
 	enter(a);
 	if (!a->broken)
 		take_turn(a, false);
@@ -378,7 +383,7 @@ int agent_new(sd_event *event, int fd, agent_lost_fn lost, void *user, struct ag
 	if (r >= 0)
 		r = sd_event_source_set_enabled(a->dead, SD_EVENT_OFF);
 	if (r >= 0)
-		r = sd_event_add_defer(event, &a->more, on_more, a);
+		r = sd_event_add_time(event, &a->more, CLOCK_MONOTONIC, 0, 1, on_more, a);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(a->more, SD_EVENT_OFF);
 	if (r < 0) {
