@@ -2,13 +2,16 @@
 #include <sys/epoll.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 #include "banger/cleanup.h"
 #include "banger/io.h"
 #include "guest/channel.h"
 
-#define FRAME_MAX   (AGENT_HEADER + AGENT_PAYLOAD_MAX)
-#define OUT_MAX     (8u << 20)    /* bytes that may wait for the guest */
+#define FRAME_MAX (AGENT_HEADER + AGENT_PAYLOAD_MAX)
+/* Bytes that may wait for the guest: each writer of files has a frame at most, and waits for its answer. */
+#define OUT_MAX     (64u << 20)
+#define IOV_PARTS   64
 #define TURN_MAX    (512u * 1024) /* bytes read in one turn of the loop, so that others have theirs */
 #define TURN_FRAMES 512
 #define OUT_LOW     (256u * 1024)
@@ -30,6 +33,12 @@ static void drop_requests(struct agent *a, int code)
 
 static void destroy(struct agent *a)
 {
+	struct agent_out *o;
+
+	while ((o = STAILQ_FIRST(&a->out))) {
+		STAILQ_REMOVE_HEAD(&a->out, link);
+		free(o);
+	}
 	sd_event_source_disable_unref(a->io);
 	sd_event_source_disable_unref(a->timer);
 	sd_event_source_disable_unref(a->dead);
@@ -38,7 +47,6 @@ static void destroy(struct agent *a)
 	close_fd(a->fd);
 	err_clear(&a->why);
 	free(a->in);
-	free(a->out);
 	free(a);
 }
 
@@ -81,15 +89,48 @@ static void agent_break(struct agent *a, int code, const char *what)
 
 static void watch_events(struct agent *a)
 {
-	sd_event_source_set_io_events(a->io, EPOLLIN | (a->out_end > a->out_at ? (uint32_t)EPOLLOUT : 0));
+	sd_event_source_set_io_events(
+		a->io, EPOLLIN | (a->out_bytes > 0 || a->stalled ? (uint32_t)EPOLLOUT : 0));
+}
+
+void agent_stall(struct agent *a)
+{
+	a->stalled = true;
+	if (!a->broken)
+		watch_events(a);
+}
+
+/* N bytes have gone. */
+static void drop_sent(struct agent *a, size_t n)
+{
+	struct agent_out *o;
+
+	a->out_bytes -= n;
+	n += a->out_at;
+	while ((o = STAILQ_FIRST(&a->out)) && n >= o->size) {
+		n -= o->size;
+		STAILQ_REMOVE_HEAD(&a->out, link);
+		free(o);
+	}
+	a->out_at = n;
 }
 
 static void flush(struct agent *a)
 {
-	while (!a->broken && a->out_end > a->out_at) {
-		ssize_t n =
-			send(a->fd, a->out + a->out_at, a->out_end - a->out_at, MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (!a->broken && a->out_bytes > 0) {
+		struct iovec iov[IOV_PARTS];
+		struct msghdr m = {.msg_iov = iov};
+		struct agent_out *o;
+		ssize_t n;
 
+		STAILQ_FOREACH (o, &a->out, link) {
+			size_t skip = m.msg_iovlen == 0 ? a->out_at : 0;
+
+			if (m.msg_iovlen == IOV_PARTS)
+				break;
+			iov[m.msg_iovlen++] = (struct iovec){o->data + skip, o->size - skip};
+		}
+		n = sendmsg(a->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN)
@@ -98,50 +139,18 @@ static void flush(struct agent *a)
 			agent_break(a, -errno, "the VMM closed it");
 			return;
 		}
-		a->out_at += (size_t)n;
-	}
-	if (a->out_at == a->out_end) {
-		a->out_at = a->out_end = 0;
-		/* What a burst needed is given back. */
-		if (a->out_size > 2 * FRAME_MAX) {
-			free(a->out);
-			a->out = NULL;
-			a->out_size = 0;
-		}
+		drop_sent(a, (size_t)n);
 	}
 	watch_events(a);
-}
-
-static int out_reserve(struct agent *a, size_t n)
-{
-	size_t wanted = a->out_end - a->out_at + n, size;
-	uint8_t *bigger;
-
-	if (wanted > OUT_MAX)
-		return -ENOBUFS;
-	if (a->out_at > 0 && a->out_end + n > a->out_size) {
-		memmove(a->out, a->out + a->out_at, a->out_end - a->out_at);
-		a->out_end -= a->out_at;
-		a->out_at = 0;
-	}
-	if (a->out_end + n <= a->out_size)
-		return 0;
-	for (size = a->out_size ? a->out_size : 4096; size < a->out_end + n; size *= 2)
-		continue;
-	bigger = realloc(a->out, size);
-	if (!bigger)
-		return -ENOMEM;
-	a->out = bigger;
-	a->out_size = size;
-	return 0;
 }
 
 int agent_send(struct agent *a, enum agent_type type, uint16_t code, uint32_t id,
 	const struct agent_part *parts, size_t n)
 {
 	struct agent_header h = {.type = (uint16_t)type, .code = code, .id = id};
+	struct agent_out *o;
 	size_t length = 0;
-	int r;
+	uint8_t *at;
 
 	if (a->broken)
 		return -ENOTCONN;
@@ -150,16 +159,21 @@ int agent_send(struct agent *a, enum agent_type type, uint16_t code, uint32_t id
 	if (length > AGENT_PAYLOAD_MAX)
 		return -EMSGSIZE;
 	h.length = (uint32_t)length;
-	r = out_reserve(a, AGENT_HEADER + length);
-	if (r < 0)
-		return r;
-	memcpy(a->out + a->out_end, &h, AGENT_HEADER);
-	a->out_end += AGENT_HEADER;
+	if (a->out_bytes + AGENT_HEADER + length > OUT_MAX)
+		return -ENOBUFS;
+	o = malloc(sizeof(*o) + AGENT_HEADER + length);
+	if (!o)
+		return -ENOMEM;
+	o->size = AGENT_HEADER + length;
+	memcpy(o->data, &h, AGENT_HEADER);
+	at = o->data + AGENT_HEADER;
 	for (size_t i = 0; i < n; i++) {
 		if (parts[i].size > 0)
-			memcpy(a->out + a->out_end, parts[i].data, parts[i].size);
-		a->out_end += parts[i].size;
+			memcpy(at, parts[i].data, parts[i].size);
+		at += parts[i].size;
 	}
+	STAILQ_INSERT_TAIL(&a->out, o, link);
+	a->out_bytes += o->size;
 	if (!a->corked)
 		flush(a);
 	return 0;
@@ -295,16 +309,17 @@ static int on_more(sd_event_source *s, uint64_t usec, void *user)
 static int on_io(sd_event_source *s, int fd, uint32_t revents, void *user)
 {
 	struct agent *a = user;
-	size_t waiting = a->out_end - a->out_at;
 
 	(void)s;
 	(void)fd;
 	enter(a);
-	if (revents & EPOLLOUT) {
+	if (revents & EPOLLOUT)
 		flush(a);
-		/* What was refused for want of room can be said now. */
-		if (waiting > OUT_LOW && a->out_end - a->out_at <= OUT_LOW)
-			agent_jobs_drained(a);
+	/* What was refused for want of room can be said now. */
+	if (!a->broken && a->stalled && a->out_bytes <= OUT_LOW) {
+		a->stalled = false;
+		agent_jobs_drained(a);
+		flush(a);
 	}
 	if (!a->broken && (revents & ~(uint32_t)EPOLLOUT))
 		take_turn(a, true);
@@ -363,6 +378,7 @@ int agent_new(sd_event *event, int fd, agent_lost_fn lost, void *user, struct ag
 		close_fd(fd);
 		return err_sys(e, -ENOMEM, "agent");
 	}
+	STAILQ_INIT(&a->out);
 	a->fd = fd;
 	a->event = sd_event_ref(event);
 	a->lost = lost;

@@ -32,7 +32,8 @@ typedef void (*agent_reply_fn)(void *user, int code, const void *data, size_t n)
 
 /*
  * Sends a request of TYPE with the payload IOV (N parts, copied) and FLAGS; *RET_ID (may be NULL) names it for agent_forget().
- * TIMEOUT_MSEC 0: none; else the callback gets -ETIMEDOUT then.
+ * TIMEOUT_MSEC 0: none; else the callback gets -ETIMEDOUT then. -ENOBUFS: 64 MiB wait for the guest already; -EMSGSIZE: more than
+ * AGENT_PAYLOAD_MAX; -ENOTCONN.
  */
 struct agent_part {
 	const void *data;

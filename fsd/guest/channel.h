@@ -31,6 +31,12 @@ struct agent_job {
 	LIST_ENTRY(agent_job) link;
 };
 
+struct agent_out {
+	STAILQ_ENTRY(agent_out) link;
+	size_t size;
+	uint8_t data[];
+};
+
 #define AGENT_BUCKETS 64
 
 struct agent {
@@ -41,6 +47,7 @@ struct agent {
 	void *user;
 	uint32_t next_id;
 	bool broken;
+	bool stalled;   /* a job is */
 	bool corked;    /* frames are being handled: what is said waits for their end */
 	bool freed;     /* by its owner, while a callback of its own was running */
 	unsigned depth; /* callbacks that are running */
@@ -50,8 +57,8 @@ struct agent {
 	uint64_t timer_at; /* 0: not armed */
 	uint8_t *in;       /* frame being received: header and payload */
 	size_t in_have;
-	uint8_t *out; /* not yet sent: out[out_at .. out_end) */
-	size_t out_at, out_end, out_size;
+	STAILQ_HEAD(, agent_out) out; /* frames not yet sent, */
+	size_t out_at, out_bytes;     /* of the first of them sent; unsent in all */
 };
 
 /* Queues a frame. -ENOTCONN when broken, -ENOBUFS when the guest takes nothing and too much waits. */
@@ -67,7 +74,9 @@ int agent_job_frame(struct agent *a, const struct agent_header *h, const uint8_t
 /* All jobs end as lost. */
 void agent_jobs_lost(struct agent *a);
 
-/* The queue, which was full, has room again. */
+/* A job could not say what it has to: it is told by agent_jobs_drained() when the queue has room again. */
+void agent_stall(struct agent *a);
+
 void agent_jobs_drained(struct agent *a);
 
 /* A job has this number. */

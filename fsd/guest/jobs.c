@@ -177,7 +177,7 @@ static int on_nobodys(struct agent *a, const struct agent_header *h)
 	uint32_t v[2] = {h->type == AGENT_STDERR ? 2 : 1, h->length};
 
 	if ((h->type == AGENT_STDOUT || h->type == AGENT_STDERR) && h->length > 0 &&
-		a->out_end - a->out_at < AGENT_PAYLOAD_MAX)
+		a->out_bytes < AGENT_PAYLOAD_MAX)
 		agent_send(a, AGENT_CREDIT, 0, h->id, (struct agent_part[]){{v, sizeof(v)}}, 1);
 	return 0;
 }
@@ -209,6 +209,12 @@ int agent_job_frame(struct agent *a, const struct agent_header *h, const uint8_t
 	}
 }
 
+static void stall(struct agent_job *j)
+{
+	j->stalled = true;
+	agent_stall(j->agent);
+}
+
 static void give_credit(struct agent_job *j, size_t at)
 {
 	uint32_t v[2] = {(uint32_t)at + 1, (uint32_t)j->owed[at]};
@@ -217,7 +223,7 @@ static void give_credit(struct agent_job *j, size_t at)
 	if (j->owed[at] < AGENT_WINDOW / 4)
 		return;
 	if (agent_send(j->agent, AGENT_CREDIT, 0, j->id, (struct agent_part[]){{v, sizeof(v)}}, 1) < 0) {
-		j->stalled = true;
+		stall(j);
 		return;
 	}
 	j->allowed[at] += j->owed[at];
@@ -265,7 +271,7 @@ int agent_job_stdin(struct agent_job *j, const void *data, size_t n)
 		return -EAGAIN;
 	r = agent_send(j->agent, AGENT_STDIN, 0, j->id, (struct agent_part[]){{data, n}}, 1);
 	if (r == -ENOBUFS) {
-		j->stalled = true;
+		stall(j);
 		return -EAGAIN;
 	}
 	if (r == 0)
