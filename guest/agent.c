@@ -23,6 +23,7 @@
 #define BACK_OFF_MSEC 50  /* between looks whether a host is there */
 #define PROBE_USEC    30000000
 #define ALONE_USEC    2000000 /* for processes to end by SIGTERM, where there is no init */
+#define ASK_AGAIN_USEC 1000000 /* an init that was only beginning has not heard the first time */
 #define AFTER_TERM_USEC                                                                                      \
 	500000 /* for others to end when init has sent SIGTERM to all (busybox: 1 s later comes SIGKILL) */
 
@@ -32,6 +33,7 @@ struct agent {
 	uint8_t cookie[AGENT_COOKIE];
 	bool greeted;
 	uint64_t power_off_at; /* CLOCK_MONOTONIC usec, 0: not asked to */
+	uint64_t ask_again_at; /* 0: init has heard */
 	enum power_plan plan;
 	bool end;
 };
@@ -139,6 +141,8 @@ static void on_poweroff(struct agent *a, const struct agent_header *h, const uin
 	sync();
 	a->plan = power_ask_init(a->mode == AGENT_BESIDE_INIT);
 	a->power_off_at = io_now_usec() + (uint64_t)v[1] * 1000;
+	if (a->plan == POWER_WHEN_TOLD)
+		a->ask_again_at = io_now_usec() + ASK_AGAIN_USEC;
 	if (a->plan == POWER_ALONE) {
 		kill(-1, SIGTERM);
 		job_kill_all(SIGTERM);
@@ -217,6 +221,7 @@ static void on_signals(struct agent *a, int fd)
 			a->channel.in_have = 0;
 		} else if (si.ssi_signo == SIGTERM && a->power_off_at && a->plan == POWER_WHEN_TOLD) {
 			a->power_off_at = io_now_usec() + AFTER_TERM_USEC;
+			a->ask_again_at = 0;
 		}
 	}
 }
@@ -228,6 +233,10 @@ static void power_off_if_time(struct agent *a)
 
 	if (!a->power_off_at)
 		return;
+	if (a->ask_again_at && io_now_usec() >= a->ask_again_at) {
+		power_ask_init(1);
+		a->ask_again_at = io_now_usec() + ASK_AGAIN_USEC;
+	}
 	/* Without an init there is nothing to wait for once all others have ended. */
 	if (io_now_usec() < a->power_off_at && !(alone && kill(-1, 0) < 0 && errno == ESRCH))
 		return;
@@ -243,6 +252,8 @@ static int next_timeout(struct agent *a)
 
 	if (a->power_off_at && (!at || a->power_off_at < at))
 		at = a->power_off_at;
+	if (a->ask_again_at && a->ask_again_at < at)
+		at = a->ask_again_at;
 	if (at)
 		msec = at > now ? (int)((at - now) / 1000 + 1) : 0;
 	if (!a->channel.connected && (msec < 0 || msec > BACK_OFF_MSEC))

@@ -1,0 +1,192 @@
+/* Images and kernels. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "banger/cleanup.h"
+#include "banger/name.h"
+#include "banger/parse.h"
+#include "progress.h"
+#include "show.h"
+#include "tree.h"
+
+static const char *const files[] = {"digest", "arch", "size", "created", "kernel", NULL};
+
+static int list(struct ctl *c, const char *kind, int argc, char **argv)
+{
+	bool json = argc == 2 && strcmp(argv[1], "--json") == 0;
+	json_object *all = json ? json_object_new_array() : NULL;
+	struct table *table;
+	char **names;
+
+	if (argc > 1 + json)
+		return EXIT_USAGE;
+	if (!ctl_need_tree(c))
+		return EXIT_FAILED;
+	names = tree_names(c, kind);
+	if (!names)
+		return ctl_fail("%s: %s", kind, strerror(errno));
+	table = json ? NULL : table_new((const char *const[]){"NAME", "SIZE", "CREATED", "KERNEL", NULL});
+	for (size_t i = 0; names[i]; i++) {
+		_cleanup_free_ char *size = tree_read(c, "%s/%s/size", kind, names[i]),
+				    *created = tree_read(c, "%s/%s/created", kind, names[i]),
+				    *kernel = tree_read(c, "%s/%s/kernel", kind, names[i]);
+		json_object *one;
+		uint64_t v;
+		char buf[32] = "";
+
+		if (json) {
+			one = json_object_new_object();
+			json_object_object_add(one, "name", json_object_new_string(names[i]));
+			for (size_t k = 0; files[k]; k++) {
+				_cleanup_free_ char *value = tree_read(c, "%s/%s/%s", kind, names[i], files[k]);
+
+				json_object_object_add(one, files[k], show_json_value(value ? value : ""));
+			}
+			json_object_array_add(all, one);
+			continue;
+		}
+		table_cell(table, names[i]);
+		table_cell(table, size && parse_u64(size, 0, UINT64_MAX, &v) == 0 ? show_size(v, buf) : "");
+		buf[0] = '\0';
+		if (created && parse_u64(created, 0, INT64_MAX, &v) == 0) {
+			time_t t = (time_t)v;
+			struct tm tm;
+
+			strftime(buf, sizeof(buf), "%Y-%m-%d %H:%M", localtime_r(&t, &tm));
+		}
+		table_cell(table, buf);
+		table_cell(table, kernel ? kernel : "");
+	}
+	tree_free_names(names);
+	if (json)
+		return show_json(all);
+	table_end(table);
+	return EXIT_OK;
+}
+
+static int verb(struct ctl *c, const char *kind, const char *line, const char *name)
+{
+	_cleanup_free_ char *path = NULL, *target = NULL;
+	int r;
+
+	if (!ctl_need_tree(c))
+		return EXIT_FAILED;
+	if (asprintf(&path, "%s/ctl", kind) < 0 || asprintf(&target, "%s/%s", kind, name) < 0)
+		return EXIT_FAILED;
+	r = progress_write(c, path, line, target);
+	return r < 0 ? tree_failure(c, kind, NULL, r) : EXIT_OK;
+}
+
+/* PATH, made absolute: the daemon has another working directory. NAME: given, or made of PATH's last part. */
+static int import(struct ctl *c, const char *kind, int argc, char **argv, const char *usage)
+{
+	_cleanup_free_ char *path = NULL, *name = NULL, *line = NULL;
+
+	if (argc < 2 || argc > 3)
+		return ctl_usage(ctl_command(usage));
+	path = realpath(argv[1], NULL);
+	if (!path)
+		return ctl_fail("%s: %s", argv[1], strerror(errno));
+	if (argc == 3) {
+		name = strdup(argv[2]);
+	} else {
+		const char *base = strrchr(path, '/') + 1;
+
+		name = strndup(base, strcspn(base, "._"));
+	}
+	if (!name || asprintf(&line, "import %s as %s", path, name) < 0)
+		return EXIT_FAILED;
+	return verb(c, kind, line, name);
+}
+
+static int delete(struct ctl *c, const char *kind, int argc, char **argv, const char *usage)
+{
+	int result = EXIT_OK;
+
+	if (argc < 2)
+		return ctl_usage(ctl_command(usage));
+	if (!ctl_need_tree(c))
+		return EXIT_FAILED;
+	for (int i = 1; i < argc; i++) {
+		_cleanup_free_ char *path = NULL;
+
+		if (!name_object_valid(argv[i]) || asprintf(&path, "%s/%s", kind, argv[i]) < 0)
+			result = ctl_fail("%s: that is no name", usage);
+		else if (unlinkat(c->fs, path, AT_REMOVEDIR) < 0)
+			result = errno == EBUSY ? ctl_fail("%s %s: VMs use it: ls %s/%s/users", usage, argv[i], c->mount, path)
+						: ctl_fail("%s %s: %s", usage, argv[i], strerror(errno));
+	}
+	return result;
+}
+
+static int image_ls(struct ctl *c, int argc, char **argv)
+{
+	int r = list(c, "images", argc, argv);
+
+	return r == EXIT_USAGE ? ctl_usage(ctl_command("image ls")) : r;
+}
+
+static int image_import(struct ctl *c, int argc, char **argv)
+{
+	return import(c, "images", argc, argv, "image import");
+}
+
+static int image_build(struct ctl *c, int argc, char **argv)
+{
+	_cleanup_free_ char *line = NULL;
+	const char *name = argc > 2 ? argv[2] : argc > 1 ? argv[1] : NULL;
+
+	if (argc < 2 || argc > 3)
+		return ctl_usage(ctl_command("image build"));
+	if (asprintf(&line, "build %s as %s", argv[1], name) < 0)
+		return EXIT_FAILED;
+	return verb(c, "images", line, name);
+}
+
+static int image_delete(struct ctl *c, int argc, char **argv)
+{
+	return delete (c, "images", argc, argv, "image delete");
+}
+
+static int kernel_ls(struct ctl *c, int argc, char **argv)
+{
+	int r = list(c, "kernels", argc, argv);
+
+	return r == EXIT_USAGE ? ctl_usage(ctl_command("kernel ls")) : r;
+}
+
+static int kernel_pull(struct ctl *c, int argc, char **argv)
+{
+	_cleanup_free_ char *line = NULL;
+	const char *name = argc > 1 ? argv[1] : "debian";
+
+	if (argc > 2)
+		return ctl_usage(ctl_command("kernel pull"));
+	if (asprintf(&line, "pull as %s", name) < 0)
+		return EXIT_FAILED;
+	return verb(c, "kernels", line, name);
+}
+
+static int kernel_import(struct ctl *c, int argc, char **argv)
+{
+	return import(c, "kernels", argc, argv, "kernel import");
+}
+
+static int kernel_delete(struct ctl *c, int argc, char **argv)
+{
+	return delete (c, "kernels", argc, argv, "kernel delete");
+}
+
+const struct command commands_image[] = {
+	{"image ls", "[--json]", "the images", image_ls},
+	{"image import", "PATH [NAME]", "make one of a root file system's tar (any compression) or folder", image_import},
+	{"image build", "debian|busybox [NAME]", "make a Debian with systemd and sshd, or busybox", image_build},
+	{"image delete", "NAME...", "delete images that no VM uses", image_delete},
+	{"kernel ls", "[--json]", "the kernels", kernel_ls},
+	{"kernel pull", "[NAME]", "get Debian's cloud kernel by this host's apt", kernel_pull},
+	{"kernel import", "PATH [NAME]", "make one of a Debian package, or a folder with vmlinuz and lib/modules", kernel_import},
+	{"kernel delete", "NAME...", "delete kernels that no VM uses", kernel_delete},
+	{NULL, NULL, NULL, NULL},
+};
