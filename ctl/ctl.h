@@ -10,12 +10,12 @@
 #include "banger/err.h"
 
 /* Exit codes. */
-#define EXIT_OK      0
-#define EXIT_FAILED  1
-#define EXIT_USAGE   2
-#define EXIT_DOWN    3   /* status: not running, as systemctl has it */
+#define EXIT_OK         0
+#define EXIT_FAILED     1
+#define EXIT_USAGE      2
+#define EXIT_DOWN       3 /* status: not running, as systemctl has it */
 #define EXIT_NO_PROGRAM 127
-#define EXIT_CANCELLED 130
+#define EXIT_CANCELLED  130
 
 struct ctl {
 	const char *instance; /* "" : the default */
@@ -24,10 +24,11 @@ struct ctl {
 };
 
 struct command {
-	const char *name;  /* "vm start"; "up" */
-	const char *args;  /* as the usage line has them */
-	const char *doc;   /* one line */
-	int (*run)(struct ctl *c, int argc, char **argv); /* argv[0] is the command's last word; an exit code */
+	const char *name; /* "vm start"; "up" */
+	const char *args; /* as the usage line has them */
+	const char *doc;  /* one line */
+	int (*run)(
+		struct ctl *c, int argc, char **argv); /* argv[0] is the command's last word; an exit code */
 };
 
 /* Tables of commands, ended by one without a name. */

@@ -127,7 +127,8 @@ static void send_winsize(struct running *r)
 static const struct {
 	int number;
 	const char *name;
-} passed[] = {{SIGINT, "INT"}, {SIGTERM, "TERM"}, {SIGHUP, "HUP"}, {SIGQUIT, "QUIT"}, {SIGUSR1, "USR1"}, {SIGUSR2, "USR2"}};
+} passed[] = {{SIGINT, "INT"}, {SIGTERM, "TERM"}, {SIGHUP, "HUP"}, {SIGQUIT, "QUIT"}, {SIGUSR1, "USR1"},
+	{SIGUSR2, "USR2"}};
 
 /* Signals that we get are the job's. */
 static void *pass_signals(void *arg)
@@ -273,7 +274,8 @@ static int run_job(struct ctl *c, const struct request *q)
 		code = tree_write(c, "start", "%s/ctl", dir);
 	}
 	if (code < 0) {
-		int exit_as = code == -ENOENT || code == -EACCES || code == -ENOEXEC ? EXIT_NO_PROGRAM : EXIT_FAILED;
+		int exit_as = code == -ENOENT || code == -EACCES || code == -ENOEXEC ? EXIT_NO_PROGRAM
+										     : EXIT_FAILED;
 
 		if (exit_as == EXIT_NO_PROGRAM)
 			ctl_fail("vm exec %s: %s: %s", q->vm, q->argv[0], strerror(-code));
@@ -407,7 +409,7 @@ const struct command commands_exec[] = {
 	{"vm exec", "[-i] [-t] [-d] [--env K=V]... [--cwd DIR] [--user USER] NAME [--] CMD [ARG...]",
 		"run a command in the guest; -i input, -t terminal, -d leave it running", vm_exec},
 	{"vm shell", "NAME", "a shell in the guest", vm_shell},
-	{"vm run", "[--rm] [--image I] [--name NAME] [-- CMD [ARG...]]", "a VM for a command or a shell; --rm deletes it afterwards",
-		vm_run},
+	{"vm run", "[--rm] [--image I] [--name NAME] [-- CMD [ARG...]]",
+		"a VM for a command or a shell; --rm deletes it afterwards", vm_run},
 	{NULL, NULL, NULL, NULL},
 };

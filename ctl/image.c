@@ -40,7 +40,8 @@ static int list(struct ctl *c, const char *kind, int argc, char **argv)
 			one = json_object_new_object();
 			json_object_object_add(one, "name", json_object_new_string(names[i]));
 			for (size_t k = 0; files[k]; k++) {
-				_cleanup_free_ char *value = tree_read(c, "%s/%s/%s", kind, names[i], files[k]);
+				_cleanup_free_ char *value =
+					tree_read(c, "%s/%s/%s", kind, names[i], files[k]);
 
 				json_object_object_add(one, files[k], show_json_value(value ? value : ""));
 			}
@@ -101,7 +102,7 @@ static int import(struct ctl *c, const char *kind, int argc, char **argv, const 
 	return verb(c, kind, line, name);
 }
 
-static int delete(struct ctl *c, const char *kind, int argc, char **argv, const char *usage)
+static int delete (struct ctl *c, const char *kind, int argc, char **argv, const char *usage)
 {
 	int result = EXIT_OK;
 
@@ -115,7 +116,8 @@ static int delete(struct ctl *c, const char *kind, int argc, char **argv, const 
 		if (!name_object_valid(argv[i]) || asprintf(&path, "%s/%s", kind, argv[i]) < 0)
 			result = ctl_fail("%s: that is no name", usage);
 		else if (unlinkat(c->fs, path, AT_REMOVEDIR) < 0)
-			result = errno == EBUSY ? ctl_fail("%s %s: VMs use it: ls %s/%s/users", usage, argv[i], c->mount, path)
+			result = errno == EBUSY ? ctl_fail("%s %s: VMs use it: ls %s/%s/users", usage,
+							  argv[i], c->mount, path)
 						: ctl_fail("%s %s: %s", usage, argv[i], strerror(errno));
 	}
 	return result;
@@ -181,12 +183,15 @@ static int kernel_delete(struct ctl *c, int argc, char **argv)
 
 const struct command commands_image[] = {
 	{"image ls", "[--json]", "the images", image_ls},
-	{"image import", "PATH [NAME]", "make one of a root file system's tar (any compression) or folder", image_import},
-	{"image build", "debian|busybox [NAME]", "make a Debian with systemd and sshd, or busybox", image_build},
+	{"image import", "PATH [NAME]", "make one of a root file system's tar (any compression) or folder",
+		image_import},
+	{"image build", "debian|busybox [NAME]", "make a Debian with systemd and sshd, or busybox",
+		image_build},
 	{"image delete", "NAME...", "delete images that no VM uses", image_delete},
 	{"kernel ls", "[--json]", "the kernels", kernel_ls},
 	{"kernel pull", "[NAME]", "get Debian's cloud kernel by this host's apt", kernel_pull},
-	{"kernel import", "PATH [NAME]", "make one of a Debian package, or a folder with vmlinuz and lib/modules", kernel_import},
+	{"kernel import", "PATH [NAME]",
+		"make one of a Debian package, or a folder with vmlinuz and lib/modules", kernel_import},
 	{"kernel delete", "NAME...", "delete kernels that no VM uses", kernel_delete},
 	{NULL, NULL, NULL, NULL},
 };

@@ -22,7 +22,8 @@ struct watch {
 
 static void show_op(struct watch *w, const char *op)
 {
-	_cleanup_free_ char *target = tree_read(w->c, "ops/%s/target", op), *kind = NULL, *stage = NULL, *progress = NULL;
+	_cleanup_free_ char *target = tree_read(w->c, "ops/%s/target", op), *kind = NULL, *stage = NULL,
+			    *progress = NULL;
 	char have[16], all[16];
 	uint64_t done = 0, total = 0;
 	char *slash;
@@ -84,7 +85,10 @@ static void on_signal(int sig)
 
 int progress_write(struct ctl *c, const char *path, const char *text, const char *target)
 {
-	struct watch w = {.c = c, .target = target, .lock = PTHREAD_MUTEX_INITIALIZER, .over = PTHREAD_COND_INITIALIZER};
+	struct watch w = {.c = c,
+		.target = target,
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.over = PTHREAD_COND_INITIALIZER};
 	struct sigaction interrupt = {.sa_handler = on_signal}, before[2];
 	bool watching = isatty(STDERR_FILENO);
 	sigset_t set, old;

@@ -83,12 +83,14 @@ json_object *show_json_value(const char *text)
 {
 	uint64_t v;
 
-	return parse_u64(text, 0, INT64_MAX, &v) == 0 ? json_object_new_int64((int64_t)v) : json_object_new_string(text);
+	return parse_u64(text, 0, INT64_MAX, &v) == 0 ? json_object_new_int64((int64_t)v)
+						      : json_object_new_string(text);
 }
 
 int show_json(json_object *o)
 {
-	printf("%s\n", json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
+	printf("%s\n",
+		json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
 	json_object_put(o);
 	return 0;
 }

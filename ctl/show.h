@@ -11,7 +11,7 @@
 const char *show_size(uint64_t bytes, char buf[16]);
 
 struct table;
-struct table *table_new(const char *const *heads); /* ended by NULL */
+struct table *table_new(const char *const *heads);  /* ended by NULL */
 void table_cell(struct table *t, const char *text); /* row by row, copied */
 /* Prints aligned and frees. */
 void table_end(struct table *t);

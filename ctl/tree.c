@@ -20,8 +20,8 @@ bool ctl_need_tree(struct ctl *c)
 	if (c->fs >= 0 && faccessat(c->fs, "version", F_OK, 0) == 0)
 		return true;
 	c->fs = close_fd(c->fs);
-	ctl_fail("there is no tree at %s: start banger with: sudo banger%s%s up", c->mount, *c->instance ? " --instance " : "",
-		c->instance);
+	ctl_fail("there is no tree at %s: start banger with: sudo banger%s%s up", c->mount,
+		*c->instance ? " --instance " : "", c->instance);
 	return false;
 }
 

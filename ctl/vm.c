@@ -61,10 +61,10 @@ static int verb_all(struct ctl *c, int argc, char **argv, const char *command)
 	return result;
 }
 
-#define VERB(verb)                                                                                                   \
-	static int vm_##verb(struct ctl *c, int argc, char **argv)                                                   \
-	{                                                                                                            \
-		return verb_all(c, argc, argv, "vm " #verb);                                                         \
+#define VERB(verb)                                                                                           \
+	static int vm_##verb(struct ctl *c, int argc, char **argv)                                           \
+	{                                                                                                    \
+		return verb_all(c, argc, argv, "vm " #verb);                                                 \
 	}
 VERB(start)
 VERB(stop)
@@ -90,12 +90,14 @@ static int vm_ls(struct ctl *c, int argc, char **argv)
 	if (!names)
 		return ctl_fail("vm ls: %s", strerror(errno));
 	if (!json)
-		table = table_new((const char *const[]){"NAME", "STATE", "IMAGE", "VCPUS", "MEMORY", "ADDRESS", NULL});
+		table = table_new(
+			(const char *const[]){"NAME", "STATE", "IMAGE", "VCPUS", "MEMORY", "ADDRESS", NULL});
 	for (size_t i = 0; names[i]; i++) {
 		json_object *one = json ? json_object_new_object() : NULL;
 
 		for (size_t k = 0; shown[k] && strcmp(shown[k], "accel") != 0; k++) {
-			_cleanup_free_ char *value = k == 0 ? strdup(names[i]) : tree_read(c, "vms/%s/%s", names[i], shown[k]);
+			_cleanup_free_ char *value =
+				k == 0 ? strdup(names[i]) : tree_read(c, "vms/%s/%s", names[i], shown[k]);
 			_cleanup_free_ char *safe = tree_printable(value ? value : "");
 			uint64_t bytes;
 			char buf[16];
@@ -121,8 +123,9 @@ static int vm_ls(struct ctl *c, int argc, char **argv)
 /* Everything of a VM that is one line. */
 static int vm_show(struct ctl *c, int argc, char **argv)
 {
-	static const char *const files[] = {"state", "error", "image", "kernel", "engine", "storage", "vcpus", "memory", "disk", "nat", "ip",
-		"mac", "pid", "boot_id", "created", "started", "uptime", "hostname"};
+	static const char *const files[] = {"state", "error", "image", "kernel", "engine", "storage", "vcpus",
+		"memory", "disk", "nat", "ip", "mac", "pid", "boot_id", "created", "started", "uptime",
+		"hostname"};
 	bool json = argc == 3 && (strcmp(argv[1], "--json") == 0 || strcmp(argv[2], "--json") == 0);
 	const char *name = argc == 3 && strcmp(argv[1], "--json") == 0 ? argv[2] : argv[1];
 	json_object *o;
@@ -187,7 +190,8 @@ int vm_remove(struct ctl *c, const char *name)
 	if (asprintf(&path, "vms/%s", name) < 0)
 		return EXIT_FAILED;
 	if (unlinkat(c->fs, path, AT_REMOVEDIR) < 0)
-		return errno == EBUSY ? ctl_fail("vm delete %s: it runs: banger vm stop %s, or delete -f", name, name)
+		return errno == EBUSY ? ctl_fail("vm delete %s: it runs: banger vm stop %s, or delete -f",
+						name, name)
 				      : failure(c, "delete", name, -errno);
 	return EXIT_OK;
 }
@@ -440,7 +444,8 @@ static int vm_wait(struct ctl *c, int argc, char **argv)
 
 const struct command commands_vm[] = {
 	{"vm ls", "[--json]", "the VMs", vm_ls},
-	{"vm create", "NAME [--image I] [--kernel K] [--vcpus N] [--memory SIZE] [--disk SIZE] [--nat 0|1]", "make a VM", vm_create},
+	{"vm create", "NAME [--image I] [--kernel K] [--vcpus N] [--memory SIZE] [--disk SIZE] [--nat 0|1]",
+		"make a VM", vm_create},
 	{"vm show", "NAME [--json]", "all that is known of a VM", vm_show},
 	{"vm set", "NAME KEY=VALUE...", "change settings of a stopped VM", vm_set},
 	{"vm start", "NAME...", "start, and wait until the guest answers", vm_start},
