@@ -383,6 +383,43 @@ static void input(void **state)
 	expect_output(x, 1, "13aea96040f2133033d103008d5d96cfe98b3361f7202d77bea97b2424a7a6cd  -\n", 68);
 }
 
+/* What goes in comes out, both at once. */
+static void both_ways(void **state)
+{
+	struct bench *b = *state;
+	struct exec *x = run(b, "cat\n", true);
+	_cleanup_free_ uint8_t *data = malloc(3000000), *back = malloc(3000000);
+	uint64_t reader, offset = 0, lost = 0, end = io_now_usec() + PATIENCE;
+	size_t at = 0;
+	bool eof = false;
+
+	assert_true(data && back);
+	for (size_t i = 0; i < 3000000; i++)
+		data[i] = (uint8_t)(i * i / 251);
+	assert_int_equal(exec_reader_add(x, 1, &reader), 0);
+	while (!eof && io_now_usec() < end) {
+		ssize_t in = 0, out;
+
+		if (at < 3000000) {
+			in = exec_stdin(x, data + at, 3000000 - at < 100000 ? 3000000 - at : 100000, NULL);
+			assert_true(in >= 0);
+			at += (size_t)in;
+			if (at == 3000000)
+				exec_stdin_close(x);
+		}
+		out = exec_read(x, 1, &offset, back + offset,
+			3000000 - offset < 60000 ? 3000000 - offset : 60000, &eof, &lost, NULL);
+		assert_true(out >= 0);
+		assert_int_equal(lost, 0);
+		offset += (uint64_t)out;
+		exec_reader_at(x, reader, offset);
+		sd_event_run(b->event, in == 0 && out == 0 && !eof ? 50000 : 0);
+	}
+	assert_true(eof);
+	assert_int_equal(offset, 3000000);
+	assert_memory_equal(back, data, 3000000);
+}
+
 static void signals(void **state)
 {
 	struct bench *b = *state;
@@ -624,6 +661,7 @@ int main(void)
 		TEST(settings),
 		TEST(not_startable),
 		TEST(input),
+		TEST(both_ways),
 		TEST(signals),
 		TEST(terminal),
 		TEST(flood_without_reader),
