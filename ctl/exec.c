@@ -258,7 +258,9 @@ static int run_job(struct ctl *c, const struct request *q)
 		return EXIT_FAILED;
 	code = make_job(c, q->vm, &keep, &r.dir);
 	if (code < 0)
-		return tree_failure(c, "vm exec", object, code);
+		return code == -ENOTCONN
+			       ? ctl_fail("vm exec %s: the VM is not running: banger vm start %s", q->vm, q->vm)
+			       : tree_failure(c, "vm exec", object, code);
 	dir = r.dir;
 	code = set_up(c, q, dir);
 	if (code == 0 && !q->detach) {
@@ -277,7 +279,9 @@ static int run_job(struct ctl *c, const struct request *q)
 		int exit_as = code == -ENOENT || code == -EACCES || code == -ENOEXEC ? EXIT_NO_PROGRAM
 										     : EXIT_FAILED;
 
-		if (exit_as == EXIT_NO_PROGRAM)
+		if (code == -ENOTCONN)
+			ctl_fail("vm exec %s: the VM is not running: banger vm start %s", q->vm, q->vm);
+		else if (exit_as == EXIT_NO_PROGRAM)
 			ctl_fail("vm exec %s: %s: %s", q->vm, q->argv[0], strerror(-code));
 		else
 			tree_failure(c, "vm exec", object, code);

@@ -16,8 +16,11 @@ ok "stream is reachable" test -d "$FS/stream"
 is "and not listed" "$(ls -a "$FS" | grep -c '^stream$')" 0
 ok "wait is reachable" test -d "$FS/vms/box/wait"
 is "what blocks is not listed" "$(ls "$FS/vms/box/wait" "$FS/stream" | grep -c 'ready\|events$')" 0
-ok "grep -r finishes" timeout 60 sh -c "grep -r nosuchstring $FS; [ \$? -eq 1 ] || [ \$? -eq 2 ]"
-ok "find -exec cat finishes" timeout 60 sh -c "find $FS -type f -exec cat {} + > $CASE_DIR/all 2> $CASE_DIR/all.err"
+# The workspace of a stopped VM says that it is busy: that such a walk ends is what counts.
+timeout 60 grep -r nosuchstring "$FS" >/dev/null 2>&1
+ok "grep -r finishes" test $? -ne 124
+timeout 60 find "$FS" -type f -exec cat {} + >"$CASE_DIR/all" 2>/dev/null
+ok "find -exec cat finishes" test $? -ne 124
 like "and read something" "$(wc -c <"$CASE_DIR/all")" '^[0-9]{4,}$'
 ok "tar finishes" timeout 60 sh -c "tar -C $FS -cf /dev/null --exclude=workspace ."
 ok "cp -a of config" cp -a --no-preserve=ownership "$FS/config" "$CASE_DIR/config"
@@ -35,7 +38,7 @@ ok "busybox" busybox sh -c "echo 3 > $FS/vms/box/vcpus"
 ok "bash, two lines" bash -c "printf '4\n' > $FS/vms/box/vcpus"
 is "the last one counts" "$(cat "$FS/vms/box/vcpus")" 4
 ok "cp onto a setting" sh -c "echo 5 > $CASE_DIR/v; cp $CASE_DIR/v $FS/vms/box/vcpus"
-ok "vim on a setting" as_owner env HOME="$CASE_DIR" vim -N -u NONE -es -c '%s/5/6/' -c wq "$FS/vms/box/vcpus"
+ok "vim on a setting" as_owner env HOME="$CASE_DIR" vim.tiny -N -u NONE -es -c '%s/5/6/' -c wq "$FS/vms/box/vcpus"
 is "took" "$(cat "$FS/vms/box/vcpus")" 6
 is "chmod stays" "$(chmod 0440 "$FS/vms/box/stats"; stat -c %a "$FS/vms/box/stats")" 440
 exec 7<"$FS/vms/box/state"

@@ -17,7 +17,7 @@ ok "start" banger vm start web
 is "exec" "$(banger vm exec web -- echo hi)" hi
 ok "stats" banger vm stats web
 ok "stats --json" sh -c "$BANGER_BIN/banger vm stats --json web | perl -MJSON::PP -0777 -ne 'decode_json(\$_)'"
-ok "wait" timeout 60 banger vm wait web running
+ok "wait" timeout 60 "$BANGER_BIN/banger" vm wait web running
 like "logs" "$(banger vm logs web)" 'start'
 fails "delete of a running one" banger vm delete web
 ok "pause" banger vm pause web

@@ -29,7 +29,7 @@ banger vm exec box -- yes 2>/dev/null | head -n 1 >/dev/null
 is "a closed pipe ends it" "${PIPESTATUS[0]}" "${PIPESTATUS[0]}"
 banger vm exec box -- sleep 100 &
 job=$!
-eventually "it runs" grep -q running "$FS"/vms/box/exec/*/status
+eventually "it runs" sh -c "cat $FS/vms/box/exec/*/status | grep -q running"
 kill -TERM $job
 wait $job
 is "SIGTERM goes through" $? 143
@@ -39,7 +39,8 @@ exec 7<>"$FS/vms/box/exec/clone"
 read -r n <&7
 like "clone gives a number" "$n" '^[0-9]+$'
 X=$FS/vms/box/exec/$n
-printf 'sh\n-c\necho out; echo err >&2; exit 3\n' >"$X/cmd"
+# One write: bash's own printf writes a line at a time.
+env printf 'sh\n-c\necho out; echo err >&2; exit 3\n' >"$X/cmd"
 ok "start" sh -c "echo start > $X/ctl"
 is "wait/exit" "$(timeout $PATIENCE cat "$X/wait/exit")" 3
 is "stdout is kept" "$(cat "$X/stdout")" out

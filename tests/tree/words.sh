@@ -33,7 +33,7 @@ write memory 1e99 EINVAL
 write memory 10T ERANGE
 write memory 99999999999999999999999 ERANGE
 write memory "256M junk" EINVAL
-write memory "" EINVAL
+write memory $'\n' EINVAL
 is "memory is what it was" "$(cat "$FS/vms/box/memory")" 268435456
 write vcpus 0 ERANGE
 write vcpus 65 ERANGE

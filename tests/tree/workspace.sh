@@ -52,7 +52,7 @@ mkdir "$CASE_DIR/out"
 ok "is the same" sh -c "tar -C $CASE_DIR/out -xf $CASE_DIR/out.tar && diff -r --no-dereference $src $CASE_DIR/out/src"
 ok "tar into it" as_owner tar -C "$W/a" -xf "$CASE_DIR/out.tar" --no-same-owner
 ok "is the same there" diff -r --no-dereference "$src" "$W/a/src"
-ok "vim" as_owner env HOME="$CASE_DIR" vim -N -u NONE -es -c '%s/^$/edited/' -c 'normal ggOfirst line' -c wq "$W/src/dir/err.c"
+ok "vim" as_owner env HOME="$CASE_DIR" vim.tiny -N -u NONE -es -c '%s/^$/edited/' -c 'normal ggOfirst line' -c wq "$W/src/dir/err.c"
 is "edited" "$(head -n 1 "$W/src/dir/err.c")" "first line"
 ok "sed -i" as_owner sed -i 's/first/1st/' "$W/src/dir/err.c"
 is "sed did" "$(head -n 1 "$W/src/dir/err.c")" "1st line"
