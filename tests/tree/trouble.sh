@@ -12,7 +12,7 @@ is "others' rules are as they were" "$(nft list table inet theirs | sed 's/packe
 mkdir "$FS/vms/box"
 id=$(ls "$STATE/vms" | head -n 1)
 
-ip link add "bg0-$id" type dummy
+ip link add "bg0-$id" type veth peer name theirs0
 is "the tap's name is taken" "$(errno_write "$FS/vms/box/ctl" start)" EEXIST
 like "error names it" "$(cat "$FS/vms/box/error")" "bg0-$id"
 like "and the step" "$(cat "$FS/vms/box/error")" '^[0-9]+ tap:'
