@@ -122,8 +122,8 @@ $(B)/musl/%.o: %.c | $(MUSL_INC)
 define musl_link
 	@mkdir -p $(@D)
 	@echo "  MUSLLD  $@"
-	@$(MUSL_CC) -static -Wl,--gc-sections -o $@.debug $(filter %.o,$^)
-	@strip -o $@ $@.debug
+	@$(MUSL_CC) -static -Wl,--gc-sections -o $(B)/musl/$(@F).debug $(filter %.o,$^)
+	@strip -o $@ $(B)/musl/$(@F).debug
 endef
 $(B)/bin/banger-guest: $(call musl_obj,$(GUEST_SRC) $(MUSL_LIB_SRC))
 	$(musl_link)

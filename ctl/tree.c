@@ -25,6 +25,7 @@ bool ctl_need_tree(struct ctl *c)
 	return false;
 }
 
+static char *path_of(const char *fmt, va_list ap) __attribute__((format(printf, 1, 0)));
 static char *path_of(const char *fmt, va_list ap)
 {
 	char *path = NULL;

@@ -57,7 +57,7 @@ static int host_suite(char ret[64], struct err *e)
 		if (strncmp(line, "VERSION_CODENAME=", 17) == 0) {
 			line[strcspn(line, "\n")] = '\0';
 			if (suite_valid(line + 17)) {
-				snprintf(ret, 64, "%s", line + 17);
+				snprintf(ret, 64, "%.63s", line + 17);
 				return 0;
 			}
 		}

@@ -86,7 +86,7 @@ static int add_modules(struct cpio *c, int dir_fd, struct err *e)
 		if (entry->d_name[0] == '.')
 			continue;
 		r = io_read_file(dirfd(dir), entry->d_name, 64u << 20, &data, &n, e);
-		if (r == 0 && asprintf(&path, "%s/%s", GUEST_MODULES_PATH + 1, entry->d_name) > 0)
+		if (r == 0 && asprintf(&path, "%s/%s", &GUEST_MODULES_PATH[1], entry->d_name) > 0)
 			cpio_add(c, path, S_IFREG | 0644, data, n, 0, 0);
 	}
 	return r;
@@ -104,7 +104,7 @@ static int write_base(int dir_fd, const void *guest, size_t guest_size, int fd, 
 	cpio_add(&c, "dev", S_IFDIR | 0755, NULL, 0, 0, 0);
 	cpio_add(&c, "dev/console", S_IFCHR | 0600, NULL, 0, 0, 0);
 	cpio_add(&c, "banger", S_IFDIR | 0755, NULL, 0, 0, 0);
-	cpio_add(&c, GUEST_MODULES_PATH + 1, S_IFDIR | 0755, NULL, 0, 0, 0);
+	cpio_add(&c, &GUEST_MODULES_PATH[1], S_IFDIR | 0755, NULL, 0, 0, 0);
 	cpio_add(&c, "init", S_IFREG | 0755, guest, guest_size, 0, 0);
 	r = add_modules(&c, dir_fd, e);
 	if (cpio_close(&c) < 0 && r == 0)
@@ -192,7 +192,7 @@ static void add_file(struct cpio *c, const struct guest_file *f)
 {
 	_cleanup_free_ char *path = NULL;
 
-	if (asprintf(&path, "%s%s", GUEST_FILES_PATH + 1, f->path) < 0) {
+	if (asprintf(&path, "%s%s", &GUEST_FILES_PATH[1], f->path) < 0) {
 		path = NULL;
 		c->failed = 1;
 		return;
@@ -223,9 +223,9 @@ int kernel_initramfs_for(int dir_fd, const struct guest_spec *spec, int *ret_fd,
 	text = config_text(spec, &n);
 	if (!text || cpio_open(&c, fd) < 0)
 		return err_sys(e, -ENOMEM, "initramfs");
-	cpio_add(&c, GUEST_CONFIG_PATH + 1, S_IFREG | 0600, text, n, 0, 0);
+	cpio_add(&c, &GUEST_CONFIG_PATH[1], S_IFREG | 0600, text, n, 0, 0);
 	if (spec->file_count > 0)
-		cpio_add(&c, GUEST_FILES_PATH + 1, S_IFDIR | 0755, NULL, 0, 0, 0);
+		cpio_add(&c, &GUEST_FILES_PATH[1], S_IFDIR | 0755, NULL, 0, 0, 0);
 	for (size_t i = 0; i < spec->file_count; i++)
 		add_file(&c, &spec->files[i]);
 	if (cpio_close(&c) < 0)
