@@ -29,6 +29,14 @@ static void lost(struct channel *c)
 	c->broken = !c->port;
 }
 
+/* Of a port: what a read of nothing alone does not say. */
+static bool host_gone(const struct channel *c)
+{
+	struct pollfd p = {.fd = c->fd, .events = POLLIN};
+
+	return poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR));
+}
+
 static int fill(struct channel *c, size_t wanted)
 {
 	ssize_t n = read(c->fd, c->in + c->in_have, wanted - c->in_have);
@@ -37,7 +45,8 @@ static int fill(struct channel *c, size_t wanted)
 		return 0;
 	/* A port without a host reads as 0 at once, again and again: the loop backs off. */
 	if (n <= 0) {
-		lost(c);
+		if (!c->port || host_gone(c))
+			lost(c);
 		return 0;
 	}
 	c->connected = true;
@@ -86,8 +95,10 @@ void channel_flush(struct channel *c)
 			continue;
 		if (k < 0 && errno == EAGAIN)
 			return;
+		/* A port whose host has gone says EAGAIN; what else it says (no memory, say) passes, and costs no byte. */
 		if (k <= 0) {
-			lost(c);
+			if (!c->port)
+				lost(c);
 			return;
 		}
 		c->out_at += (size_t)k;
