@@ -40,6 +40,7 @@ struct daemon {
 	bool ending;    /* `shutdown`: nothing of the instance is to stay */
 	char *fact;     /* the last answer of host_fact() */
 	sd_event *event;
+	sd_event_source *idle;
 	int state_fd, run_fd, guest_fd, lock_fd;
 	struct helper *helper;
 	struct store *store;
@@ -137,13 +138,12 @@ static int on_idle(sd_event_source *s, void *user)
 static void on_shutdown(void *user)
 {
 	struct daemon *d = user;
-	sd_event_source *source = NULL;
 
 	d->ending = true;
-	if (sd_event_add_defer(d->event, &source, on_idle, d) < 0)
+	if (sd_event_add_defer(d->event, &d->idle, on_idle, d) < 0)
 		sd_event_exit(d->event, 0);
 	else
-		sd_event_source_set_priority(source, SD_EVENT_PRIORITY_IDLE);
+		sd_event_source_set_priority(d->idle, SD_EVENT_PRIORITY_IDLE);
 }
 
 /* host/accel and host/kvm: what the last proof on this boot said (engine_prove_accel() keeps it). */
@@ -294,18 +294,21 @@ static void take_down(struct daemon *d)
 
 static void daemon_close(struct daemon *d)
 {
-	/* No new work; what runs ends, and tells the model, which is still there. */
-	server_free(d->server);
+	/* No new work; what runs ends, tells the model, which is still there, and whoever waits in the tree. */
+	server_stop(d->server);
 	jobs_free(d->jobs);
+	server_detach(d->server);
 	vms_free(d->vms);
 	objects_free(d->images);
 	objects_free(d->kernels);
+	server_free(d->server);
 	if (d->ending)
 		take_down(d);
 	ops_free(d->ops);
 	settings_free(d->settings);
 	store_close(d->store);
 	helper_free(d->helper);
+	sd_event_source_disable_unref(d->idle);
 	sd_event_unref(d->event);
 	close_fd(d->guest_fd);
 	close_fd(d->state_fd);

@@ -55,7 +55,7 @@ static int agent_of(struct server *s, uint64_t number, struct vm **ret_vm, struc
 
 	node_parse(number, &n);
 	*ret_id = n.guest ? n.vm : (uint32_t)n.row;
-	vm = vms_get(tree_vms(s->tree), *ret_id);
+	vm = tree_vm(s->tree, *ret_id);
 	if (!vm)
 		return -ESTALE;
 	vm_view(vm, &v);
@@ -96,7 +96,7 @@ static void ask_fail(struct ask *a, int code)
 static int on_late(sd_event_source *source, uint64_t usec, void *user)
 {
 	struct ask *a = user;
-	struct vm *vm = vms_get(tree_vms(a->s->tree), a->vm);
+	struct vm *vm = tree_vm(a->s->tree, a->vm);
 
 	(void)source;
 	(void)usec;
@@ -489,7 +489,7 @@ static int read_piece(struct ask *a, struct agent *agent)
 static void on_read_piece(void *user, int code, const void *data, size_t n)
 {
 	struct ask *a = user;
-	struct vm *vm = vms_get(tree_vms(a->s->tree), a->vm);
+	struct vm *vm = tree_vm(a->s->tree, a->vm);
 	size_t left = a->size - a->at, asked = left < FILES_IO_MAX ? left : FILES_IO_MAX;
 
 	if (code == 0 && n > asked)
@@ -545,7 +545,7 @@ static int write_piece(struct ask *a, struct agent *agent, const char *data)
 static void on_written_piece(void *user, int code, uint32_t n)
 {
 	struct ask *a = user;
-	struct vm *vm = vms_get(tree_vms(a->s->tree), a->vm);
+	struct vm *vm = tree_vm(a->s->tree, a->vm);
 	size_t left = a->size - a->at, asked = left < FILES_IO_MAX ? left : FILES_IO_MAX;
 
 	if (code == 0 && n > asked)

@@ -81,6 +81,7 @@ void notify_stop(struct server *s)
 			fuse_pollhandle_destroy(n->poll);
 		free(n);
 	}
+	atomic_store(&s->heard, s->told);
 }
 
 static void tell(struct server *s, uint64_t node, struct fuse_pollhandle *poll)

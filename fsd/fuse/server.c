@@ -108,14 +108,31 @@ int server_new(const struct server_config *config, struct server **ret, struct e
 	return 0;
 }
 
+void server_stop(struct server *s)
+{
+	if (!s || s->stopped)
+		return;
+	s->stopped = true;
+	s->io = sd_event_source_disable_unref(s->io);
+	notify_stop(s);
+	request_release_held(s);
+	if (s->tree) {
+		tree_stop(s->tree);
+		files_free(s);
+	}
+}
+
+void server_detach(struct server *s)
+{
+	if (s)
+		tree_set_vms(s->tree, NULL);
+}
+
 struct server *server_free(struct server *s)
 {
 	if (!s)
 		return NULL;
-	sd_event_source_disable_unref(s->io);
-	notify_stop(s);
-	if (s->tree)
-		files_free(s);
+	server_stop(s);
 	tree_free(s->tree);
 	if (s->session)
 		fuse_session_destroy(s->session);

@@ -2,8 +2,8 @@
  * The mount: a libfuse session on the loop, fed by /dev/fuse from the helper, answering from the tree.
  *
  * Order at start: server_new(), then vms_new() with server_vm_watch and the server as its user, then server_start(). At the
- * end: server_free() before vms_free(). The mount stays when the server goes (the helper holds it): requests wait for the
- * next daemon. Loop thread only.
+ * end: server_stop(), jobs_free() (what is done by then is still answered), server_detach(), vms_free(), objects_free(),
+ * server_free(). The mount stays when the server goes (the helper holds it): requests wait for the next daemon. Loop thread only.
  */
 #ifndef BANGER_FUSE_SERVER_H
 #define BANGER_FUSE_SERVER_H
@@ -35,6 +35,11 @@ int server_start(struct server *s, struct vms *vms, struct err *e);
 int server_start_fd(struct server *s, struct vms *vms, int fd, bool adopted, struct err *e);
 /* The descriptor of /dev/fuse (borrowed), for helper_keep_mount() to a new helper; -1 before the start. */
 int server_fd(const struct server *s);
+/* Takes no more requests; those that wait for something to happen are left to the next daemon. */
+void server_stop(struct server *s);
+/* The model is about to go. */
+void server_detach(struct server *s);
+/* NULL is allowed in all three. */
 struct server *server_free(struct server *s);
 
 #endif

@@ -55,6 +55,7 @@ struct server {
 	struct fuse_session *session;
 	sd_event_source *io;
 	struct fuse_buf buf;
+	bool stopped;
 	bool spins; /* more than one CPU: looking again beats sleeping */
 	uint64_t requests;
 	uid_t owner;

@@ -78,6 +78,7 @@ enum {
 	ATTR_STORED = 1,    /* exact size, kept by the kernel until it changes: every change is told with tree_stale() */
 	ATTR_LOG = 2,       /* true size, which grows by itself */
 	ATTR_TOLD = 32,     /* a log whose every growth is told with tree_stale() */
+	ATTR_LATE = 64,     /* a log whose size may be a second old */
 	ATTR_STREAM = 4,    /* blocks: reachable, not listed, not seekable */
 	ATTR_HIDDEN = 8,    /* reachable, not listed */
 	ATTR_WORKSPACE = 16, /* a directory that the guest serves */

@@ -12,7 +12,7 @@
 
 struct exec *job_of(struct tree *t, uint64_t row)
 {
-	return exec_get(t->vms, node_major(row), node_minor(row));
+	return t->vms ? exec_get(t->vms, node_major(row), node_minor(row)) : NULL;
 }
 
 int job_exit_code(const struct exec_view *v)
@@ -382,7 +382,7 @@ const struct dir_type exec_wait_dir = {
 
 static bool execs_exists(struct tree *t, uint64_t row)
 {
-	return row <= UINT32_MAX && vms_get(t->vms, (uint32_t)row);
+	return row <= UINT32_MAX && tree_vm(t, (uint32_t)row);
 }
 
 static uint64_t execs_changed(struct tree *t, uint64_t row)
@@ -398,7 +398,7 @@ static uint64_t execs_parent(struct tree *t, uint64_t row)
 
 static bool exec_next_row(struct tree *t, uint64_t row, uint64_t after, uint64_t *ret, const char **ret_name)
 {
-	struct vm *vm = vms_get(t->vms, (uint32_t)row);
+	struct vm *vm = tree_vm(t, (uint32_t)row);
 	struct exec *x = vm ? exec_next(vm, node_minor(after)) : NULL;
 	struct exec_view v;
 

@@ -42,7 +42,7 @@ static void file_release(struct tree *t, struct handle *h)
 	if (x && f->reading)
 		exec_reader_remove(x, f->reader);
 	handle_wake(h, -EINTR);
-	if (x && f->made_it)
+	if (x && f->made_it && !t->ending)
 		exec_delete(x, NULL);
 	free(f->pending);
 	free(f);
@@ -248,7 +248,7 @@ static void stdin_release(struct tree *t, struct handle *h)
 	uint64_t row = h->at.row;
 
 	file_release(t, h);
-	if (job_of(t, row) && !job_wants_stdin(t, row))
+	if (!t->ending && job_of(t, row) && !job_wants_stdin(t, row))
 		exec_stdin_close(job_of(t, row));
 }
 
@@ -312,7 +312,7 @@ const struct file_ops job_exit_ops = {.open = file_new, .release = file_release,
 /* clone */
 static int make(struct tree *t, struct handle *h, uint64_t *ret_row)
 {
-	struct vm *vm = vms_get(t->vms, (uint32_t)h->at.row);
+	struct vm *vm = tree_vm(t, (uint32_t)h->at.row);
 	struct exec_view v;
 	struct exec *x;
 	int r;

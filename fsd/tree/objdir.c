@@ -248,7 +248,7 @@ static bool user_next(struct tree *t, struct objects *o, uint64_t row, uint64_t 
 static bool user_exists(struct tree *t, struct objects *o, uint64_t row)
 {
 	const struct store_object *object = row_of(o, node_major(row));
-	struct vm *vm = vms_get(t->vms, node_minor(row));
+	struct vm *vm = tree_vm(t, node_minor(row));
 	struct vm_view v;
 
 	if (!object || !vm)
@@ -271,7 +271,7 @@ static bool user_find(struct tree *t, struct objects *o, uint64_t row, const cha
 
 static int user_readlink(struct tree *t, uint64_t row, char **ret)
 {
-	struct vm *vm = vms_get(t->vms, node_minor(row));
+	struct vm *vm = tree_vm(t, node_minor(row));
 	struct vm_view v;
 
 	if (!vm)

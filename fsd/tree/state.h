@@ -35,6 +35,7 @@ struct tree {
 	uid_t owner;
 	gid_t group;
 	bool stopping; /* shutdown is at work */
+	bool ending;   /* tree_stop() */
 };
 
 void tree_target_of(const struct dir_type *dir, const struct attr *attr, uint64_t row, struct target *ret);

@@ -5,6 +5,7 @@
 #include "tree/state.h"
 
 #define TIMEOUT_LONG 3600.0
+#define TIMEOUT_LATE 1.0 /* what tail -f waits between two looks */
 #define ATTRS_MAX    96
 
 const struct attr *dir_attrs(const struct dir_type *dir, size_t *ret_count)
@@ -206,6 +207,8 @@ double tree_attr_timeout(const struct target *at)
 {
 	if (at->dir->fleeting)
 		return 0;
+	if (at->attr && (at->attr->flags & ATTR_LATE))
+		return TIMEOUT_LATE;
 	return at->attr && (at->attr->flags & (ATTR_LOG | ATTR_TOLD)) == ATTR_LOG ? 0 : TIMEOUT_LONG;
 }
 
@@ -339,7 +342,7 @@ void tree_write(struct tree *t, struct handle *h, const void *data, size_t n, st
 
 			if (asprintf(&line, "%s: %s", attr->name, err_text(&e)) < 0)
 				line = NULL;
-			vm_set_error(vms_get(t->vms, (uint32_t)h->at.row), r, 0, line ? line : err_text(&e));
+			vm_set_error(tree_vm(t, (uint32_t)h->at.row), r, 0, line ? line : err_text(&e));
 		}
 		log_deed(t, call, attr->name, r, err_text(&e));
 		call_done(call, r);
@@ -360,23 +363,19 @@ struct vm *tree_workspace(struct tree *t, const struct target *at)
 {
 	if (!at->attr || !(at->attr->flags & ATTR_WORKSPACE))
 		return NULL;
-	return vms_get(t->vms, (uint32_t)at->row);
+	return tree_vm(t, (uint32_t)at->row);
 }
 
-struct vms *tree_vms(struct tree *t)
+struct vm *tree_vm(struct tree *t, uint32_t id)
 {
-	return t->vms;
-}
-
-struct jobs *tree_jobs(struct tree *t)
-{
-	return t->config.jobs;
+	return t->vms ? vms_get(t->vms, id) : NULL;
 }
 
 void tree_set_vms(struct tree *t, struct vms *vms)
 {
 	t->vms = vms;
-	execs_watch(execs_of(vms), &tree_exec_watch, t);
+	if (vms)
+		execs_watch(execs_of(vms), &tree_exec_watch, t);
 }
 
 static void on_objects(void *user, struct objects *o, uint32_t id, const char *name, bool appeared)
@@ -435,15 +434,20 @@ int tree_new(const struct tree_config *config, const struct tree_listener *liste
 	return 0;
 }
 
-struct tree *tree_free(struct tree *t)
+void tree_stop(struct tree *t)
 {
-	if (!t)
-		return NULL;
+	t->ending = true;
 	objects_watch(t->config.images, NULL, NULL);
 	objects_watch(t->config.kernels, NULL, NULL);
 	ops_watch(t->config.ops, NULL, NULL);
 	if (t->vms)
 		execs_watch(execs_of(t->vms), NULL, NULL);
+}
+
+struct tree *tree_free(struct tree *t)
+{
+	if (!t)
+		return NULL;
 	log_close(t->log);
 	if (t->out)
 		fclose(t->out);

@@ -44,8 +44,10 @@ struct tree_listener {
 int tree_new(const struct tree_config *config, const struct tree_listener *listener, void *user, struct tree **ret,
 	struct err *e);
 struct tree *tree_free(struct tree *t);
-/* The model, once it is there. */
+/* The model, once it is there; NULL: it is about to go. */
 void tree_set_vms(struct tree *t, struct vms *vms);
+/* The daemon ends: nothing is listened to any more, and handles that go mean nothing for what they were open on. */
+void tree_stop(struct tree *t);
 /* The model's events, with a struct tree as their user. */
 extern const struct vm_watch tree_vm_watch;
 
@@ -88,7 +90,7 @@ void tree_log(struct tree *t, const char *fmt, ...) __attribute__((format(printf
 
 /* The VM whose guest serves AT (its workspace), or NULL. */
 struct vm *tree_workspace(struct tree *t, const struct target *at);
-struct vms *tree_vms(struct tree *t);
-struct jobs *tree_jobs(struct tree *t);
+/* NULL: no such VM, or the model has gone. */
+struct vm *tree_vm(struct tree *t, uint32_t id);
 
 #endif

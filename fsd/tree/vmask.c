@@ -67,7 +67,7 @@ static void on_reply(void *user, int code, const void *data, size_t n)
 static void on_cancel(struct call *call)
 {
 	struct ask *a = call->parked;
-	struct vm *vm = vms_get(a->t->vms, a->vm);
+	struct vm *vm = tree_vm(a->t, a->vm);
 
 	a->over = true;
 	if (vm && vm_agent(vm))
@@ -76,7 +76,7 @@ static void on_cancel(struct call *call)
 
 static void ask(struct tree *t, struct handle *h, struct call *call, bool health)
 {
-	struct vm *vm = vms_get(t->vms, (uint32_t)h->at.row);
+	struct vm *vm = tree_vm(t, (uint32_t)h->at.row);
 	struct ask *a = calloc(1, sizeof(*a));
 	struct agent *agent = vm_agent(vm);
 	struct vm_view v;

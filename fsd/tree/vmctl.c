@@ -10,7 +10,7 @@
 
 void vm_deed(struct tree *t, uint32_t id, struct call *call, const char *what, int code, const char *text, bool model_told)
 {
-	struct vm *vm = id ? vms_get(t->vms, id) : NULL;
+	struct vm *vm = id ? tree_vm(t, id) : NULL;
 	struct vm_view v;
 
 	if (vm)
@@ -38,7 +38,7 @@ void vm_deed(struct tree *t, uint32_t id, struct call *call, const char *what, i
 
 void vm_ctl_show(struct tree *t, const struct target *at, FILE *out)
 {
-	struct vm *vm = vms_get(t->vms, (uint32_t)at->row);
+	struct vm *vm = tree_vm(t, (uint32_t)at->row);
 
 	for (int v = 0; v < VM_VERB_COUNT; v++)
 		if (vm_verb_legal(vm, (enum vm_verb)v))
@@ -108,12 +108,12 @@ static void run_go(struct run *run)
 {
 	while (run->at < run->count) {
 		_cleanup_err_ struct err e = {0};
-		struct vm *vm = vms_get(run->t->vms, run->vm);
+		struct vm *vm = tree_vm(run->t, run->vm);
 		struct vm_waiter *waiter = NULL;
 		int r;
 
 		if (!vm) {
-			run_end(run, -ESTALE, NULL, true);
+			run_end(run, run->t->ending ? -EINTR : -ESTALE, NULL, true);
 			return;
 		}
 		run->inside = true;
@@ -144,7 +144,7 @@ void vm_ctl_store(struct tree *t, const struct target *at, const struct input *i
 	struct vm_view v;
 	int r = run ? 0 : -ENOMEM;
 
-	vm_view(vms_get(t->vms, (uint32_t)at->row), &v);
+	vm_view(tree_vm(t, (uint32_t)at->row), &v);
 	if (run && !(run->name = strdup(v.name)))
 		r = -ENOMEM;
 	if (r == 0 && in->count > VERBS_MAX)
@@ -172,7 +172,7 @@ void vm_setting_show(struct tree *t, const struct target *at, FILE *out)
 {
 	const struct vm_setting *s = at->attr->data;
 
-	s->show(vms_get(t->vms, (uint32_t)at->row), out);
+	s->show(tree_vm(t, (uint32_t)at->row), out);
 	putc('\n', out);
 }
 
@@ -205,7 +205,7 @@ void vm_setting_store(struct tree *t, const struct target *at, const struct inpu
 	if (in->count != 1)
 		r = err_set(&e, -EINVAL, "one line is wanted");
 	else
-		r = vm_set(vms_get(t->vms, set->vm), at->attr->data, in->lines[0], on_set, set, &e);
+		r = vm_set(tree_vm(t, set->vm), at->attr->data, in->lines[0], on_set, set, &e);
 	if (r < 0)
 		on_set(set, r, &e);
 }

@@ -13,7 +13,7 @@
 
 static struct vm *vm_of(struct tree *t, uint64_t row)
 {
-	return row <= UINT32_MAX ? vms_get(t->vms, (uint32_t)row) : NULL;
+	return row <= UINT32_MAX ? tree_vm(t, (uint32_t)row) : NULL;
 }
 
 static bool vm_exists(struct tree *t, uint64_t row)
@@ -198,7 +198,7 @@ static const struct attr vm_attrs[] = {
 		       "hostname, init, boot_id, network."},
 	{.id = VM_LOG_ID, .name = "log", .mode = 0444, .flags = ATTR_LOG | ATTR_TOLD, .ops = &log_ops,
 		.doc = "This VM's story, a line each. `tail -f` works."},
-	{.id = 16, .name = "console", .mode = 0600, .flags = ATTR_LOG, .ops = &console_ops,
+	{.id = 16, .name = "console", .mode = 0600, .flags = ATTR_LOG | ATTR_LATE, .ops = &console_ops,
 		.doc = "The serial line: reading gives what it said, writing goes to it."},
 	{.id = 17, .name = "workspace", .mode = S_IFDIR | 0700, .flags = ATTR_WORKSPACE,
 		.doc = "The guest's /root/workspace, live, with the full semantics of files; EBUSY while the VM does not run. The "

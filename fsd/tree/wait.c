@@ -10,7 +10,7 @@
 
 static bool holds(struct tree *t, const struct handle *h)
 {
-	struct vm *vm = vms_get(t->vms, (uint32_t)h->at.row);
+	struct vm *vm = tree_vm(t, (uint32_t)h->at.row);
 	const char *wanted = h->at.attr->name;
 	struct vm_view view;
 
@@ -35,7 +35,7 @@ static void wait_read(struct tree *t, struct handle *h, size_t size, uint64_t of
 	(void)size;
 	if (offset > 0)
 		call_data(call, NULL, 0);
-	else if (!vms_get(t->vms, (uint32_t)h->at.row))
+	else if (!tree_vm(t, (uint32_t)h->at.row))
 		call_done(call, -ESTALE);
 	else if (holds(t, h))
 		answer(h, call);
@@ -63,7 +63,7 @@ static unsigned wait_poll(struct tree *t, struct handle *h)
 
 void wait_check(struct tree *t, uint32_t vm)
 {
-	bool gone = !vms_get(t->vms, vm);
+	bool gone = !tree_vm(t, vm);
 	struct handle *h;
 	struct call *call;
 
