@@ -246,12 +246,14 @@ static int follow(struct running *r, const struct request *q)
 
 static int run_job(struct ctl *c, const struct request *q)
 {
-	struct running r = {.c = c, .out = -EBADF, .err = -EBADF, .in = -EBADF};
+	/* The signals' thread has it to the program's end. */
+	static struct running r;
 	_cleanup_close_ int keep = -EBADF;
 	_cleanup_free_ char *object = NULL;
 	const char *dir;
 	int code;
 
+	r = (struct running){.c = c, .out = -EBADF, .err = -EBADF, .in = -EBADF};
 	if (!vm_name_good(q->vm))
 		return EXIT_USAGE;
 	if (asprintf(&object, "vms/%s", q->vm) < 0)
@@ -298,7 +300,6 @@ static int run_job(struct ctl *c, const struct request *q)
 	close_fd(r.out);
 	close_fd(r.err);
 	unlinkat(c->fs, dir, AT_REMOVEDIR);
-	/* R.dir is still the signals' thread's, which ends with the program. */
 	return code;
 }
 

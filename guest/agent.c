@@ -216,9 +216,6 @@ static void on_signals(struct agent *a, int fd)
 	while (read(fd, &si, sizeof(si)) == sizeof(si)) {
 		if (si.ssi_signo == SIGCHLD) {
 			job_reap();
-		} else if (si.ssi_signo == SIGIO) {
-			/* The host came or went, perhaps both: what half a frame there is belongs to nobody. */
-			a->channel.in_have = 0;
 		} else if (si.ssi_signo == SIGTERM && a->power_off_at && a->plan == POWER_WHEN_TOLD) {
 			a->power_off_at = io_now_usec() + AFTER_TERM_USEC;
 			a->ask_again_at = 0;
@@ -263,7 +260,7 @@ static int next_timeout(struct agent *a)
 	return msec;
 }
 
-static int watch_signals(int port)
+static int watch_signals(void)
 {
 	sigset_t set;
 
@@ -271,12 +268,8 @@ static int watch_signals(int port)
 	sigaddset(&set, SIGCHLD);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGIO);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	/* drivers/char/virtio_console.c: SIGIO when the host connects or disconnects. */
-	if (port >= 0 && fcntl(port, F_SETOWN, getpid()) == 0)
-		fcntl(port, F_SETFL, O_NONBLOCK | O_ASYNC);
 	return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 }
 
@@ -292,7 +285,7 @@ int agent_run(int fd, const char *root, enum agent_mode mode)
 {
 	struct agent a = {.mode = mode};
 	static struct pollfd polls[JOB_POLL_MAX + 2];
-	_cleanup_close_ int signals = watch_signals(mode == AGENT_BY_HAND ? -1 : fd);
+	_cleanup_close_ int signals = watch_signals();
 	uint64_t end = mode == AGENT_PROBE ? io_now_usec() + PROBE_USEC : 0;
 	int r = channel_init(&a.channel, fd, mode != AGENT_BY_HAND);
 

@@ -63,8 +63,11 @@ int channel_receive(struct channel *c, struct agent_header *h, const uint8_t **p
 			return 0;
 		if (c->in_have >= AGENT_HEADER) {
 			memcpy(h, c->in, AGENT_HEADER);
-			/* Not a frame: what follows can't be told. The host says HELLO again and again until it is heard. */
-			if (h->length > AGENT_PAYLOAD_MAX) {
+			/*
+			 * Not a frame (zeros, with which a new host ends what the one before left half said; or garbage): the next
+			 * one is looked for byte by byte.
+			 */
+			if (h->length > AGENT_PAYLOAD_MAX || h->type == 0 || h->type > AGENT_FS_LSEEK) {
 				memmove(c->in, c->in + 1, --c->in_have);
 				continue;
 			}

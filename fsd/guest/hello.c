@@ -16,6 +16,7 @@
 #define HELLO_REPLY    (HELLO_SIZE + 8 + 36)
 
 #define HELLO_AGAIN 1000000 /* usec */
+#define HELLO_ZEROS    5 /* each so many hellos again zeros go before it */
 
 struct hello {
 	struct agent_header header;
@@ -26,6 +27,7 @@ struct hello {
 struct deadline {
 	uint64_t end;   /* CLOCK_MONOTONIC usec */
 	uint64_t again; /* when to say hello once more; 0: not yet begun */
+	unsigned said;  /* times so far, but the first */
 	const struct hello *hello;
 	int cancel_fd, pidfd;
 };
@@ -46,13 +48,17 @@ static int wait_for(int fd, short events, struct deadline *d, struct err *e)
 
 		if (now >= d->end)
 			return err_set(e, -ETIMEDOUT, "the guest's agent did not answer in time");
-		/*
-		 * An earlier daemon may have died in the middle of a frame, and the guest have taken our hello for
-		 * the rest of it: after its channel was reset another one is understood.
-		 */
 		if (d->again && now >= d->again) {
+			static const uint8_t zeros[AGENT_HEADER + AGENT_PAYLOAD_MAX];
+
 			d->again = 0;
-			r = transmit(fd, d->hello, sizeof(*d->hello), d, e);
+			/*
+			 * An earlier daemon may have died in the middle of a frame, whose rest the guest now takes our hellos
+			 * for: zeros are that rest, and no frame (agent_proto.h).
+			 */
+			r = ++d->said % HELLO_ZEROS == 0 ? transmit(fd, zeros, sizeof(zeros), d, e) : 0;
+			if (r == 0)
+				r = transmit(fd, d->hello, sizeof(*d->hello), d, e);
 			if (r < 0)
 				return r;
 			d->again = now + HELLO_AGAIN;

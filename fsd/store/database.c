@@ -1,5 +1,7 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
+#include <sys/stat.h>
 
 #include "banger/cleanup.h"
 #include "store/database.h"
@@ -98,4 +100,20 @@ char *database_text(sqlite3_stmt *stmt, int i)
 	const unsigned char *text = sqlite3_column_text(stmt, i);
 
 	return strdup(text ? (const char *)text : "");
+}
+
+void database_reserve(struct store *s)
+{
+	struct stat st;
+
+	if (s->reserve_fd >= 0 && fstat(s->reserve_fd, &st) == 0 && st.st_size == 0 &&
+		posix_fallocate(s->reserve_fd, 0, DATABASE_RESERVE) != 0)
+		(void)!ftruncate(s->reserve_fd, 0);
+}
+
+bool database_use_reserve(struct store *s)
+{
+	struct stat st;
+
+	return s->reserve_fd >= 0 && fstat(s->reserve_fd, &st) == 0 && st.st_size > 0 && ftruncate(s->reserve_fd, 0) == 0;
 }

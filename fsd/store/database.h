@@ -11,7 +11,14 @@
 
 struct store {
 	sqlite3 *db;
+	int reserve_fd; /* a file of DATABASE_RESERVE bytes, given up for a deletion on a full disk */
 };
+
+#define DATABASE_RESERVE (256 * 1024)
+
+/* Takes the room, as far as there is any; gives it up: true when there was some. */
+void database_reserve(struct store *s);
+bool database_use_reserve(struct store *s);
 
 /* -ENOSPC, -EUCLEAN, -EROFS, -EBUSY, -ENOMEM, -EEXIST (unique), -EINVAL (another constraint), an errno of the system's or -EIO from SQLite's extended code; E says WHAT and SQLite's text. */
 int database_error(struct store *s, struct err *e, const char *what);

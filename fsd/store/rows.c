@@ -113,9 +113,23 @@ int store_vm_update(struct store *s, const struct store_vm *row, struct err *e)
 	return changes ? 0 : err_set(e, -ENOENT, "VM %s has no row", row->name);
 }
 
+/* A deletion frees space, and must not fail for the want of it. */
+static int delete_row(struct store *s, const char *sql, const char *kind, uint32_t id, struct err *e)
+{
+	_cleanup_err_ struct err mine = {0};
+	int r = database_run(s, NULL, &mine, sql, "is", (int64_t)id, kind);
+
+	if (r == -ENOSPC && database_use_reserve(s))
+		r = database_run(s, NULL, &mine, sql, "is", (int64_t)id, kind);
+	if (r < 0)
+		return err_move(e, &mine);
+	database_reserve(s);
+	return 0;
+}
+
 int store_vm_delete(struct store *s, uint32_t id, struct err *e)
 {
-	return database_run(s, NULL, e, "DELETE FROM vm WHERE id = ?", "i", (int64_t)id);
+	return delete_row(s, "DELETE FROM vm WHERE id = ? AND ? = 'vm'", "vm", id, e);
 }
 
 int store_vm_each(
@@ -189,8 +203,7 @@ int store_object_insert(struct store *s, const char *kind, struct store_object *
 
 int store_object_delete(struct store *s, const char *kind, uint32_t id, struct err *e)
 {
-	return database_run(
-		s, NULL, e, "DELETE FROM object WHERE kind = ? AND id = ?", "si", kind, (int64_t)id);
+	return delete_row(s, "DELETE FROM object WHERE id = ? AND kind = ?", kind, id, e);
 }
 
 int store_object_each(struct store *s, const char *kind,

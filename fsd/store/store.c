@@ -94,6 +94,8 @@ int store_open(int state_fd, struct store **ret, struct err *e)
 		path = NULL;
 		return err_sys(e, -ENOMEM, "database");
 	}
+	s->reserve_fd = openat(state_fd, "banger.reserve", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	database_reserve(s);
 	/* Made by us: SQLite's other files take their mode from it. */
 	fd = openat(state_fd, "banger.db", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0 || fchmod(fd, 0600) < 0)
@@ -121,6 +123,7 @@ struct store *store_close(struct store *s)
 {
 	if (s) {
 		sqlite3_close(s->db);
+		close_fd(s->reserve_fd);
 		free(s);
 	}
 	return NULL;

@@ -12,8 +12,10 @@
  * The host sends HELLO first whenever it connects: a 16-byte random cookie (AGENT_HELLO) that the agent sends back in
  * its own HELLO; the host throws away everything before that frame, so bytes left in the channel by an earlier
  * connection cannot be mistaken. At HELLO the agent drops unfinished file requests and pins of the connection
- * before; jobs go on, and their output waits. A HELLO with the cookie of the one before is only answered again (the host
- * repeats it each second until it hears something).
+ * before; jobs go on, and their output waits. A HELLO with the cookie of the one before is only answered again: the host
+ * repeats it each second until it hears something. A host that died in the middle of a frame may have left the agent waiting for the rest of
+ * it: after 5 s without an answer the next host sends AGENT_HEADER + AGENT_PAYLOAD_MAX zeros before its HELLO; the agent passes over
+ * what can't be a frame (type 0 or unknown, too long) byte by byte.
  *
  * Every request gets exactly one reply of type AGENT_REPLY, except where a type says otherwise. Requests on files may be
  * answered out of order.

@@ -2,9 +2,10 @@
 # No space for a disk, an image or the database: ENOSPC, said in `error`, nothing left; and with space again all goes on.
 . "$(dirname "$0")/../lib/case.sh"
 case_begin "$@"
+rm -rf "$STATE"
 mount -t tmpfs -o size=400m none "$BANGER_STATE_BASE"
 [ ! -d "${BANGER_TEMPLATE:-}" ] || cp -a "$BANGER_TEMPLATE" "$STATE"
-audit_picture >"$CASE_DIR/before"
+rm -f "$STATE"/*log
 up
 mkdir "$FS/vms/box"
 filler=$BANGER_STATE_BASE/filler

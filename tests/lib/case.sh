@@ -163,7 +163,7 @@ banger()
 audit_picture()
 {
 	echo "links:"; ip -o link | sed 's/^[0-9]*: //; s/\(.*\) \\.*/\1/' | awk '{print $1}' | sort
-	echo "nft:"; nft list ruleset
+	echo "nft:"; nft list ruleset | sed 's/packets [0-9]* bytes [0-9]*//'
 	echo "mounts:"; awk '{print $5, $(NF-2)}' /proc/self/mountinfo | sort
 	echo "loops:"; losetup -a 2>/dev/null | grep -F "$CASE_DIR"
 	echo "processes:"; audit_processes
@@ -188,7 +188,7 @@ case_template()
 	mkdir -p "$BANGER_STATE_BASE"
 	# Images and kernels never change once they are there: linked, not copied. The rest is the case's own.
 	cp -al "$BANGER_TEMPLATE" "$BANGER_STATE_BASE/banger"
-	rm -f "$BANGER_STATE_BASE"/banger/banger.db*
+	rm -f "$BANGER_STATE_BASE"/banger/banger.db* "$BANGER_STATE_BASE"/banger/*log
 	cp -a "$BANGER_TEMPLATE"/banger.db* "$BANGER_STATE_BASE/banger/"
 }
 

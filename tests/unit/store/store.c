@@ -50,6 +50,7 @@ static int teardown(void **state)
 	unlinkat(b->fd, "banger.db", 0);
 	unlinkat(b->fd, "banger.db-wal", 0);
 	unlinkat(b->fd, "banger.db-shm", 0);
+	unlinkat(b->fd, "banger.reserve", 0);
 	close_fd(b->fd);
 	assert_int_equal(rmdir(b->dir), 0);
 	free(b);
