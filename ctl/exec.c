@@ -260,9 +260,9 @@ static int run_job(struct ctl *c, const struct request *q)
 		return EXIT_FAILED;
 	code = make_job(c, q->vm, &keep, &r.dir);
 	if (code < 0)
-		return code == -ENOTCONN
-			       ? ctl_fail("vm exec %s: the VM is not running: banger vm start %s", q->vm, q->vm)
-			       : tree_failure(c, "vm exec", object, code);
+		return code == -ENOTCONN ? ctl_fail("vm exec %s: the VM is not running: banger vm start %s",
+						   q->vm, q->vm)
+					 : tree_failure(c, "vm exec", object, code);
 	dir = r.dir;
 	code = set_up(c, q, dir);
 	if (code == 0 && !q->detach) {

@@ -37,8 +37,8 @@
 
 struct daemon {
 	const char *instance;
-	bool ending;    /* `shutdown`: nothing of the instance is to stay */
-	char *fact;     /* the last answer of host_fact() */
+	bool ending; /* `shutdown`: nothing of the instance is to stay */
+	char *fact;  /* the last answer of host_fact() */
 	sd_event *event;
 	sd_event_source *idle;
 	int state_fd, run_fd, guest_fd, lock_fd;
@@ -203,7 +203,9 @@ static const char *host_fact(void *user, const char *name)
 	else if (strcmp(name, "cpus") == 0)
 		text = asprintf(&text, "%ld", sysconf(_SC_NPROCESSORS_ONLN)) < 0 ? NULL : text;
 	else if (strcmp(name, "memory") == 0)
-		text = asprintf(&text, "%lld", (long long)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE)) < 0 ? NULL : text;
+		text = asprintf(&text, "%lld", (long long)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE)) < 0
+			       ? NULL
+			       : text;
 	else if (strcmp(name, "bridge") == 0 || strcmp(name, "subnet") == 0 || strcmp(name, "gateway") == 0 ||
 		 strcmp(name, "helper") == 0)
 		text = network_fact(d, name);
@@ -222,7 +224,8 @@ static int daemon_open(struct daemon *d, char *const *options, size_t n_options,
 		(r = open_place(d->instance, PLACE_FSD_DIR, &d->run_fd, e)) < 0 ||
 		(r = take_lock(d->run_fd, &d->lock_fd, e)) < 0 || (r = open_guest(&d->guest_fd, e)) < 0 ||
 		(r = place_path(d->instance, PLACE_HELPER_SOCKET, &socket, e)) < 0 ||
-		(r = helper_new(socket, &d->helper, e)) < 0 || (r = store_open(d->state_fd, &d->store, e)) < 0 ||
+		(r = helper_new(socket, &d->helper, e)) < 0 ||
+		(r = store_open(d->state_fd, &d->store, e)) < 0 ||
 		(r = settings_new(d->store, &d->settings, e)) < 0)
 		return r;
 	for (size_t i = 0; i < n_options; i++)
@@ -230,8 +233,10 @@ static int daemon_open(struct daemon *d, char *const *options, size_t n_options,
 			return r;
 	if ((r = store_reserve_ops(d->store, OP_IDS_RESERVED, &first_op, e)) < 0 ||
 		(r = ops_new(first_op, &d->ops, e)) < 0 || (r = jobs_new(d->event, &d->jobs, e)) < 0 ||
-		(r = objects_new(OBJECTS_IMAGES, d->event, d->jobs, d->ops, d->store, d->state_fd, &d->images, e)) < 0 ||
-		(r = objects_new(OBJECTS_KERNELS, d->event, d->jobs, d->ops, d->store, d->state_fd, &d->kernels, e)) < 0)
+		(r = objects_new(OBJECTS_IMAGES, d->event, d->jobs, d->ops, d->store, d->state_fd, &d->images,
+			 e)) < 0 ||
+		(r = objects_new(OBJECTS_KERNELS, d->event, d->jobs, d->ops, d->store, d->state_fd,
+			 &d->kernels, e)) < 0)
 		return r;
 	return 0;
 }
@@ -253,25 +258,27 @@ static int daemon_serve(struct daemon *d, struct err *e)
 		.helper = d->helper,
 		.jobs = d->jobs,
 		.run_fd = d->run_fd,
-		.tree = {
-			.event = d->event,
-			.jobs = d->jobs,
-			.ops = d->ops,
-			.store = d->store,
-			.settings = d->settings,
-			.images = d->images,
-			.kernels = d->kernels,
-			.state_fd = d->state_fd,
-			.host_fact = host_fact,
-			.shutdown = on_shutdown,
-			.user = d,
-		},
+		.tree =
+			{
+				.event = d->event,
+				.jobs = d->jobs,
+				.ops = d->ops,
+				.store = d->store,
+				.settings = d->settings,
+				.images = d->images,
+				.kernels = d->kernels,
+				.state_fd = d->state_fd,
+				.host_fact = host_fact,
+				.shutdown = on_shutdown,
+				.user = d,
+			},
 	};
 	int r;
 
 	if ((r = server_new(&server, &d->server, e)) < 0 ||
 		(r = vms_new(d->event, d->jobs, d->ops, &vms, &server_vm_watch, d->server, &d->vms, e)) < 0 ||
-		(r = server_start(d->server, d->vms, e)) < 0 || (r = helper_keep_mount(d->helper, server_fd(d->server), e)) < 0)
+		(r = server_start(d->server, d->vms, e)) < 0 ||
+		(r = helper_keep_mount(d->helper, server_fd(d->server), e)) < 0)
 		return r;
 	r = sd_event_loop(d->event);
 	return r < 0 ? err_sys(e, r, "event loop") : 0;
@@ -319,7 +326,11 @@ static void daemon_close(struct daemon *d)
 
 static int run(const char *instance, char *const *options, size_t n_options)
 {
-	struct daemon d = {.instance = instance, .state_fd = -EBADF, .run_fd = -EBADF, .guest_fd = -EBADF, .lock_fd = -EBADF};
+	struct daemon d = {.instance = instance,
+		.state_fd = -EBADF,
+		.run_fd = -EBADF,
+		.guest_fd = -EBADF,
+		.lock_fd = -EBADF};
 	_cleanup_err_ struct err e = {0};
 	struct rlimit files;
 	sigset_t set;
@@ -357,8 +368,9 @@ static int run(const char *instance, char *const *options, size_t n_options)
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {{"instance", required_argument, NULL, 'i'}, {"set", required_argument, NULL, 's'},
-		{"print-tree-doc", no_argument, NULL, 'd'}, {"version", no_argument, NULL, 'v'}, {0}};
+	static const struct option options[] = {{"instance", required_argument, NULL, 'i'},
+		{"set", required_argument, NULL, 's'}, {"print-tree-doc", no_argument, NULL, 'd'},
+		{"version", no_argument, NULL, 'v'}, {0}};
 	const char *instance = place_instance_default();
 	char *settings[64];
 	size_t n = 0;
@@ -384,7 +396,8 @@ int main(int argc, char **argv)
 		}
 	}
 	if (optind != argc) {
-		fprintf(stderr, "usage: banger-fsd [--instance NAME] [--set KEY=VALUE]...; banger up starts it\n");
+		fprintf(stderr,
+			"usage: banger-fsd [--instance NAME] [--set KEY=VALUE]...; banger up starts it\n");
 		return 2;
 	}
 	return run(instance, settings, n);

@@ -19,10 +19,10 @@
 #include "power.h"
 #include "stats.h"
 
-#define TURN_FRAMES   256 /* requests done before jobs have their turn */
-#define BACK_OFF_MSEC 50  /* between looks whether a host is there */
-#define PROBE_USEC    30000000
-#define ALONE_USEC    2000000 /* for processes to end by SIGTERM, where there is no init */
+#define TURN_FRAMES    256 /* requests done before jobs have their turn */
+#define BACK_OFF_MSEC  50  /* between looks whether a host is there */
+#define PROBE_USEC     30000000
+#define ALONE_USEC     2000000 /* for processes to end by SIGTERM, where there is no init */
 #define ASK_AGAIN_USEC 1000000 /* an init that was only beginning has not heard the first time */
 #define AFTER_TERM_USEC                                                                                      \
 	500000 /* for others to end when init has sent SIGTERM to all (busybox: 1 s later comes SIGKILL) */

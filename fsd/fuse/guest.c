@@ -13,8 +13,9 @@
 #include "guest/files.h"
 #include "tree/node.h"
 
-#define INTERRUPT_USEC 1000000 /* what a guest has to answer after a Ctrl-C before its answer is no longer waited for */
-#define AFTER_DOTS     1       /* cookie behind "." and ".."; a guest's own are hashes */
+#define INTERRUPT_USEC                                                                                       \
+	1000000 /* what a guest has to answer after a Ctrl-C before its answer is no longer waited for */
+#define AFTER_DOTS     1 /* cookie behind "." and ".."; a guest's own are hashes */
 #define LINK_MAX_BYTES 4096
 
 /* A request under way to a guest. */
@@ -47,7 +48,8 @@ bool guest_is(struct server *s, uint64_t number)
 	       (at.attr->flags & ATTR_WORKSPACE);
 }
 
-static int agent_of(struct server *s, uint64_t number, struct vm **ret_vm, struct file_ref *ret_file, uint32_t *ret_id)
+static int agent_of(
+	struct server *s, uint64_t number, struct vm **ret_vm, struct file_ref *ret_file, uint32_t *ret_id)
 {
 	struct vm_view v;
 	struct vm *vm;
@@ -256,7 +258,8 @@ static void guest_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info 
 		ask_sent(a, files_getattr(agent, a->file, on_attr, a, &a->request));
 }
 
-static void guest_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what, struct fuse_file_info *fi)
+static void guest_setattr(
+	fuse_req_t req, fuse_ino_t ino, struct stat *st, int what, struct fuse_file_info *fi)
 {
 	struct agent *agent;
 	struct ask *a = ask_new(req, ino, &agent);
@@ -328,7 +331,8 @@ static void guest_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mod
 	struct ask *a = ask_new(req, parent, &agent);
 
 	if (a)
-		ask_sent(a, files_mknod(agent, a->file, name, mode, (uint32_t)rdev, owner_of(a), on_entry, a, &a->request));
+		ask_sent(a, files_mknod(agent, a->file, name, mode, (uint32_t)rdev, owner_of(a), on_entry, a,
+				    &a->request));
 }
 
 static void guest_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
@@ -377,8 +381,8 @@ static int second(struct ask *a, uint64_t node, struct file_ref *ret)
 	return r < 0 ? r : id == a->vm ? 0 : -EXDEV;
 }
 
-static void guest_rename(
-	fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent, const char *newname, unsigned flags)
+static void guest_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+	const char *newname, unsigned flags)
 {
 	struct agent *agent;
 	struct ask *a = ask_new(req, parent, &agent);
@@ -444,7 +448,8 @@ static void guest_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	ask_sent(a, files_open(agent, a->file, flags_of(fi->flags), on_opened, a, &a->request));
 }
 
-static void guest_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
+static void guest_create(
+	fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
 {
 	struct agent *agent;
 	struct ask *a = ask_new(req, parent, &agent);
@@ -453,7 +458,8 @@ static void guest_create(fuse_req_t req, fuse_ino_t parent, const char *name, mo
 		return;
 	a->fi = *fi;
 	a->plus = true;
-	ask_sent(a, files_create(agent, a->file, name, flags_of(fi->flags), mode, owner_of(a), on_opened, a, &a->request));
+	ask_sent(a, files_create(agent, a->file, name, flags_of(fi->flags), mode, owner_of(a), on_opened, a,
+			    &a->request));
 }
 
 static void on_released(void *user, int code)
@@ -482,8 +488,8 @@ static int read_piece(struct ask *a, struct agent *agent)
 {
 	size_t left = a->size - a->at;
 
-	return files_read(agent, a->file, a->offset + a->at, (uint32_t)(left < FILES_IO_MAX ? left : FILES_IO_MAX),
-		on_read_piece, a, &a->request);
+	return files_read(agent, a->file, a->offset + a->at,
+		(uint32_t)(left < FILES_IO_MAX ? left : FILES_IO_MAX), on_read_piece, a, &a->request);
 }
 
 static void on_read_piece(void *user, int code, const void *data, size_t n)
@@ -539,7 +545,8 @@ static int write_piece(struct ask *a, struct agent *agent, const char *data)
 	size_t left = a->size - a->at;
 
 	return files_write(agent, a->file, a->offset + a->at, data + a->at,
-		(uint32_t)(left < FILES_IO_MAX ? left : FILES_IO_MAX), a->append, on_written_piece, a, &a->request);
+		(uint32_t)(left < FILES_IO_MAX ? left : FILES_IO_MAX), a->append, on_written_piece, a,
+		&a->request);
 }
 
 static void on_written_piece(void *user, int code, uint32_t n)
@@ -566,7 +573,8 @@ static void on_written_piece(void *user, int code, uint32_t n)
 	ask_free(a);
 }
 
-static void guest_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off, struct fuse_file_info *fi)
+static void guest_write(
+	fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	struct agent *agent;
 	struct ask *a = ask_new(req, ino, &agent);
@@ -611,7 +619,8 @@ static void guest_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info 
 		fuse_reply_open(req, fi);
 }
 
-static size_t put(struct ask *a, char *buf, size_t size, const char *name, const struct fuse_entry_param *entry, off_t next)
+static size_t put(struct ask *a, char *buf, size_t size, const char *name,
+	const struct fuse_entry_param *entry, off_t next)
 {
 	if (a->plus)
 		return fuse_add_direntry_plus(a->req, buf, size, name, entry, next);
@@ -668,7 +677,8 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool pl
 	a->dots = off == 0;
 	/* Attributes are asked for in any case: the node number of an entry needs the generation. */
 	ask_sent(a, files_readdir(agent, a->file, off == AFTER_DOTS ? 0 : (uint64_t)off,
-			    (uint32_t)(size < FILES_IO_MAX ? size : FILES_IO_MAX), true, on_entries, a, &a->request));
+			    (uint32_t)(size < FILES_IO_MAX ? size : FILES_IO_MAX), true, on_entries, a,
+			    &a->request));
 }
 
 static void guest_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
@@ -677,7 +687,8 @@ static void guest_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off
 	list(req, ino, size, off, false);
 }
 
-static void guest_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+static void guest_readdirplus(
+	fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	(void)fi;
 	list(req, ino, size, off, true);

@@ -26,12 +26,14 @@ static struct server *server_of(fuse_req_t req)
 static void on_init(void *user, struct fuse_conn_info *conn)
 {
 	(void)user;
-	conn->want |= conn->capable & (FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
-					      FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_READ);
+	conn->want |=
+		conn->capable & (FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
+					FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_READ);
 	/* Pages are dropped when they are told to be stale, or when a guest's file is opened anew; writes are never put off. */
 	conn->want &= ~(unsigned)(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_SPLICE_READ |
-				  FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE | FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_IOCTL_DIR |
-				  FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_EXPORT_SUPPORT);
+				  FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE | FUSE_CAP_HANDLE_KILLPRIV |
+				  FUSE_CAP_IOCTL_DIR | FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS |
+				  FUSE_CAP_EXPORT_SUPPORT);
 	conn->max_write = 1u << 20;
 	conn->max_background = 64;
 	conn->congestion_threshold = 48;
@@ -125,7 +127,8 @@ static void on_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what
 		return;
 	}
 	/* Truncating what can be written is what shells and editors do before they write: it means nothing. */
-	if ((what & FUSE_SET_ATTR_SIZE) && (!at.attr || (!at.attr->store && !(at.attr->ops && at.attr->ops->write)))) {
+	if ((what & FUSE_SET_ATTR_SIZE) &&
+		(!at.attr || (!at.attr->store && !(at.attr->ops && at.attr->ops->write)))) {
 		fuse_reply_err(req, EPERM);
 		return;
 	}
@@ -222,8 +225,8 @@ static void on_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, cons
 	fuse_reply_err(req, EPERM);
 }
 
-static void on_rename(
-	fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent, const char *newname, unsigned flags)
+static void on_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+	const char *newname, unsigned flags)
 {
 	struct server *s = server_of(req);
 	struct target dir, new_dir;
@@ -354,7 +357,8 @@ static void on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 	request_end(s, r);
 }
 
-static void on_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off, struct fuse_file_info *fi)
+static void on_write(
+	fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	struct server *s = server_of(req);
 	struct open_file *f;
@@ -395,8 +399,8 @@ static void on_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 }
 
 /* One entry into the buffer; false: it is full. */
-static bool add_entry(
-	fuse_req_t req, char *buf, size_t size, size_t *used, bool plus, const char *name, struct fuse_entry_param *entry, off_t next)
+static bool add_entry(fuse_req_t req, char *buf, size_t size, size_t *used, bool plus, const char *name,
+	struct fuse_entry_param *entry, off_t next)
 {
 	size_t n = plus ? fuse_add_direntry_plus(req, buf + *used, size - *used, name, entry, next)
 			: fuse_add_direntry(req, buf + *used, size - *used, name, &entry->attr, next);
@@ -466,7 +470,8 @@ static void on_statfs(fuse_req_t req, fuse_ino_t ino)
 	fuse_reply_statfs(req, &st);
 }
 
-static void on_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
+static void on_create(
+	fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
 {
 	IF_GUEST(req, parent, create, parent, name, mode, fi);
 	fuse_reply_err(req, EPERM);

@@ -9,13 +9,12 @@
 #include "banger/io.h"
 #include "fuse/state.h"
 
-#define INIT_FILE    "fuse.init"
-#define INIT_MAX     4096
-#define BATCH        64  /* requests a turn of the loop */
-#define SPIN_USEC    100 /* a wake-up costs half of this and more (design: what a FUSE read costs) */
-#define NOTIFY_RESEND 7  /* FUSE_NOTIFY_RESEND, protocol 7.40 */
-#define WRITE_MAX    (1u << 20)
-
+#define INIT_FILE     "fuse.init"
+#define INIT_MAX      4096
+#define BATCH         64  /* requests a turn of the loop */
+#define SPIN_USEC     100 /* a wake-up costs half of this and more (design: what a FUSE read costs) */
+#define NOTIFY_RESEND 7   /* FUSE_NOTIFY_RESEND, protocol 7.40 */
+#define WRITE_MAX     (1u << 20)
 
 static void on_created(void *user, struct vm *vm)
 {
@@ -226,7 +225,8 @@ static int replay(struct server *s, struct err *e)
 	/* What the daemon before had taken and not answered is asked again; a kernel without this (before 6.9) says EINVAL, and
 	 * those who wait then wait until they are interrupted. */
 	if (write(fuse_session_fd(s->session), &resend, sizeof(resend)) < 0)
-		tree_log(s->tree, "requests in flight are lost: the kernel cannot resend them: %s", strerror(errno));
+		tree_log(s->tree, "requests in flight are lost: the kernel cannot resend them: %s",
+			strerror(errno));
 	return 0;
 }
 

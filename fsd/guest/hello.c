@@ -16,7 +16,7 @@
 #define HELLO_REPLY    (HELLO_SIZE + 8 + 36)
 
 #define HELLO_AGAIN 1000000 /* usec */
-#define HELLO_ZEROS    5 /* each so many hellos again zeros go before it */
+#define HELLO_ZEROS 5       /* each so many hellos again zeros go before it */
 
 struct hello {
 	struct agent_header header;

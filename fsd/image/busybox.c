@@ -66,8 +66,8 @@ static int add_applets(struct source *s, int busybox_fd, struct err *e)
 		_cleanup_free_ char *link = NULL;
 
 		/* busybox's own init has no place beside banger's. */
-		if (!*name || strcmp(name, "busybox") == 0 || strcmp(name, "init") == 0 || strcmp(name, "linuxrc") == 0 ||
-			strchr(name, '/'))
+		if (!*name || strcmp(name, "busybox") == 0 || strcmp(name, "init") == 0 ||
+			strcmp(name, "linuxrc") == 0 || strchr(name, '/'))
 			continue;
 		if (asprintf(&link, "bin/%s", name) < 0) {
 			link = NULL;

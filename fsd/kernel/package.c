@@ -389,8 +389,8 @@ static int apt(int dir_fd, struct op *op, int lists, const char *tool, const cha
 		/* apt takes a path that doesn't begin at the root as one below it. */
 		snprintf(state, sizeof(state), "Dir::State=/proc/%d/fd/%d/apt", (int)getpid(), dir_fd);
 		snprintf(cache, sizeof(cache), "Dir::Cache=/proc/%d/fd/%d/apt", (int)getpid(), dir_fd);
-		const char *const own[] = {"-o", state, "-o",
-			"Dir::State::status=/var/lib/dpkg/status", "-o", cache};
+		const char *const own[] = {
+			"-o", state, "-o", "Dir::State::status=/var/lib/dpkg/status", "-o", cache};
 
 		for (size_t i = 0; i < ELEMENTSOF(own); i++)
 			argv[n++] = own[i];

@@ -115,5 +115,6 @@ bool database_use_reserve(struct store *s)
 {
 	struct stat st;
 
-	return s->reserve_fd >= 0 && fstat(s->reserve_fd, &st) == 0 && st.st_size > 0 && ftruncate(s->reserve_fd, 0) == 0;
+	return s->reserve_fd >= 0 && fstat(s->reserve_fd, &st) == 0 && st.st_size > 0 &&
+	       ftruncate(s->reserve_fd, 0) == 0;
 }

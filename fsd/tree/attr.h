@@ -33,11 +33,11 @@ struct call {
 	void (*done)(struct call *c, int code, const void *data, size_t n);
 	/* Set by who parks it: somebody pressed Ctrl-C. Leads to done(), perhaps later. NULL: it is over in an instant. */
 	void (*cancel)(struct call *c);
-	void *parked;            /* of who parks it */
-	TAILQ_ENTRY(call) link;  /* likewise */
-	size_t size;             /* of a read: bytes asked for */
-	uint32_t uid, pid;       /* who asks */
-	uint64_t node;           /* what mkdir made */
+	void *parked;           /* of who parks it */
+	TAILQ_ENTRY(call) link; /* likewise */
+	size_t size;            /* of a read: bytes asked for */
+	uint32_t uid, pid;      /* who asks */
+	uint64_t node;          /* what mkdir made */
 };
 TAILQ_HEAD(call_list, call);
 
@@ -55,11 +55,11 @@ static inline void call_data(struct call *c, const void *data, size_t n)
 struct handle {
 	struct target at;
 	bool reading, writing, nonblock;
-	bool opened;        /* the row's open was called */
-	char *text;         /* as rendered for this handle, NULL: not yet */
+	bool opened; /* the row's open was called */
+	char *text;  /* as rendered for this handle, NULL: not yet */
 	size_t size;
-	void *state;        /* of the row's operations */
-	void *poll;         /* of the server */
+	void *state; /* of the row's operations */
+	void *poll;  /* of the server */
 	struct call_list parked;
 	LIST_ENTRY(handle) link; /* of the row's operations */
 };
@@ -75,12 +75,13 @@ struct file_ops {
 };
 
 enum {
-	ATTR_STORED = 1,    /* exact size, kept by the kernel until it changes: every change is told with tree_stale() */
-	ATTR_LOG = 2,       /* true size, which grows by itself */
-	ATTR_TOLD = 32,     /* a log whose every growth is told with tree_stale() */
-	ATTR_LATE = 64,     /* a log whose size may be a second old */
-	ATTR_STREAM = 4,    /* blocks: reachable, not listed, not seekable */
-	ATTR_HIDDEN = 8,    /* reachable, not listed */
+	ATTR_STORED =
+		1, /* exact size, kept by the kernel until it changes: every change is told with tree_stale() */
+	ATTR_LOG = 2,        /* true size, which grows by itself */
+	ATTR_TOLD = 32,      /* a log whose every growth is told with tree_stale() */
+	ATTR_LATE = 64,      /* a log whose size may be a second old */
+	ATTR_STREAM = 4,     /* blocks: reachable, not listed, not seekable */
+	ATTR_HIDDEN = 8,     /* reachable, not listed */
 	ATTR_WORKSPACE = 16, /* a directory that the guest serves */
 };
 

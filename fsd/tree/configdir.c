@@ -68,7 +68,8 @@ static void setting_store(struct tree *t, const struct target *at, const struct 
 		*c = (struct change){.t = t, .attr = at->attr, .call = call, .store = t->config.store};
 		c->value = strdup(in->lines[0]);
 		c->old = strdup(settings_get(t->config.settings, at->attr->name));
-		r = c->value && c->old ? settings_put(t->config.settings, at->attr->name, c->value, &e) : -ENOMEM;
+		r = c->value && c->old ? settings_put(t->config.settings, at->attr->name, c->value, &e)
+				       : -ENOMEM;
 	}
 	if (r == 0) {
 		tree_stale(t, KIND_CONFIG, 0, at->attr->id);
@@ -139,9 +140,10 @@ static bool fact_present(struct tree *t, const struct target *at)
 	return fact(t, at) != NULL;
 }
 
-#define FACT(n, text, words)                                                                                         \
-	{                                                                                                            \
-		.id = (n), .name = (text), .mode = 0444, .show = fact_show, .present = fact_present, .doc = (words)  \
+#define FACT(n, text, words)                                                                                 \
+	{                                                                                                    \
+		.id = (n), .name = (text), .mode = 0444, .show = fact_show, .present = fact_present,         \
+		.doc = (words)                                                                               \
 	}
 static const struct attr host_attrs[] = {
 	FACT(2, "accel", "The accelerator that VMs get: `kvm` or `tcg`. Absent until it was found out."),
@@ -228,24 +230,30 @@ static void op_ctl_show(struct tree *t, const struct target *at, FILE *out)
 
 static void op_ctl_store(struct tree *t, const struct target *at, const struct input *in, struct call *call)
 {
-	int r = in->count == 1 && strcmp(in->lines[0], "cancel") == 0 ? ops_cancel(t->config.ops, at->row) : -EINVAL;
+	int r = in->count == 1 && strcmp(in->lines[0], "cancel") == 0 ? ops_cancel(t->config.ops, at->row)
+								      : -EINVAL;
 
 	log_deed(t, call, "cancel", r, NULL);
 	call_done(call, r);
 }
 
-#define OP(n, text, what, words)                                                                                     \
-	{                                                                                                            \
-		.id = (n), .name = (text), .mode = 0444, .show = op_show, .data = (const void *)(uintptr_t)(what),   \
-		.doc = (words)                                                                                       \
+#define OP(n, text, what, words)                                                                             \
+	{                                                                                                    \
+		.id = (n), .name = (text), .mode = 0444, .show = op_show,                                    \
+		.data = (const void *)(uintptr_t)(what), .doc = (words)                                      \
 	}
 static const struct attr op_attrs[] = {
 	OP(2, "kind", OP_KIND, "start, stop, import, pull ..."),
 	OP(3, "target", OP_TARGET, "What it is at work on: vms/NAME, images/NAME."),
 	OP(4, "stage", OP_STAGE, "The step at work."),
-	OP(5, "progress", OP_PROGRESS, "Flat keyed: done, and total where it is known, in the stage's own unit."),
+	OP(5, "progress", OP_PROGRESS,
+		"Flat keyed: done, and total where it is known, in the stage's own unit."),
 	OP(6, "started", OP_STARTED, "When it began."),
-	{.id = 7, .name = "ctl", .mode = 0644, .show = op_ctl_show, .store = op_ctl_store,
+	{.id = 7,
+		.name = "ctl",
+		.mode = 0644,
+		.show = op_ctl_show,
+		.store = op_ctl_store,
 		.doc = "`cancel`: it stops and undoes what it did."},
 };
 

@@ -38,15 +38,16 @@ void tree_rmdir(struct tree *t, const struct target *dir, const char *name, stru
 		dir->dir->remove(t, dir->row, at.row, call);
 }
 
-void tree_rename(struct tree *t, const struct target *dir, const char *name, const struct target *new_dir, const char *new_name,
-	struct call *call)
+void tree_rename(struct tree *t, const struct target *dir, const char *name, const struct target *new_dir,
+	const char *new_name, struct call *call)
 {
 	struct target at;
 	int r = tree_lookup(t, dir, name, &at);
 
 	if (r < 0)
 		call_done(call, r);
-	else if (dir->node != new_dir->node || !dir->dir->rename || at.attr || at.dir != dir_types[dir->dir->child])
+	else if (dir->node != new_dir->node || !dir->dir->rename || at.attr ||
+		 at.dir != dir_types[dir->dir->child])
 		call_done(call, -EPERM);
 	else if (strcmp(name, new_name) == 0)
 		call_done(call, 0);
@@ -80,7 +81,8 @@ static int add_mode(void *user, const struct store_mode *row)
 
 	if (t->mode_count == t->mode_room) {
 		size_t room = t->mode_room ? 2 * t->mode_room : 16;
-		struct store_mode *modes = room > MODES_MAX ? NULL : reallocarray(t->modes, room, sizeof(*modes));
+		struct store_mode *modes =
+			room > MODES_MAX ? NULL : reallocarray(t->modes, room, sizeof(*modes));
 
 		if (!modes)
 			return room > MODES_MAX ? -ENOSPC : -ENOMEM;
@@ -118,7 +120,8 @@ static int mode_work(void *data, struct err *e)
 {
 	struct mode_job *j = data;
 
-	return j->last ? store_mode_forget(j->store, j->first, j->last, e) : store_mode_set(j->store, &j->row, e);
+	return j->last ? store_mode_forget(j->store, j->first, j->last, e)
+		       : store_mode_set(j->store, &j->row, e);
 }
 
 static void mode_done(void *data, int code, struct err *e)

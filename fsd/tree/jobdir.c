@@ -208,7 +208,8 @@ static int command_parse(const char *line, struct command *ret)
 	}
 	if (n == 3 && strcmp(words[0], "winsize") == 0) {
 		ret->verb = WINSIZE;
-		if ((r = parse_u64(words[1], 1, UINT16_MAX, &rows)) < 0 || (r = parse_u64(words[2], 1, UINT16_MAX, &cols)) < 0)
+		if ((r = parse_u64(words[1], 1, UINT16_MAX, &rows)) < 0 ||
+			(r = parse_u64(words[2], 1, UINT16_MAX, &cols)) < 0)
 			return r;
 		ret->rows = (uint16_t)rows;
 		ret->cols = (uint16_t)cols;
@@ -297,25 +298,71 @@ static void ctl_show(struct tree *t, const struct target *at, FILE *out)
 }
 
 static const struct attr exec_attrs[] = {
-	{.id = 2, .name = "ctl", .mode = 0600, .show = ctl_show, .store = ctl_store,
-		.doc = "`start` (returns when it runs; EINVAL without a command), `signal TERM`, `winsize ROWS COLUMNS`, `close` "
+	{.id = 2,
+		.name = "ctl",
+		.mode = 0600,
+		.show = ctl_show,
+		.store = ctl_store,
+		.doc = "`start` (returns when it runs; EINVAL without a command), `signal TERM`, `winsize "
+		       "ROWS COLUMNS`, `close` "
 		       "(end of its standard input). Reading lists the legal ones."},
-	{.id = 3, .name = "cmd", .mode = 0600, .flags = ATTR_STORED, .show = cmd_show, .ops = &cmd_ops,
-		.doc = "The arguments, one a line; or each ended by a NUL, so that they may hold newlines. Before the start."},
-	{.id = 4, .name = "env", .mode = 0600, .flags = ATTR_STORED, .show = env_show, .ops = &env_ops,
+	{.id = 3,
+		.name = "cmd",
+		.mode = 0600,
+		.flags = ATTR_STORED,
+		.show = cmd_show,
+		.ops = &cmd_ops,
+		.doc = "The arguments, one a line; or each ended by a NUL, so that they may hold newlines. "
+		       "Before the start."},
+	{.id = 4,
+		.name = "env",
+		.mode = 0600,
+		.flags = ATTR_STORED,
+		.show = env_show,
+		.ops = &env_ops,
 		.doc = "NAME=VALUE, likewise; added to the agent's own."},
-	{.id = 5, .name = "cwd", .mode = 0600, .flags = ATTR_STORED, .show = cwd_show, .store = cwd_store,
+	{.id = 5,
+		.name = "cwd",
+		.mode = 0600,
+		.flags = ATTR_STORED,
+		.show = cwd_show,
+		.store = cwd_store,
 		.doc = "Working directory; empty: the workspace."},
-	{.id = 6, .name = "user", .mode = 0600, .flags = ATTR_STORED, .show = user_show, .store = user_store,
+	{.id = 6,
+		.name = "user",
+		.mode = 0600,
+		.flags = ATTR_STORED,
+		.show = user_show,
+		.store = user_store,
 		.doc = "User in the guest, name or number; empty: root."},
-	{.id = 7, .name = "tty", .mode = 0600, .flags = ATTR_STORED, .show = tty_show, .store = tty_store,
+	{.id = 7,
+		.name = "tty",
+		.mode = 0600,
+		.flags = ATTR_STORED,
+		.show = tty_show,
+		.store = tty_store,
 		.doc = "1: it gets a terminal, and standard error comes with standard output."},
-	{.id = 8, .name = "status", .mode = 0444, .flags = ATTR_STORED, .show = status_show,
-		.doc = "Flat keyed: state (`new starting running exited failed`), exit (as a shell tells it: 128 + the signal, 127 no "
+	{.id = 8,
+		.name = "status",
+		.mode = 0444,
+		.flags = ATTR_STORED,
+		.show = status_show,
+		.doc = "Flat keyed: state (`new starting running exited failed`), exit (as a shell tells it: "
+		       "128 + the signal, 127 no "
 		       "such program, 126 it is none), signal, lost, error, created, started, ended."},
-	{.id = 9, .name = "stdout", .mode = 0400, .flags = ATTR_LOG, .ops = &job_kept_ops, .data = (const void *)1,
+	{.id = 9,
+		.name = "stdout",
+		.mode = 0400,
+		.flags = ATTR_LOG,
+		.ops = &job_kept_ops,
+		.data = (const void *)1,
 		.doc = "What it wrote so far, the younger 4 MiB."},
-	{.id = 10, .name = "stderr", .mode = 0400, .flags = ATTR_LOG, .ops = &job_kept_ops, .data = (const void *)2,
+	{.id = 10,
+		.name = "stderr",
+		.mode = 0400,
+		.flags = ATTR_LOG,
+		.ops = &job_kept_ops,
+		.data = (const void *)2,
 		.doc = "Likewise."},
 	{.id = 16, .name = "stream", .mode = S_IFDIR, .flags = ATTR_HIDDEN, .child = KIND_EXEC_STREAM},
 	{.id = 17, .name = "wait", .mode = S_IFDIR, .child = KIND_EXEC_WAIT},
@@ -340,12 +387,28 @@ const struct dir_type exec_dir = {
 };
 
 static const struct attr stream_attrs[] = {
-	{.id = 2, .name = "stdin", .mode = 0200, .flags = ATTR_STREAM, .ops = &job_stdin_ops,
-		.doc = "Blocks while the job takes no more. Open it before the start: a job that nobody writes to reads /dev/null. "
+	{.id = 2,
+		.name = "stdin",
+		.mode = 0200,
+		.flags = ATTR_STREAM,
+		.ops = &job_stdin_ops,
+		.doc = "Blocks while the job takes no more. Open it before the start: a job that nobody "
+		       "writes to reads /dev/null. "
 		       "Closing the last one is the end of file, as with a pipe."},
-	{.id = 3, .name = "stdout", .mode = 0400, .flags = ATTR_STREAM, .ops = &job_live_ops, .data = (const void *)1,
-		.doc = "Blocks. All that it writes, from the first byte kept; a reader that falls behind slows the job."},
-	{.id = 4, .name = "stderr", .mode = 0400, .flags = ATTR_STREAM, .ops = &job_live_ops, .data = (const void *)2,
+	{.id = 3,
+		.name = "stdout",
+		.mode = 0400,
+		.flags = ATTR_STREAM,
+		.ops = &job_live_ops,
+		.data = (const void *)1,
+		.doc = "Blocks. All that it writes, from the first byte kept; a reader that falls behind "
+		       "slows the job."},
+	{.id = 4,
+		.name = "stderr",
+		.mode = 0400,
+		.flags = ATTR_STREAM,
+		.ops = &job_live_ops,
+		.data = (const void *)2,
 		.doc = "Likewise."},
 };
 
@@ -363,7 +426,11 @@ const struct dir_type exec_stream_dir = {
 };
 
 static const struct attr wait_attrs[] = {
-	{.id = 2, .name = "exit", .mode = 0400, .flags = ATTR_STREAM, .ops = &job_exit_ops,
+	{.id = 2,
+		.name = "exit",
+		.mode = 0400,
+		.flags = ATTR_STREAM,
+		.ops = &job_exit_ops,
 		.doc = "Blocks until it has ended, then says its exit code as `status` does."},
 };
 
@@ -432,11 +499,19 @@ static void exec_remove(struct tree *t, uint64_t row, uint64_t child, struct cal
 }
 
 static const struct attr execs_attrs[] = {
-	{.id = 2, .name = "clone", .mode = 0600, .ops = &job_clone_ops,
-		.doc = "Opened for reading and writing, makes a job, whose number reading it gives. Opened for reading only, says "
+	{.id = 2,
+		.name = "clone",
+		.mode = 0600,
+		.ops = &job_clone_ops,
+		.doc = "Opened for reading and writing, makes a job, whose number reading it gives. Opened "
+		       "for reading only, says "
 		       "nothing and makes nothing."},
-	{.id = 3, .name = "run", .mode = 0600, .ops = &job_run_ops,
-		.doc = "Opened for reading and writing: write a command line for /bin/sh, read its output, both streams, to the end."},
+	{.id = 3,
+		.name = "run",
+		.mode = 0600,
+		.ops = &job_run_ops,
+		.doc = "Opened for reading and writing: write a command line for /bin/sh, read its output, "
+		       "both streams, to the end."},
 };
 
 static int execs_removable(struct tree *t, uint64_t row)

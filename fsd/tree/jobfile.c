@@ -9,14 +9,14 @@
 
 /* State of a handle: what of it is used depends on the file. */
 struct job_file {
-	uint64_t row;      /* of the job; 0: none was made */
-	int stream;        /* 1, 2: output that is read */
-	bool made_it;      /* run: the job is this handle's */
-	bool reading;      /* READER is good */
+	uint64_t row; /* of the job; 0: none was made */
+	int stream;   /* 1, 2: output that is read */
+	bool made_it; /* run: the job is this handle's */
+	bool reading; /* READER is good */
 	uint64_t reader;
 	uint64_t offset;
-	uint64_t shift;    /* kept: where in the stream the file's first byte is */
-	char *pending;     /* stdin: what was not taken yet */
+	uint64_t shift; /* kept: where in the stream the file's first byte is */
+	char *pending;  /* stdin: what was not taken yet */
 	size_t pending_at, pending_n;
 };
 
@@ -88,7 +88,8 @@ static uint64_t kept_size(struct tree *t, const struct target *at)
 	return exec_size(x, stream) - exec_first(x, stream);
 }
 
-const struct file_ops job_kept_ops = {.open = file_new, .release = file_release, .read = kept_read, .size = kept_size};
+const struct file_ops job_kept_ops = {
+	.open = file_new, .release = file_release, .read = kept_read, .size = kept_size};
 
 /* Live output. True: CALL was answered. */
 static bool live_answer(struct tree *t, struct handle *h, struct call *call)
@@ -167,7 +168,8 @@ static unsigned live_poll(struct tree *t, struct handle *h)
 	return exec_size(x, f->stream) > f->offset || job_over(&v) ? POLLIN | POLLRDNORM : 0;
 }
 
-const struct file_ops job_live_ops = {.open = live_open, .release = file_release, .read = live_read, .poll = live_poll};
+const struct file_ops job_live_ops = {
+	.open = live_open, .release = file_release, .read = live_read, .poll = live_poll};
 
 /* Standard input. */
 bool job_wants_stdin(struct tree *t, uint64_t row)
@@ -186,7 +188,8 @@ static void stdin_push(struct tree *t, struct handle *h)
 	struct job_file *f = h->state;
 	struct call *call = TAILQ_FIRST(&h->parked);
 	struct exec *x = job_of(t, f->row);
-	ssize_t n = x ? exec_stdin(x, f->pending + f->pending_at, f->pending_n - f->pending_at, NULL) : -EPIPE;
+	ssize_t n =
+		x ? exec_stdin(x, f->pending + f->pending_at, f->pending_n - f->pending_at, NULL) : -EPIPE;
 
 	if (n >= 0)
 		f->pending_at += (size_t)n;
@@ -307,7 +310,8 @@ static unsigned exit_poll(struct tree *t, struct handle *h)
 	return job_over(&v) ? POLLIN | POLLRDNORM : 0;
 }
 
-const struct file_ops job_exit_ops = {.open = file_new, .release = file_release, .read = exit_read, .poll = exit_poll};
+const struct file_ops job_exit_ops = {
+	.open = file_new, .release = file_release, .read = exit_read, .poll = exit_poll};
 
 /* clone */
 static int make(struct tree *t, struct handle *h, uint64_t *ret_row)
@@ -452,7 +456,8 @@ static void each_reader(struct tree *t, uint64_t row, int stream)
 			continue;
 		while ((call = TAILQ_FIRST(&h->parked))) {
 			TAILQ_REMOVE(&h->parked, call, link);
-			if (h->at.attr->ops == &job_exit_ops ? exit_answer(t, h, call) : live_answer(t, h, call))
+			if (h->at.attr->ops == &job_exit_ops ? exit_answer(t, h, call)
+							     : live_answer(t, h, call))
 				continue;
 			TAILQ_INSERT_HEAD(&h->parked, call, link);
 			break;

@@ -20,6 +20,7 @@ bool job_wants_stdin(struct tree *t, uint64_t row);
 void job_start(struct tree *t, uint64_t row, struct call *call);
 uint64_t vm_dir_changed(struct tree *t, uint64_t row);
 
-extern const struct file_ops job_kept_ops, job_live_ops, job_stdin_ops, job_exit_ops, job_clone_ops, job_run_ops;
+extern const struct file_ops job_kept_ops, job_live_ops, job_stdin_ops, job_exit_ops, job_clone_ops,
+	job_run_ops;
 
 #endif

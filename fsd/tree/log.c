@@ -27,8 +27,8 @@ static void cut(struct log *l)
 	if (io_read_file(l->state_fd, LOG_NAME, 2 * LOG_MAX, &text, &n, NULL) < 0)
 		n = 0;
 	from = n > LOG_MAX / 2 ? memchr(text + n - LOG_MAX / 2, '\n', LOG_MAX / 2) : NULL;
-	if (io_replace_file(l->state_fd, LOG_NAME, from ? from + 1 : "", from ? n - (size_t)(from + 1 - text) : 0,
-		    0600, NULL) < 0)
+	if (io_replace_file(l->state_fd, LOG_NAME, from ? from + 1 : "",
+		    from ? n - (size_t)(from + 1 - text) : 0, 0600, NULL) < 0)
 		return;
 	fd = openat(l->state_fd, LOG_NAME, O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
@@ -131,7 +131,8 @@ void tree_log(struct tree *t, const char *fmt, ...)
 void log_deed(struct tree *t, const struct call *call, const char *what, int code, const char *text)
 {
 	if (code < 0)
-		tree_log(t, "uid=%u pid=%u %s: %s", call->uid, call->pid, what, text ? text : strerror(-code));
+		tree_log(
+			t, "uid=%u pid=%u %s: %s", call->uid, call->pid, what, text ? text : strerror(-code));
 	else
 		tree_log(t, "uid=%u pid=%u %s: done", call->uid, call->pid, what);
 }

@@ -1,11 +1,11 @@
 #include "tree/node.h"
 
-#define CLASS_SHIFT      61
-#define CLASS_GUEST      1ull
-#define ATTR_BITS        12
-#define KIND_SHIFT       (NODE_ROW_BITS + ATTR_BITS)
-#define GENERATION_BITS  8
-#define GUEST_VM_SHIFT   (32 + GENERATION_BITS)
+#define CLASS_SHIFT     61
+#define CLASS_GUEST     1ull
+#define ATTR_BITS       12
+#define KIND_SHIFT      (NODE_ROW_BITS + ATTR_BITS)
+#define GENERATION_BITS 8
+#define GUEST_VM_SHIFT  (32 + GENERATION_BITS)
 
 uint64_t node_number(enum node_kind kind, uint64_t row, uint16_t attr)
 {

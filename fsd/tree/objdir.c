@@ -73,13 +73,15 @@ static void ctl_store(struct tree *t, struct objects *o, const struct input *in,
 		on_done(v, r, &e);
 }
 
-static void images_ctl_store(struct tree *t, const struct target *at, const struct input *in, struct call *call)
+static void images_ctl_store(
+	struct tree *t, const struct target *at, const struct input *in, struct call *call)
 {
 	(void)at;
 	ctl_store(t, images(t), in, call);
 }
 
-static void kernels_ctl_store(struct tree *t, const struct target *at, const struct input *in, struct call *call)
+static void kernels_ctl_store(
+	struct tree *t, const struct target *at, const struct input *in, struct call *call)
 {
 	(void)at;
 	ctl_store(t, kernels(t), in, call);
@@ -102,7 +104,8 @@ enum { REF, DIGEST, ARCH, SIZE, CREATED, KERNEL };
 
 static void show(const struct store_object *row, uintptr_t what, FILE *out)
 {
-	const char *const texts[] = {[REF] = row->ref, [DIGEST] = row->digest, [ARCH] = row->arch, [KERNEL] = row->kernel};
+	const char *const texts[] = {
+		[REF] = row->ref, [DIGEST] = row->digest, [ARCH] = row->arch, [KERNEL] = row->kernel};
 
 	if (what == SIZE)
 		fprintf(out, "%" PRIu64 "\n", row->size);
@@ -191,7 +194,8 @@ static bool kernel_find(struct tree *t, uint64_t row, const char *name, uint64_t
 	return find(kernels(t), name, ret);
 }
 
-static void remove_object(struct tree *t, struct objects *o, const char *dir, uint64_t child, struct call *call)
+static void remove_object(
+	struct tree *t, struct objects *o, const char *dir, uint64_t child, struct call *call)
 {
 	const struct store_object *row = row_of(o, child);
 	struct verb *v = calloc(1, sizeof(*v));
@@ -228,7 +232,8 @@ static bool uses(const struct vm_view *v, const struct store_object *o, bool ima
 	return strcmp(image ? v->image : v->kernel, o->name) == 0;
 }
 
-static bool user_next(struct tree *t, struct objects *o, uint64_t row, uint64_t after, uint64_t *ret, const char **ret_name)
+static bool user_next(
+	struct tree *t, struct objects *o, uint64_t row, uint64_t after, uint64_t *ret, const char **ret_name)
 {
 	const struct store_object *object = row_of(o, row);
 	struct vm_view v;
@@ -280,12 +285,14 @@ static int user_readlink(struct tree *t, uint64_t row, char **ret)
 	return asprintf(ret, "../../../vms/%s", v.name) < 0 ? -ENOMEM : 0;
 }
 
-static bool image_user_next(struct tree *t, uint64_t row, uint64_t after, uint64_t *ret, const char **ret_name)
+static bool image_user_next(
+	struct tree *t, uint64_t row, uint64_t after, uint64_t *ret, const char **ret_name)
 {
 	return user_next(t, images(t), row, after, ret, ret_name);
 }
 
-static bool kernel_user_next(struct tree *t, uint64_t row, uint64_t after, uint64_t *ret, const char **ret_name)
+static bool kernel_user_next(
+	struct tree *t, uint64_t row, uint64_t after, uint64_t *ret, const char **ret_name)
 {
 	return user_next(t, kernels(t), row, after, ret, ret_name);
 }
@@ -310,12 +317,12 @@ static bool kernel_user_exists(struct tree *t, uint64_t row)
 	return user_exists(t, kernels(t), row);
 }
 
-#define PARENT(name, kind, row_of_parent)                                                                            \
-	static uint64_t name(struct tree *t, uint64_t row)                                                           \
-	{                                                                                                            \
-		(void)t;                                                                                             \
-		(void)row;                                                                                           \
-		return node_number(kind, row_of_parent, 0);                                                          \
+#define PARENT(name, kind, row_of_parent)                                                                    \
+	static uint64_t name(struct tree *t, uint64_t row)                                                   \
+	{                                                                                                    \
+		(void)t;                                                                                     \
+		(void)row;                                                                                   \
+		return node_number(kind, row_of_parent, 0);                                                  \
 	}
 PARENT(image_parent, KIND_IMAGES, 0)
 PARENT(image_users_parent, KIND_IMAGE, row)
@@ -324,10 +331,10 @@ PARENT(kernel_parent, KIND_KERNELS, 0)
 PARENT(kernel_users_parent, KIND_KERNEL, row)
 PARENT(kernel_user_parent, KIND_KERNEL_USERS, node_major(row))
 
-#define OBJECT(n, text, what, function, words)                                                                       \
-	{                                                                                                            \
-		.id = (n), .name = (text), .mode = 0444, .flags = ATTR_STORED, .show = function,                     \
-		.data = (const void *)(uintptr_t)(what), .doc = (words)                                              \
+#define OBJECT(n, text, what, function, words)                                                               \
+	{                                                                                                    \
+		.id = (n), .name = (text), .mode = 0444, .flags = ATTR_STORED, .show = function,             \
+		.data = (const void *)(uintptr_t)(what), .doc = (words)                                      \
 	}
 static const struct attr image_attrs[] = {
 	OBJECT(2, "ref", REF, image_show, "Where it came from."),
@@ -335,7 +342,8 @@ static const struct attr image_attrs[] = {
 	OBJECT(4, "arch", ARCH, image_show, "Machine that it is for."),
 	OBJECT(5, "size", SIZE, image_show, "Bytes of the root disk."),
 	OBJECT(6, "created", CREATED, image_show, "When it was made."),
-	OBJECT(7, "kernel", KERNEL, image_show, "Kernel that its VMs get when they name none; empty: the default one."),
+	OBJECT(7, "kernel", KERNEL, image_show,
+		"Kernel that its VMs get when they name none; empty: the default one."),
 	{.id = 16, .name = "users", .mode = S_IFDIR, .child = KIND_IMAGE_USERS},
 };
 static const struct attr kernel_attrs[] = {
@@ -348,13 +356,23 @@ static const struct attr kernel_attrs[] = {
 	{.id = 16, .name = "users", .mode = S_IFDIR, .child = KIND_KERNEL_USERS},
 };
 static const struct attr images_attrs[] = {
-	{.id = 2, .name = "ctl", .mode = 0644, .show = images_ctl_show, .store = images_ctl_store,
-		.doc = "Verbs, one a write, which returns when the image is ready: `import PATH as NAME`, `build debian [as NAME]`. "
+	{.id = 2,
+		.name = "ctl",
+		.mode = 0644,
+		.show = images_ctl_show,
+		.store = images_ctl_store,
+		.doc = "Verbs, one a write, which returns when the image is ready: `import PATH as NAME`, "
+		       "`build debian [as NAME]`. "
 		       "Ctrl-C cancels."},
 };
 static const struct attr kernels_attrs[] = {
-	{.id = 2, .name = "ctl", .mode = 0644, .show = kernels_ctl_show, .store = kernels_ctl_store,
-		.doc = "Verbs, one a write, which returns when the kernel is ready: `pull [NAME]`, `import PATH [as NAME]`. Ctrl-C "
+	{.id = 2,
+		.name = "ctl",
+		.mode = 0644,
+		.show = kernels_ctl_show,
+		.store = kernels_ctl_store,
+		.doc = "Verbs, one a write, which returns when the kernel is ready: `pull [NAME]`, `import "
+		       "PATH [as NAME]`. Ctrl-C "
 		       "cancels."},
 };
 

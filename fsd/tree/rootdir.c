@@ -18,10 +18,13 @@ static const char readme[] =
 	"  echo stop > vms/box1/ctl\n"
 	"  rmdir vms/box1                  deletes it\n"
 	"\n"
-	"cat any ctl to see the verbs that are legal now. One write is one transaction of at most 4096 bytes: several\n"
-	"lines are all checked before the first is done. The result is the write's own: Ctrl-C cancels and rolls back.\n"
+	"cat any ctl to see the verbs that are legal now. One write is one transaction of at most 4096 "
+	"bytes: several\n"
+	"lines are all checked before the first is done. The result is the write's own: Ctrl-C cancels and "
+	"rolls back.\n"
 	"\n"
-	"What blocks is in stream/ and wait/, whose files are not listed: cat vms/box1/wait/ready, cat stream/events.\n"
+	"What blocks is in stream/ and wait/, whose files are not listed: cat vms/box1/wait/ready, cat "
+	"stream/events.\n"
 	"They honour poll(2). inotify does not see what banger changes: use those instead.\n"
 	"\n"
 	"Sizes are bytes (K M G T may be written), durations microseconds, moments seconds since the epoch.\n"
@@ -84,13 +87,18 @@ static void metrics_show(struct tree *t, const struct target *at, FILE *out)
 	fprintf(out,
 		"# HELP banger_memory_bytes Memory of the VMs that run\n# TYPE banger_memory_bytes gauge\n"
 		"banger_memory_bytes %" PRIu64 "\n"
-		"# HELP banger_vcpus Virtual CPUs of the VMs that run\n# TYPE banger_vcpus gauge\nbanger_vcpus %" PRIu64 "\n"
-		"# HELP banger_operations Operations at work\n# TYPE banger_operations gauge\nbanger_operations %" PRIu64 "\n"
-		"# HELP banger_events_total Events since the daemon began\n# TYPE banger_events_total counter\n"
+		"# HELP banger_vcpus Virtual CPUs of the VMs that run\n# TYPE banger_vcpus "
+		"gauge\nbanger_vcpus %" PRIu64 "\n"
+		"# HELP banger_operations Operations at work\n# TYPE banger_operations "
+		"gauge\nbanger_operations %" PRIu64 "\n"
+		"# HELP banger_events_total Events since the daemon began\n# TYPE banger_events_total "
+		"counter\n"
 		"banger_events_total %" PRIu64 "\n"
-		"# HELP fuse_requests_total Requests of the kernel served\n# TYPE fuse_requests_total counter\n"
+		"# HELP fuse_requests_total Requests of the kernel served\n# TYPE fuse_requests_total "
+		"counter\n"
 		"fuse_requests_total %" PRIu64 "\n"
-		"# HELP banger_start_time_seconds When the daemon began\n# TYPE banger_start_time_seconds gauge\n"
+		"# HELP banger_start_time_seconds When the daemon began\n# TYPE banger_start_time_seconds "
+		"gauge\n"
 		"banger_start_time_seconds %" PRIu64 "\n",
 		memory, vcpus, ops, t->events, t->listener->requests(t->user), t->began / 1000000);
 }
@@ -118,15 +126,36 @@ static uint64_t root_changed(struct tree *t, uint64_t row)
 }
 
 static const struct attr root_attrs[] = {
-	{.id = 2, .name = "README", .mode = 0444, .flags = ATTR_STORED, .show = readme_show,
+	{.id = 2,
+		.name = "README",
+		.mode = 0444,
+		.flags = ATTR_STORED,
+		.show = readme_show,
 		.doc = "How to use this tree."},
-	{.id = 3, .name = "version", .mode = 0444, .flags = ATTR_STORED, .show = version_show,
+	{.id = 3,
+		.name = "version",
+		.mode = 0444,
+		.flags = ATTR_STORED,
+		.show = version_show,
 		.doc = "Flat keyed: version of banger, version of this tree, pid of the daemon."},
-	{.id = 4, .name = "ctl", .mode = 0644, .show = ctl_show, .store = ctl_store,
+	{.id = 4,
+		.name = "ctl",
+		.mode = 0644,
+		.show = ctl_show,
+		.store = ctl_store,
 		.doc = "Verbs of the whole: `shutdown` stops every VM in order and ends the daemon."},
-	{.id = ROOT_LOG_ID, .name = "log", .mode = 0440, .flags = ATTR_LOG | ATTR_TOLD, .ops = &log_ops,
-		.doc = "What was done, by whom, and how it ended: a line each, the younger 2 to 4 MiB of it. `tail -f` works."},
-	{.id = 6, .name = "metrics", .mode = 0444, .show = metrics_show, .doc = "Counters as Prometheus text."},
+	{.id = ROOT_LOG_ID,
+		.name = "log",
+		.mode = 0440,
+		.flags = ATTR_LOG | ATTR_TOLD,
+		.ops = &log_ops,
+		.doc = "What was done, by whom, and how it ended: a line each, the younger 2 to 4 MiB of it. "
+		       "`tail -f` works."},
+	{.id = 6,
+		.name = "metrics",
+		.mode = 0444,
+		.show = metrics_show,
+		.doc = "Counters as Prometheus text."},
 	{.id = 16, .name = "stream", .mode = S_IFDIR, .flags = ATTR_HIDDEN, .child = KIND_STREAM},
 	{.id = 17, .name = "config", .mode = S_IFDIR, .child = KIND_CONFIG},
 	{.id = 18, .name = "host", .mode = S_IFDIR, .child = KIND_HOST},
@@ -148,12 +177,22 @@ const struct dir_type root_dir = {
 };
 
 static const struct attr stream_attrs[] = {
-	{.id = 2, .name = "events", .mode = 0444, .flags = ATTR_STREAM, .ops = &stream_ops,
+	{.id = 2,
+		.name = "events",
+		.mode = 0444,
+		.flags = ATTR_STREAM,
+		.ops = &stream_ops,
 		.data = (const void *)(uintptr_t)CHANNEL_EVENTS,
-		.doc = "Blocks. A line an event, from the opening on: `seq=N time=SECONDS event=WHAT ...`; `lost N` where a "
+		.doc = "Blocks. A line an event, from the opening on: `seq=N time=SECONDS event=WHAT ...`; "
+		       "`lost N` where a "
 		       "reader did not keep up."},
-	{.id = 3, .name = "log", .mode = 0440, .flags = ATTR_STREAM, .ops = &stream_ops,
-		.data = (const void *)(uintptr_t)CHANNEL_LOG, .doc = "Blocks. The lines of `log` as they come."},
+	{.id = 3,
+		.name = "log",
+		.mode = 0440,
+		.flags = ATTR_STREAM,
+		.ops = &stream_ops,
+		.data = (const void *)(uintptr_t)CHANNEL_LOG,
+		.doc = "Blocks. The lines of `log` as they come."},
 };
 
 const struct dir_type root_stream_dir = {

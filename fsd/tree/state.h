@@ -30,7 +30,7 @@ struct tree {
 	LIST_HEAD(, handle) waiting; /* of wait/ */
 	LIST_HEAD(, handle) jobs;    /* of exec's streams */
 	struct log *log;
-	uint64_t began;    /* CLOCK_REALTIME usec */
+	uint64_t began; /* CLOCK_REALTIME usec */
 	uint64_t ops_changed, vms_changed, events;
 	uid_t owner;
 	gid_t group;

@@ -21,6 +21,7 @@ void vm_health_ask(struct tree *t, struct handle *h, struct call *call);
 /* The verb `shutdown`. */
 void shutdown_begin(struct tree *t, struct call *call);
 /* Ends CALL with CODE; a VM's `error` gets "WHAT: TEXT", or is emptied; so does the root's log. */
-void vm_deed(struct tree *t, uint32_t vm, struct call *call, const char *what, int code, const char *text, bool model_told);
+void vm_deed(struct tree *t, uint32_t vm, struct call *call, const char *what, int code, const char *text,
+	bool model_told);
 
 #endif

@@ -23,7 +23,8 @@ const struct attr *dir_attrs(const struct dir_type *dir, size_t *ret_count)
 	if (b->count == 0) {
 		for (size_t i = 0; i < dir->attr_count; i++)
 			b->rows[i] = dir->attrs[i];
-		b->count = dir->attr_count + dir->more(b->rows + dir->attr_count, ATTRS_MAX - dir->attr_count);
+		b->count =
+			dir->attr_count + dir->more(b->rows + dir->attr_count, ATTRS_MAX - dir->attr_count);
 	}
 	*ret_count = b->count;
 	return b->rows;
@@ -117,7 +118,8 @@ int tree_stat(struct tree *t, const struct target *at, struct stat *ret)
 	int r;
 
 	if (!attr)
-		st.st_mode = at->dir->is_link ? S_IFLNK | 0777 : S_IFDIR | (at->dir->mode ? at->dir->mode : 0755);
+		st.st_mode =
+			at->dir->is_link ? S_IFLNK | 0777 : S_IFDIR | (at->dir->mode ? at->dir->mode : 0755);
 	else
 		st.st_mode = attr->mode & S_IFMT ? attr->mode : S_IFREG | attr->mode;
 	st.st_nlink = S_ISDIR(st.st_mode) ? 2 : 1;
@@ -164,8 +166,8 @@ int tree_lookup(struct tree *t, const struct target *dir, const char *name, stru
 	return 0;
 }
 
-bool tree_list(struct tree *t, const struct target *dir, uint64_t cookie, struct target *ret, const char **ret_name,
-	uint64_t *ret_cookie)
+bool tree_list(struct tree *t, const struct target *dir, uint64_t cookie, struct target *ret,
+	const char **ret_name, uint64_t *ret_cookie)
 {
 	const uint64_t rows = NODE_ATTR_MAX + 1;
 	const struct attr *attrs;
@@ -185,7 +187,8 @@ bool tree_list(struct tree *t, const struct target *dir, uint64_t cookie, struct
 		*ret_cookie = i + 1;
 		return true;
 	}
-	if (!dir->dir->next || !dir->dir->next(t, dir->row, cookie > rows ? cookie - rows : 0, &row, ret_name))
+	if (!dir->dir->next ||
+		!dir->dir->next(t, dir->row, cookie > rows ? cookie - rows : 0, &row, ret_name))
 		return false;
 	tree_target_of(dir_types[dir->dir->child], NULL, row, ret);
 	*ret_cookie = rows + row;
@@ -390,7 +393,8 @@ static void on_objects(void *user, struct objects *o, uint32_t id, const char *n
 		tree_stale_all(t, images ? KIND_IMAGE : KIND_KERNEL, id);
 		tree_modes_forget(t, first, first + NODE_ATTR_MAX);
 	}
-	stream_event(t, "event=%s %s=%s", appeared ? "created" : "deleted", images ? "image" : "kernel", name);
+	stream_event(
+		t, "event=%s %s=%s", appeared ? "created" : "deleted", images ? "image" : "kernel", name);
 }
 
 static void on_ops(void *user, const struct op_view *op, bool appeared)
@@ -399,12 +403,12 @@ static void on_ops(void *user, const struct op_view *op, bool appeared)
 
 	t->ops_changed = io_wall_usec();
 	tree_stale(t, KIND_OPS, 0, 0);
-	stream_event(t, "event=%s op=%" PRIu64 " kind=%s target=%s", appeared ? "began" : "ended", op->id, op->kind,
-		op->target);
+	stream_event(t, "event=%s op=%" PRIu64 " kind=%s target=%s", appeared ? "began" : "ended", op->id,
+		op->kind, op->target);
 }
 
-int tree_new(const struct tree_config *config, const struct tree_listener *listener, void *user, struct tree **ret,
-	struct err *e)
+int tree_new(const struct tree_config *config, const struct tree_listener *listener, void *user,
+	struct tree **ret, struct err *e)
 {
 	struct tree *t = calloc(1, sizeof(*t));
 	int r;

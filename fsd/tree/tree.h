@@ -36,13 +36,13 @@ struct tree_config {
 
 /* What the tree tells the one who serves it. */
 struct tree_listener {
-	void (*stale)(void *user, uint64_t node);               /* size, times and contents of NODE have changed */
-	void (*pollable)(void *user, struct handle *h);         /* whoever polls H should look again */
-	uint64_t (*requests)(void *user);                       /* served so far */
+	void (*stale)(void *user, uint64_t node);       /* size, times and contents of NODE have changed */
+	void (*pollable)(void *user, struct handle *h); /* whoever polls H should look again */
+	uint64_t (*requests)(void *user);               /* served so far */
 };
 
-int tree_new(const struct tree_config *config, const struct tree_listener *listener, void *user, struct tree **ret,
-	struct err *e);
+int tree_new(const struct tree_config *config, const struct tree_listener *listener, void *user,
+	struct tree **ret, struct err *e);
 struct tree *tree_free(struct tree *t);
 /* The model, once it is there; NULL: it is about to go. */
 void tree_set_vms(struct tree *t, struct vms *vms);
@@ -57,8 +57,8 @@ int tree_stat(struct tree *t, const struct target *at, struct stat *ret);
 /* -ENOENT, -ESTALE, -ENOTDIR. */
 int tree_lookup(struct tree *t, const struct target *dir, const char *name, struct target *ret);
 /* The first entry behind COOKIE (0: the first). False: no more. The name is borrowed until the next call. */
-bool tree_list(struct tree *t, const struct target *dir, uint64_t cookie, struct target *ret, const char **ret_name,
-	uint64_t *ret_cookie);
+bool tree_list(struct tree *t, const struct target *dir, uint64_t cookie, struct target *ret,
+	const char **ret_name, uint64_t *ret_cookie);
 uint64_t tree_parent(struct tree *t, const struct target *at);
 int tree_readlink(struct tree *t, const struct target *at, char **ret);
 /* Seconds for which what tree_stat() and tree_lookup() say may be kept; changes within are told by `stale`. */
@@ -78,8 +78,8 @@ unsigned tree_poll(struct tree *t, struct handle *h);
 
 void tree_mkdir(struct tree *t, const struct target *dir, const char *name, struct call *call);
 void tree_rmdir(struct tree *t, const struct target *dir, const char *name, struct call *call);
-void tree_rename(struct tree *t, const struct target *dir, const char *name, const struct target *new_dir, const char *new_name,
-	struct call *call);
+void tree_rename(struct tree *t, const struct target *dir, const char *name, const struct target *new_dir,
+	const char *new_name, struct call *call);
 /* Accepted, without effect, as a part of rm -r of a VM that can be deleted: 0 or -errno. */
 int tree_unlink(struct tree *t, const struct target *dir, const char *name);
 /* MASK: of 1 mode, 2 uid, 4 gid. Kept over restarts. */

@@ -104,7 +104,8 @@ static void ask(struct tree *t, struct handle *h, struct call *call, bool health
 	}
 	call->parked = a;
 	call->cancel = on_cancel;
-	r = agent_request(agent, health ? AGENT_HEALTH : AGENT_STATS, 0, NULL, 0, ASK_MSEC, on_reply, a, &a->request, NULL);
+	r = agent_request(agent, health ? AGENT_HEALTH : AGENT_STATS, 0, NULL, 0, ASK_MSEC, on_reply, a,
+		&a->request, NULL);
 	if (r < 0)
 		ask_end(a, r, NULL, 0);
 }

@@ -8,7 +8,8 @@
 
 #define VERBS_MAX 64 /* in one write */
 
-void vm_deed(struct tree *t, uint32_t id, struct call *call, const char *what, int code, const char *text, bool model_told)
+void vm_deed(struct tree *t, uint32_t id, struct call *call, const char *what, int code, const char *text,
+	bool model_told)
 {
 	struct vm *vm = id ? tree_vm(t, id) : NULL;
 	struct vm_view v;
@@ -151,7 +152,8 @@ void vm_ctl_store(struct tree *t, const struct target *at, const struct input *i
 		r = err_set(&e, -E2BIG, "at most %d verbs are taken in one write", VERBS_MAX);
 	for (size_t i = 0; r == 0 && i < in->count; i++)
 		if (vm_verb_parse(in->lines[i], &run->verbs[i]) < 0)
-			r = err_set(&e, -EINVAL, "no such verb '%.40s': read ctl for those that there are", in->lines[i]);
+			r = err_set(&e, -EINVAL, "no such verb '%.40s': read ctl for those that there are",
+				in->lines[i]);
 	if (r < 0) {
 		if (run)
 			free(run->name);

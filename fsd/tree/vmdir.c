@@ -167,41 +167,74 @@ static void console_write(struct tree *t, struct handle *h, const void *data, si
 }
 
 static const struct file_ops log_ops = {.read = log_read, .size = log_size};
-static const struct file_ops console_ops = {.read = console_read, .write = console_write, .size = console_size};
+static const struct file_ops console_ops = {
+	.read = console_read, .write = console_write, .size = console_size};
 
-#define FACT(n, text, function, words)                                                                               \
-	{                                                                                                            \
-		.id = (n), .name = (text), .mode = 0444, .flags = ATTR_STORED, .show = fact_show,                    \
-		.data = &(const struct fact){function}, .doc = (words)                                               \
+#define FACT(n, text, function, words)                                                                       \
+	{                                                                                                    \
+		.id = (n), .name = (text), .mode = 0444, .flags = ATTR_STORED, .show = fact_show,            \
+		.data = &(const struct fact){function}, .doc = (words)                                       \
 	}
 static const struct attr vm_attrs[] = {
-	{.id = 2, .name = "ctl", .mode = 0644, .show = vm_ctl_show, .store = vm_ctl_store,
-		.doc = "Verbs, a line each, done in order; returns when they are done. Reading lists the legal ones: `start` "
-		       "(returns when the guest answers), `stop`, `kill`, `restart`, `pause`, `resume`. All do nothing where "
+	{.id = 2,
+		.name = "ctl",
+		.mode = 0644,
+		.show = vm_ctl_show,
+		.store = vm_ctl_store,
+		.doc = "Verbs, a line each, done in order; returns when they are done. Reading lists the "
+		       "legal ones: `start` "
+		       "(returns when the guest answers), `stop`, `kill`, `restart`, `pause`, `resume`. All "
+		       "do nothing where "
 		       "nothing is to be done. Ctrl-C cancels and rolls back."},
-	FACT(3, "state", state_print, "`created`, `starting`, `running`, `paused`, `stopping`, `stopped` or `failed`."),
+	FACT(3, "state", state_print,
+		"`created`, `starting`, `running`, `paused`, `stopping`, `stopped` or `failed`."),
 	FACT(4, "error", error_print,
-		"Why the last thing failed: `OPERATION-ID STEP: what happened: what to do`; empty after the next success."),
+		"Why the last thing failed: `OPERATION-ID STEP: what happened: what to do`; empty after the "
+		"next success."),
 	FACT(5, "ip", ip_print, "Its address."),
 	FACT(6, "mac", mac_print, "Its hardware address."),
 	FACT(7, "pid", pid_print, "Process of the VMM on the host; 0: none."),
 	FACT(8, "boot_id", boot_id_print, "The running guest's own boot id; empty while it is stopped."),
 	FACT(9, "created", created_print, "When it was made."),
 	FACT(10, "started", started_print, "When this run began; 0 while it is stopped."),
-	{.id = 11, .name = "uptime", .mode = 0444, .show = fact_show, .data = &(const struct fact){uptime_print},
+	{.id = 11,
+		.name = "uptime",
+		.mode = 0444,
+		.show = fact_show,
+		.data = &(const struct fact){uptime_print},
 		.doc = "How long it has been running, in microseconds; 0 while it is stopped."},
 	FACT(12, "hostname", hostname_print, "Its host name: the name of the directory."),
-	{.id = 13, .name = "stats", .mode = 0444, .ask = vm_stats_ask,
-		.doc = "Flat keyed counters: the host's of the VMM, then the guest's own while its agent answers."},
-	{.id = 14, .name = "health", .mode = 0444, .ask = vm_health_ask,
-		.doc = "Flat keyed: `agent` (`ok VERSION`, `lost`, or `none` while it is stopped), then what the agent says: "
+	{.id = 13,
+		.name = "stats",
+		.mode = 0444,
+		.ask = vm_stats_ask,
+		.doc = "Flat keyed counters: the host's of the VMM, then the guest's own while its agent "
+		       "answers."},
+	{.id = 14,
+		.name = "health",
+		.mode = 0444,
+		.ask = vm_health_ask,
+		.doc = "Flat keyed: `agent` (`ok VERSION`, `lost`, or `none` while it is stopped), then what "
+		       "the agent says: "
 		       "hostname, init, boot_id, network."},
-	{.id = VM_LOG_ID, .name = "log", .mode = 0444, .flags = ATTR_LOG | ATTR_TOLD, .ops = &log_ops,
+	{.id = VM_LOG_ID,
+		.name = "log",
+		.mode = 0444,
+		.flags = ATTR_LOG | ATTR_TOLD,
+		.ops = &log_ops,
 		.doc = "This VM's story, a line each. `tail -f` works."},
-	{.id = 16, .name = "console", .mode = 0600, .flags = ATTR_LOG | ATTR_LATE, .ops = &console_ops,
+	{.id = 16,
+		.name = "console",
+		.mode = 0600,
+		.flags = ATTR_LOG | ATTR_LATE,
+		.ops = &console_ops,
 		.doc = "The serial line: reading gives what it said, writing goes to it."},
-	{.id = 17, .name = "workspace", .mode = S_IFDIR | 0700, .flags = ATTR_WORKSPACE,
-		.doc = "The guest's /root/workspace, live, with the full semantics of files; EBUSY while the VM does not run. The "
+	{.id = 17,
+		.name = "workspace",
+		.mode = S_IFDIR | 0700,
+		.flags = ATTR_WORKSPACE,
+		.doc = "The guest's /root/workspace, live, with the full semantics of files; EBUSY while the "
+		       "VM does not run. The "
 		       "guest's root is shown as the owner of the instance."},
 	{.id = 32, .name = "wait", .mode = S_IFDIR, .child = KIND_VM_WAIT},
 	{.id = 33, .name = "exec", .mode = S_IFDIR, .child = KIND_EXECS},
@@ -282,7 +315,8 @@ struct deed {
 	char *what, *name;
 };
 
-static struct deed *deed_new(struct tree *t, struct call *call, uint32_t vm, const char *verb, const char *name)
+static struct deed *deed_new(
+	struct tree *t, struct call *call, uint32_t vm, const char *verb, const char *name)
 {
 	struct deed *d = calloc(1, sizeof(*d));
 
@@ -378,7 +412,8 @@ static uint64_t vms_changed(struct tree *t, uint64_t row)
 const struct dir_type vms_dir = {
 	.kind = KIND_VMS,
 	.path = "vms/",
-	.doc = "The VMs. `mkdir` makes one with defaults, `rmdir` deletes a stopped one, `mv` renames it. Names: 1 to 63 of a-z 0-9 -.",
+	.doc = "The VMs. `mkdir` makes one with defaults, `rmdir` deletes a stopped one, `mv` renames it. "
+	       "Names: 1 to 63 of a-z 0-9 -.",
 	.exists = row_always,
 	.changed = vms_changed,
 	.parent = parent_root,
@@ -391,10 +426,20 @@ const struct dir_type vms_dir = {
 };
 
 static const struct attr stream_attrs[] = {
-	{.id = 2, .name = "console", .mode = 0400, .flags = ATTR_STREAM, .ops = &stream_ops,
-		.data = (const void *)(uintptr_t)CHANNEL_VM_CONSOLE, .doc = "Blocks. What the serial line says, from the opening on."},
-	{.id = 3, .name = "log", .mode = 0444, .flags = ATTR_STREAM, .ops = &stream_ops,
-		.data = (const void *)(uintptr_t)CHANNEL_VM_LOG, .doc = "Blocks. The lines of `log` as they come."},
+	{.id = 2,
+		.name = "console",
+		.mode = 0400,
+		.flags = ATTR_STREAM,
+		.ops = &stream_ops,
+		.data = (const void *)(uintptr_t)CHANNEL_VM_CONSOLE,
+		.doc = "Blocks. What the serial line says, from the opening on."},
+	{.id = 3,
+		.name = "log",
+		.mode = 0444,
+		.flags = ATTR_STREAM,
+		.ops = &stream_ops,
+		.data = (const void *)(uintptr_t)CHANNEL_VM_LOG,
+		.doc = "Blocks. The lines of `log` as they come."},
 };
 
 const struct dir_type vm_stream_dir = {
@@ -409,9 +454,10 @@ const struct dir_type vm_stream_dir = {
 	.removable = vm_removable,
 };
 
-#define WAIT(n, text, words)                                                                                         \
-	{                                                                                                            \
-		.id = (n), .name = (text), .mode = 0444, .flags = ATTR_STREAM, .ops = &wait_ops, .doc = (words)      \
+#define WAIT(n, text, words)                                                                                 \
+	{                                                                                                    \
+		.id = (n), .name = (text), .mode = 0444, .flags = ATTR_STREAM, .ops = &wait_ops,             \
+		.doc = (words)                                                                               \
 	}
 static const struct attr wait_attrs[] = {
 	WAIT(2, "created", "Blocks until the state is `created`, then says so."),

@@ -64,7 +64,8 @@ static void on_state(void *user, struct vm *vm, enum vm_state old)
 	vm_view(vm, &v);
 	tree_stale_all(t, KIND_VM, v.id);
 	wait_check(t, v.id);
-	stream_event(t, "event=state vm=%s state=%s from=%s", v.name, vm_state_name(v.state), vm_state_name(old));
+	stream_event(
+		t, "event=state vm=%s state=%s from=%s", v.name, vm_state_name(v.state), vm_state_name(old));
 }
 
 static void on_ready(void *user, struct vm *vm)

@@ -221,7 +221,9 @@ void vm_host_stats(const struct vm *vm, FILE *out)
 		return;
 	/* proc(5): behind the name in brackets come fields 3 on; 14 and 15 are ticks of 1/100 s, 24 is pages. */
 	at = strrchr(text, ')');
-	if (at && sscanf(at + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %*d %*d %*u %*u %ld", &user,
-			  &system, &pages) == 3)
+	if (at && sscanf(at + 2,
+			  "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %*d %*d %*u "
+			  "%*u %ld",
+			  &user, &system, &pages) == 3)
 		fprintf(out, "vmm_cpu_usec %lu\nvmm_memory %ld\n", (user + system) * 10000, pages * 4096);
 }

@@ -15,7 +15,8 @@ static int number(const char *text, uint64_t min, uint64_t max, bool is_size, st
 	int r = is_size ? parse_size(text, min, max, &v) : parse_u64(text, min, max, &v);
 
 	if (r == -EINVAL)
-		return err_set(e, r, "'%.64s' is no number%s", text, is_size ? " of bytes (K M G T may follow)" : "");
+		return err_set(e, r, "'%.64s' is no number%s", text,
+			is_size ? " of bytes (K M G T may follow)" : "");
 	return r < 0 ? err_set(e, r, "%" PRIu64 " to %" PRIu64, min, max) : 0;
 }
 
@@ -62,19 +63,25 @@ static int check_dns(const char *text, struct err *e)
 
 	if (!*text || strcmp(text, "host") == 0 || parse_ipv4(text, &address) == 0)
 		return 0;
-	return err_set(e, -EINVAL, "'%.64s' is no address: a.b.c.d, or host for the host's own resolvers", text);
+	return err_set(
+		e, -EINVAL, "'%.64s' is no address: a.b.c.d, or host for the host's own resolvers", text);
 }
 
 const struct setting settings_table[] = {
-	{"accel", "auto", "What runs guests: `kvm`, `tcg` (emulation), or `auto`: KVM once a guest has come up with it on this host.", check_accel},
+	{"accel", "auto",
+		"What runs guests: `kvm`, `tcg` (emulation), or `auto`: KVM once a guest has come up with it "
+		"on this host.",
+		check_accel},
 	{"console_max", "1048576", "Bytes of each VM's console that are kept.", check_console},
 	{"default_disk", "8589934592", "A new VM's `disk`.", check_disk},
 	{"default_image", "busybox", "A new VM's `image`.", check_name},
 	{"default_kernel", "debian", "A new VM's `kernel`.", check_name},
 	{"default_memory", "268435456", "A new VM's `memory`.", check_memory},
 	{"default_vcpus", "1", "A new VM's `vcpus`.", check_vcpus},
-	{"dns", "host", "The resolver that guests are given: an address, or `host` for those of the host.", check_dns},
-	{"start_timeout_usec", "60000000", "How long a guest's agent may take to answer at a start.", check_usec},
+	{"dns", "host", "The resolver that guests are given: an address, or `host` for those of the host.",
+		check_dns},
+	{"start_timeout_usec", "60000000", "How long a guest's agent may take to answer at a start.",
+		check_usec},
 	{"stop_down_usec", "10000000", "How long a guest may take to shut down, once asked.", check_usec},
 	{"stop_reach_usec", "5000000", "How long it may take to ask it.", check_usec},
 };

@@ -55,8 +55,8 @@ void vm_log(struct vm *vm, const char *fmt, ...)
 		if ((unsigned char)*c < ' ' || *c == 127)
 			*c = ' ';
 	gmtime_r(&now, &tm);
-	n = asprintf(&line, "%04d-%02d-%02dT%02d:%02d:%02dZ %s\n", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
-		tm.tm_min, tm.tm_sec, text);
+	n = asprintf(&line, "%04d-%02d-%02dT%02d:%02d:%02dZ %s\n", tm.tm_year + 1900, tm.tm_mon + 1,
+		tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, text);
 	if (n < 0) {
 		line = NULL;
 		return;

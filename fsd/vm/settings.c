@@ -18,18 +18,20 @@ static int must_not_run(const struct vm *vm, const char *what, struct err *e)
 	if (vm->deed || vm->deleting)
 		return err_set(e, -EBUSY, "%s: something is at work on the VM: try again", what);
 	if (vm->pidfd >= 0)
-		return err_set(e, -EBUSY, "%s: the VM is %s: stop it first, it is read at the next start", what,
-			vm_state_name(vm->state));
+		return err_set(e, -EBUSY, "%s: the VM is %s: stop it first, it is read at the next start",
+			what, vm_state_name(vm->state));
 	return 0;
 }
 
-static int check_number(const char *what, const char *text, uint64_t min, uint64_t max, bool is_size, struct err *e)
+static int check_number(
+	const char *what, const char *text, uint64_t min, uint64_t max, bool is_size, struct err *e)
 {
 	uint64_t v;
 	int r = is_size ? parse_size(text, min, max, &v) : parse_u64(text, min, max, &v);
 
 	if (r == -EINVAL)
-		return err_set(e, r, "%s: '%.64s' is no number%s", what, text, is_size ? " of bytes (K M G T may follow)" : "");
+		return err_set(e, r, "%s: '%.64s' is no number%s", what, text,
+			is_size ? " of bytes (K M G T may follow)" : "");
 	if (r < 0)
 		return err_set(e, r, "%s: %" PRIu64 " to %" PRIu64, what, min, max);
 	return 0;
@@ -40,8 +42,8 @@ static void show_image(const struct vm *vm, FILE *out)
 	fputs(vm->row.image, out);
 }
 
-static int check_object(const struct vm *vm, const struct objects *o, const char *what, const char *always, const char *text,
-	struct err *e)
+static int check_object(const struct vm *vm, const struct objects *o, const char *what, const char *always,
+	const char *text, struct err *e)
 {
 	int r = must_not_run(vm, what, e);
 
@@ -221,16 +223,20 @@ static int apply_nat(struct vm *vm, const char *text, struct err *e)
 }
 
 const struct vm_setting vm_settings[] = {
-	{"image", "The image that the root file system is of. Read at the start.", show_image, check_image, apply_image},
+	{"image", "The image that the root file system is of. Read at the start.", show_image, check_image,
+		apply_image},
 	{"kernel", "The kernel that it boots.", show_kernel, check_kernel, apply_kernel},
 	{"engine", "What runs it: `qemu`.", show_engine, check_engine, apply_engine},
-	{"storage", "How the root is made writable: `overlay`, in the guest, over the read-only image.", show_storage, check_storage,
-		apply_storage},
+	{"storage", "How the root is made writable: `overlay`, in the guest, over the read-only image.",
+		show_storage, check_storage, apply_storage},
 	{"vcpus", "Virtual CPUs, 1 to 64.", show_vcpus, check_vcpus, apply_vcpus},
 	{"memory", "Bytes of memory, whole MiB, 64 MiB or more.", show_memory, check_memory, apply_memory},
-	{"disk", "Bytes of each of its disks: the work disk at /root and the one over the image. Grows at the next start, never shrinks.", show_disk,
-		check_disk, apply_disk},
-	{"nat", "Whether the guest reaches the world through the host: `0` or `1`, also while it runs.", show_nat, check_nat, apply_nat},
+	{"disk",
+		"Bytes of each of its disks: the work disk at /root and the one over the image. Grows at the "
+		"next start, never shrinks.",
+		show_disk, check_disk, apply_disk},
+	{"nat", "Whether the guest reaches the world through the host: `0` or `1`, also while it runs.",
+		show_nat, check_nat, apply_nat},
 };
 const size_t vm_settings_count = ELEMENTSOF(vm_settings);
 
@@ -299,7 +305,8 @@ static void done_nat(void *data, int code, struct err *e)
 	}
 }
 
-int vm_set(struct vm *vm, const struct vm_setting *s, const char *text, vm_done_fn done, void *user, struct err *e)
+int vm_set(struct vm *vm, const struct vm_setting *s, const char *text, vm_done_fn done, void *user,
+	struct err *e)
 {
 	struct change *c;
 	size_t size = 0;

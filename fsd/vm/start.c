@@ -13,9 +13,9 @@
 #include "banger/parse.h"
 #include "vm/model.h"
 
-#define PROVE_MSEC  10000
-#define DEAD_MSEC   5000
-#define DNS_MAX     3
+#define PROVE_MSEC 10000
+#define DEAD_MSEC  5000
+#define DNS_MAX    3
 
 /* What the worker has of the VM: copies, and descriptors of its own. */
 struct start {
@@ -41,7 +41,8 @@ static uint64_t op_of(const struct start *s)
 }
 
 /* Opens a disk, made under a temporary name first, so that half of one is never taken for it. */
-static int open_disk(struct start *s, const char *name, int (*make)(int fd, uint64_t size, struct err *e), int *ret, struct err *e)
+static int open_disk(struct start *s, const char *name, int (*make)(int fd, uint64_t size, struct err *e),
+	int *ret, struct err *e)
 {
 	_cleanup_close_ int fd = openat(s->dir_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 	_cleanup_free_ char *temp = NULL;
@@ -129,8 +130,8 @@ static int step_accel(void *ctx, struct err *e)
 {
 	struct start *s = ctx;
 
-	return engine_prove_accel(s->vms->config.helper, s->want_accel, s->kernel_fd, s->vms->config.run_fd, PROVE_MSEC,
-		s->deed->op, &s->accel, &s->accel_why, e);
+	return engine_prove_accel(s->vms->config.helper, s->want_accel, s->kernel_fd, s->vms->config.run_fd,
+		PROVE_MSEC, s->deed->op, &s->accel, &s->accel_why, e);
 }
 
 static int step_sockets(void *ctx, struct err *e)
@@ -216,7 +217,8 @@ static int undo_launch(void *ctx, struct err *e)
 	if (!s->launched)
 		return 0;
 	/* That it has ended by itself is as good. */
-	if (helper_signal(s->vms->config.helper, op_of(s), s->id, HELPER_SIGKILL, &mine) < 0 && mine.code != -ESRCH)
+	if (helper_signal(s->vms->config.helper, op_of(s), s->id, HELPER_SIGKILL, &mine) < 0 &&
+		mine.code != -ESRCH)
 		return err_move(e, &mine);
 	return poll(&p, 1, DEAD_MSEC) > 0 ? 0 : err_set(e, -ETIMEDOUT, "the VMM cannot be killed");
 }
@@ -227,19 +229,22 @@ static int step_agent(void *ctx, struct err *e)
 	_cleanup_err_ struct err mine = {0};
 	int r;
 
-	r = engine_wait_agent(s->run_fd, s->pidfd, (unsigned)(s->timeout_usec / 1000), s->deed->op, &s->agent_fd, s->boot_id,
-		&mine);
+	r = engine_wait_agent(s->run_fd, s->pidfd, (unsigned)(s->timeout_usec / 1000), s->deed->op,
+		&s->agent_fd, s->boot_id, &mine);
 	if (r == -ESRCH || r == -EPIPE) {
 		struct pollfd p = {.fd = s->pidfd, .events = POLLIN};
 
 		/* The VMM has ended, or is about to: it says why. */
 		poll(&p, 1, DEAD_MSEC);
 		if (stop_reason(s->dir_fd, e) == 0)
-			err_set(e, -EIO, "the guest switched itself off before its agent answered: cat console");
+			err_set(e, -EIO,
+				"the guest switched itself off before its agent answered: cat console");
 		return -EIO;
 	}
 	if (r == -ETIMEDOUT)
-		return err_set(e, r, "no answer from the guest's agent in %" PRIu64 " s: cat console shows how far it came; the limit is config/start_timeout_usec",
+		return err_set(e, r,
+			"no answer from the guest's agent in %" PRIu64
+			" s: cat console shows how far it came; the limit is config/start_timeout_usec",
 			s->timeout_usec / 1000000);
 	return r < 0 ? err_move(e, &mine) : 0;
 }
@@ -282,7 +287,9 @@ static void start_free(struct start *s)
 static void start_failed(struct deed *d, int code, const struct err *e)
 {
 	/* A cancelled start leaves the VM as it was; one that failed says so. */
-	vm_set_state(d->vm, code != -EINTR ? VM_FAILED : d->starting_again || d->before == VM_RUNNING ? VM_STOPPED : d->before);
+	vm_set_state(d->vm, code != -EINTR                                 ? VM_FAILED
+			    : d->starting_again || d->before == VM_RUNNING ? VM_STOPPED
+									   : d->before);
 	deed_end(d, code, e);
 }
 
@@ -317,7 +324,9 @@ static void start_launch(struct deed *d)
 	const struct store_object *kernel = objects_find(vm->vms->config.kernels, vm->row.kernel);
 	_cleanup_err_ struct err e = {0};
 	struct start *s = calloc(1, sizeof(*s));
-	int r = s && image && kernel ? 0 : err_set(&e, -ENOENT, "image or kernel has just been deleted: try again");
+	int r = s && image && kernel
+			? 0
+			: err_set(&e, -ENOENT, "image or kernel has just been deleted: try again");
 
 	if (!s) {
 		start_failed(d, -ENOMEM, &e);

@@ -66,17 +66,21 @@ int stop_reason(int dir_fd, struct err *e)
 		poll(&none, 1, 10);
 	}
 	if (!x.known)
-		return err_set(e, -EIO, "the VMM ended, nobody knows why: cat console shows what the guest said last");
+		return err_set(e, -EIO,
+			"the VMM ended, nobody knows why: cat console shows what the guest said last");
 	line = x.text && *x.text ? strtok_r(x.text, "\n", &(char *){NULL}) : NULL;
 	if (strcmp(x.reason, "guest-panic") == 0)
 		return err_set(e, -EIO, "the guest's kernel panicked: cat console shows where");
 	if (x.signal)
-		return err_set(e, -EIO, "the VMM was killed by signal %d%s%s: echo start > ctl starts it again", x.signal,
+		return err_set(e, -EIO,
+			"the VMM was killed by signal %d%s%s: echo start > ctl starts it again", x.signal,
 			line ? ": " : "", line ? line : "");
 	if (x.code)
-		return err_set(e, -EIO, "the VMM ended with exit code %d%s%s", x.code, line ? ": " : "", line ? line : "");
+		return err_set(e, -EIO, "the VMM ended with exit code %d%s%s", x.code, line ? ": " : "",
+			line ? line : "");
 	if (strcmp(x.reason, "host-signal") == 0)
-		return err_set(e, -EIO, "somebody on the host ended the VMM: echo start > ctl starts it again");
+		return err_set(
+			e, -EIO, "somebody on the host ended the VMM: echo start > ctl starts it again");
 	return 0;
 }
 
@@ -122,7 +126,8 @@ static int work_down(void *data, struct err *e)
 		if (helper_signal(h, op, s->id, HELPER_SIGKILL, &mine) < 0 && mine.code != -ESRCH)
 			return err_move(e, &mine);
 		if (!gone(s, KILL_MSEC))
-			return err_set(e, -ETIMEDOUT, "the VMM doesn't go, not by SIGKILL either: is its disk hanging?");
+			return err_set(e, -ETIMEDOUT,
+				"the VMM doesn't go, not by SIGKILL either: is its disk hanging?");
 	}
 	return clean(s, e);
 }
@@ -188,8 +193,8 @@ static void ask(struct stop *s)
 
 	op_stage(s->deed->op, "ask the guest");
 	if (s->deed->verb == VM_KILL || !vm->agent ||
-		agent_request(vm->agent, AGENT_POWEROFF, 0, (struct agent_part[]){{v, sizeof(v)}}, 1, reach, on_asked, s, NULL,
-			NULL) < 0)
+		agent_request(vm->agent, AGENT_POWEROFF, 0, (struct agent_part[]){{v, sizeof(v)}}, 1, reach,
+			on_asked, s, NULL, NULL) < 0)
 		go_down(s);
 }
 
@@ -249,7 +254,8 @@ void stop_begin(struct deed *d)
 	}
 	s->paused = d->before == VM_PAUSED;
 	/* A guest that is held still can't shut down. */
-	if (!s->paused || d->verb == VM_KILL || job_submit(s->vms->jobs, work_resume, done_resume, s, NULL) < 0)
+	if (!s->paused || d->verb == VM_KILL ||
+		job_submit(s->vms->jobs, work_resume, done_resume, s, NULL) < 0)
 		ask(s);
 }
 

@@ -47,7 +47,8 @@ bool vm_verb_legal(const struct vm *vm, enum vm_verb v)
 	return (verbs[v].from & IN(vm->state)) != 0;
 }
 
-static int wait_for(struct deed *d, vm_done_fn done, void *user, bool wants_it_down, struct vm_waiter **ret, struct err *e)
+static int wait_for(struct deed *d, vm_done_fn done, void *user, bool wants_it_down, struct vm_waiter **ret,
+	struct err *e)
 {
 	struct vm_waiter *w = calloc(1, sizeof(*w));
 
@@ -96,7 +97,8 @@ static void hurry(struct vm *vm)
 		free(k);
 }
 
-static int join(struct vm *vm, enum vm_verb v, vm_done_fn done, void *user, struct vm_waiter **ret, struct err *e)
+static int join(
+	struct vm *vm, enum vm_verb v, vm_done_fn done, void *user, struct vm_waiter **ret, struct err *e)
 {
 	_cleanup_err_ struct err mine = {0};
 	struct deed *d = vm->deed;
@@ -119,7 +121,8 @@ static int join(struct vm *vm, enum vm_verb v, vm_done_fn done, void *user, stru
 		hurry(vm);
 		return wait_for(d, done, user, false, ret, e);
 	}
-	err_set(&mine, -EBUSY, "%s: %s is at work on it: see ops/%" PRIu64, verbs[v].name, verbs[d->verb].name, op_id(d->op));
+	err_set(&mine, -EBUSY, "%s: %s is at work on it: see ops/%" PRIu64, verbs[v].name,
+		verbs[d->verb].name, op_id(d->op));
 	return refuse(vm, e, &mine);
 }
 

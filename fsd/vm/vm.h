@@ -44,14 +44,14 @@ struct vm_view {
 	uint32_t vcpus;
 	uint64_t memory, disk;
 	bool nat;
-	uint32_t ip;           /* host byte order */
+	uint32_t ip; /* host byte order */
 	char mac[18];
-	int pid;               /* the VMM's; 0: none */
-	const char *boot_id;   /* of the running guest, or "" */
-	const char *accel;     /* "kvm", "tcg", or "" while stopped */
+	int pid;                            /* the VMM's; 0: none */
+	const char *boot_id;                /* of the running guest, or "" */
+	const char *accel;                  /* "kvm", "tcg", or "" while stopped */
 	uint64_t created, started, changed; /* CLOCK_REALTIME usec; started 0 while stopped */
-	bool busy;             /* an operation is at work on it */
-	uint64_t op;           /* its id, or 0 */
+	bool busy;                          /* an operation is at work on it */
+	uint64_t op;                        /* its id, or 0 */
 };
 void vm_view(const struct vm *vm, struct vm_view *ret);
 
@@ -60,9 +60,9 @@ struct vm_watch {
 	void (*created)(void *user, struct vm *vm);
 	void (*deleted)(void *user, uint32_t id, const char *name);
 	void (*renamed)(void *user, struct vm *vm, const char *old_name);
-	void (*changed)(void *user, struct vm *vm);     /* a setting, error, or fact */
+	void (*changed)(void *user, struct vm *vm); /* a setting, error, or fact */
 	void (*state)(void *user, struct vm *vm, enum vm_state old);
-	void (*ready)(void *user, struct vm *vm);       /* its agent answers */
+	void (*ready)(void *user, struct vm *vm);                 /* its agent answers */
 	void (*log)(void *user, struct vm *vm, const char *line); /* a line was added to its log */
 	void (*console)(void *user, struct vm *vm, const void *data, size_t n); /* live output */
 };
@@ -110,7 +110,8 @@ bool vm_verb_legal(const struct vm *vm, enum vm_verb v);
  * operation goes, the operation is cancelled and rolled back. DONE may be called before the return when nothing is to be done.
  */
 struct vm_waiter;
-int vm_verb(struct vm *vm, enum vm_verb v, vm_done_fn done, void *user, struct vm_waiter **ret, struct err *e);
+int vm_verb(
+	struct vm *vm, enum vm_verb v, vm_done_fn done, void *user, struct vm_waiter **ret, struct err *e);
 /* DONE is called with -EINTR, before this returns; the operation undoes itself afterwards. */
 void vm_unwait(struct vm_waiter *w);
 
@@ -133,7 +134,8 @@ struct vm_setting {
 extern const struct vm_setting vm_settings[];
 extern const size_t vm_settings_count;
 /* Checks and sets; in the model at once, DONE when it is stored (or undone again). */
-int vm_set(struct vm *vm, const struct vm_setting *s, const char *text, vm_done_fn done, void *user, struct err *e);
+int vm_set(struct vm *vm, const struct vm_setting *s, const char *text, vm_done_fn done, void *user,
+	struct err *e);
 
 /* The running guest's agent, or NULL. */
 struct agent *vm_agent(struct vm *vm);

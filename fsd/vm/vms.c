@@ -8,9 +8,13 @@
 #include "vm/model.h"
 #include "vm/objects_make.h"
 
-static const char *const state_names[] = {
-	[VM_CREATED] = "created", [VM_STARTING] = "starting", [VM_RUNNING] = "running", [VM_PAUSED] = "paused",
-	[VM_STOPPING] = "stopping", [VM_STOPPED] = "stopped", [VM_FAILED] = "failed"};
+static const char *const state_names[] = {[VM_CREATED] = "created",
+	[VM_STARTING] = "starting",
+	[VM_RUNNING] = "running",
+	[VM_PAUSED] = "paused",
+	[VM_STOPPING] = "stopping",
+	[VM_STOPPED] = "stopped",
+	[VM_FAILED] = "failed"};
 
 const char *vm_state_name(enum vm_state s)
 {
@@ -39,7 +43,8 @@ int vm_copy_row(const struct store_vm *from, struct store_vm *to)
 	to->error = strdup(from->error);
 	to->boot_id = strdup(from->boot_id);
 	to->accel = strdup(from->accel);
-	if (to->name && to->image && to->kernel && to->engine && to->storage && to->state && to->error && to->boot_id && to->accel)
+	if (to->name && to->image && to->kernel && to->engine && to->storage && to->state && to->error &&
+		to->boot_id && to->accel)
 		return 0;
 	store_vm_clear(to);
 	return -ENOMEM;
@@ -279,8 +284,8 @@ static bool kernel_used(void *user, const char *name)
 	return is_used(user, name, false);
 }
 
-int vms_new(sd_event *event, struct jobs *jobs, struct ops *ops, const struct vms_config *config, const struct vm_watch *watch,
-	void *user, struct vms **ret, struct err *e)
+int vms_new(sd_event *event, struct jobs *jobs, struct ops *ops, const struct vms_config *config,
+	const struct vm_watch *watch, void *user, struct vms **ret, struct err *e)
 {
 	struct vms *vms = calloc(1, sizeof(*vms));
 	struct helper_hello hello;
@@ -408,7 +413,8 @@ int vm_create(struct vms *vms, const char *name, vm_done_fn done, void *user, st
 	int r;
 
 	if (!name_vm_valid(name))
-		return err_set(e, -EINVAL, "that is no VM's name: 1 to %d of a-z 0-9 -, no - at either end", NAME_VM_MAX);
+		return err_set(e, -EINVAL, "that is no VM's name: 1 to %d of a-z 0-9 -, no - at either end",
+			NAME_VM_MAX);
 	if (vms_find(vms, name))
 		return err_set(e, -EEXIST, "there is a VM %s already", name);
 	c = calloc(1, sizeof(*c));
@@ -443,8 +449,8 @@ static int must_be_down(struct vm *vm, const char *what, struct err *e)
 	if (vm->deleting)
 		return err_set(e, -EBUSY, "%s: it is being deleted", what);
 	if (vm->deed)
-		return err_set(e, -EBUSY, "%s: %s is at work on it: see ops/%" PRIu64, what, vm_verb_name(vm->deed->verb),
-			op_id(vm->deed->op));
+		return err_set(e, -EBUSY, "%s: %s is at work on it: see ops/%" PRIu64, what,
+			vm_verb_name(vm->deed->verb), op_id(vm->deed->op));
 	if (!is_down(vm))
 		return err_set(e, -EBUSY, "%s: it is %s: stop it first", what, state_names[vm->state]);
 	return 0;
@@ -537,7 +543,8 @@ int vm_rename(struct vm *vm, const char *new_name, vm_done_fn done, void *user, 
 	int r;
 
 	if (!name_vm_valid(new_name))
-		return err_set(e, -EINVAL, "that is no VM's name: 1 to %d of a-z 0-9 -, no - at either end", NAME_VM_MAX);
+		return err_set(e, -EINVAL, "that is no VM's name: 1 to %d of a-z 0-9 -, no - at either end",
+			NAME_VM_MAX);
 	if (vms_find(vm->vms, new_name))
 		return err_set(e, -EEXIST, "there is a VM %s already", new_name);
 	r = must_be_down(vm, "rename", e);

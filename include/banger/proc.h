@@ -10,7 +10,7 @@
 #include "banger/err.h"
 
 struct proc_spec {
-	const char *program; /* what is run when that is not argv[0]: a path; NULL: argv[0] */
+	const char *program;     /* what is run when that is not argv[0]: a path; NULL: argv[0] */
 	const char *const *argv; /* NULL-terminated; argv[0] is an absolute path, or a name looked up in
 				    /usr/sbin:/usr/bin:/sbin:/bin */
 	const char *const *env;  /* NULL-terminated "KEY=value", or NULL for an empty environment */

@@ -426,7 +426,7 @@ static void killed(void **state)
 			for (int i = 0;; i++) {
 				struct store_vm row = vm(name);
 
-				snprintf(name, sizeof(name), "%d-%08d", round, i);
+				snprintf(name, sizeof(name), "%d-%08u", round % 10, (unsigned)i % 100000000);
 				if (store_vm_insert(s, &row, 1000000, NULL) < 0 ||
 					write(acks[1], name, 10) != 10)
 					_exit(1);

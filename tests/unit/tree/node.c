@@ -59,7 +59,8 @@ static void guests(void **state)
 
 static void no_such_nodes(void **state)
 {
-	static const uint64_t numbers[] = {0, 2, 5ull << 61, UINT64_MAX, (uint64_t)KIND_COUNT << 54, 1ull << 54};
+	static const uint64_t numbers[] = {
+		0, 2, 5ull << 61, UINT64_MAX, (uint64_t)KIND_COUNT << 54, 1ull << 54};
 	struct node n;
 
 	(void)state;

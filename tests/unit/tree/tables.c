@@ -50,8 +50,10 @@ static void rows_are_whole(void **state)
 			assert_true(!table || dir);
 			/* A writable mode and something that takes the writing belong together; likewise for reading. */
 			if (!dir) {
-				assert_int_equal((a->mode & 0222) != 0, a->store || (a->ops && a->ops->write));
-				assert_int_equal((a->mode & 0444) != 0, a->show || a->ask || (a->ops && a->ops->read));
+				assert_int_equal(
+					(a->mode & 0222) != 0, a->store || (a->ops && a->ops->write));
+				assert_int_equal(
+					(a->mode & 0444) != 0, a->show || a->ask || (a->ops && a->ops->read));
 				assert_int_equal(a->mode & 0022, 0);
 			}
 			if (a->flags & ATTR_STORED)
@@ -73,9 +75,18 @@ static void ids_stay(void **state)
 		uint16_t id;
 		const char *name;
 	} rows[] = {
-		{KIND_ROOT, 2, "README"}, {KIND_ROOT, 4, "ctl"}, {KIND_ROOT, 5, "log"}, {KIND_VM, 2, "ctl"},
-		{KIND_VM, 3, "state"}, {KIND_VM, 4, "error"}, {KIND_VM, 13, "stats"}, {KIND_VM, 15, "log"},
-		{KIND_VM, 16, "console"}, {KIND_VM, 17, "workspace"}, {KIND_EXEC, 8, "status"}, {KIND_EXECS, 2, "clone"},
+		{KIND_ROOT, 2, "README"},
+		{KIND_ROOT, 4, "ctl"},
+		{KIND_ROOT, 5, "log"},
+		{KIND_VM, 2, "ctl"},
+		{KIND_VM, 3, "state"},
+		{KIND_VM, 4, "error"},
+		{KIND_VM, 13, "stats"},
+		{KIND_VM, 15, "log"},
+		{KIND_VM, 16, "console"},
+		{KIND_VM, 17, "workspace"},
+		{KIND_EXEC, 8, "status"},
+		{KIND_EXECS, 2, "clone"},
 	};
 
 	(void)state;
@@ -110,7 +121,8 @@ static void page_names_all(void **state)
 
 			if (!attrs[i].doc)
 				continue;
-			assert_true(asprintf(&row, "| %s%s |", attrs[i].name, S_ISDIR(attrs[i].mode) ? "/" : "") > 0);
+			assert_true(asprintf(&row, "| %s%s |", attrs[i].name,
+					    S_ISDIR(attrs[i].mode) ? "/" : "") > 0);
 			assert_non_null(strstr(page, row));
 		}
 	}
