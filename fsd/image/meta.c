@@ -298,7 +298,9 @@ int writer_finish(struct writer *w, struct itree *t, uint64_t *ret_content, stru
 	errcode_t code;
 	int r;
 
-	r = keep_lost_and_found(w, t, e);
+	r = w->failed ? err_set(e, -EIO, "writing the image failed") : writer_flush(w, e);
+	if (r == 0)
+		r = keep_lost_and_found(w, t, e);
 	if (r < 0)
 		return r;
 	/* The two folders that mkfs made are made anew with everything else. */

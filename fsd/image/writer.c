@@ -9,14 +9,15 @@
 
 #define RUN_MAX    32768u         /* blocks of one extent (ext4: EXT_INIT_MAX_LEN) */
 #define CHUNK_SIZE (1024u * 1024) /* gathered before it is written */
+#define OUT_SIZE   (1024u * 1024)
 
 int writer_new(int fd, const struct writer_shape *shape, struct writer **ret, struct err *e)
 {
 	struct writer *w = calloc(1, sizeof(*w));
 	int r;
 
-	if (!w || !(w->chunk = malloc(CHUNK_SIZE))) {
-		free(w);
+	if (!w || !(w->chunk = malloc(CHUNK_SIZE)) || !(w->out = malloc(OUT_SIZE))) {
+		writer_free(w);
 		return err_sys(e, -ENOMEM, "image");
 	}
 	w->fd = fd;
@@ -39,6 +40,7 @@ struct writer *writer_free(struct writer *w)
 		if (w->fs)
 			ext2fs_free(w->fs);
 		free(w->chunk);
+		free(w->out);
 		free(w);
 	}
 	return NULL;
@@ -96,6 +98,39 @@ static bool all_zero(const uint8_t *p, size_t n)
 	return p[0] == 0 && memcmp(p, p + 1, n - 1) == 0;
 }
 
+int writer_flush(struct writer *w, struct err *e)
+{
+	int r = w->out_size ? io_pwrite_full(w->fd, w->out, w->out_size, (off_t)w->out_at) : 0;
+
+	w->out_size = 0;
+	return r < 0 ? err_sys(e, r, "writing the image") : 0;
+}
+
+/* A run's bytes: gathered with those before it when it follows them. Files begin at blocks, so the last one is filled up with zeros. */
+static int put_blocks(struct writer *w, uint64_t at, const uint8_t *data, size_t n, struct err *e)
+{
+	size_t room = (n + WRITER_BLOCK - 1) / WRITER_BLOCK * WRITER_BLOCK;
+	int r;
+
+	if (w->out_size > 0 && (at != w->out_at + w->out_size || w->out_size + room > OUT_SIZE)) {
+		r = writer_flush(w, e);
+		if (r < 0)
+			return r;
+	}
+	if (room > OUT_SIZE / 2) {
+		r = w->out_size ? writer_flush(w, e) : 0;
+		if (r == 0 && (r = io_pwrite_full(w->fd, data, n, (off_t)at)) < 0)
+			err_sys(e, r, "writing the image");
+		return r;
+	}
+	if (w->out_size == 0)
+		w->out_at = at;
+	memcpy(w->out + w->out_size, data, n);
+	memset(w->out + w->out_size + n, 0, room - n);
+	w->out_size += room;
+	return 0;
+}
+
 /* N bytes, whole blocks but at the end of a file, that are not zeros. */
 static int write_run(
 	struct writer *w, struct inode *inode, uint64_t offset, const uint8_t *data, size_t n, struct err *e)
@@ -109,11 +144,9 @@ static int write_run(
 		if (r < 0)
 			return r;
 		bytes = (size_t)got * WRITER_BLOCK < n ? (size_t)got * WRITER_BLOCK : n;
-		r = io_pwrite_full(w->fd, data, bytes, (off_t)(first * WRITER_BLOCK));
+		r = put_blocks(w, first * WRITER_BLOCK, data, bytes, e);
 		if (r == 0)
 			r = writer_extent(inode, (uint32_t)(offset / WRITER_BLOCK), first, got, e);
-		else
-			err_sys(e, r, "writing the image");
 		if (r < 0)
 			return r;
 		offset += bytes;
@@ -209,6 +242,9 @@ void writer_drop(void *writer, struct inode *inode)
 {
 	struct writer *w = writer;
 
+	/* What is gathered may be its own; an error comes again at the end. */
+	if (inode->extent_count > 0 && writer_flush(w, NULL) < 0)
+		w->failed = true;
 	for (size_t i = 0; i < inode->extent_count; i++) {
 		struct extent *x = &inode->extents[i];
 
