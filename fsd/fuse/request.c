@@ -56,6 +56,7 @@ static void on_done(struct call *call, int code, const void *data, size_t n)
 		}
 	}
 	send(r, code, data, n);
+	LIST_REMOVE(r, live);
 	free(r);
 }
 
@@ -67,6 +68,20 @@ void request_release_held(struct server *s)
 	while ((r = TAILQ_FIRST(&s->held)) && r->after <= heard) {
 		TAILQ_REMOVE(&s->held, r, link);
 		send(r, r->code, r->data, r->n);
+		LIST_REMOVE(r, live);
+		free(r->data);
+		free(r);
+	}
+}
+
+void requests_free(struct server *s)
+{
+	struct request *r;
+
+	/* libfuse frees its part with an answer only; by now answers lead nowhere (server_detach()). */
+	while ((r = LIST_FIRST(&s->live))) {
+		LIST_REMOVE(r, live);
+		fuse_reply_err(r->req, EINTR);
 		free(r->data);
 		free(r);
 	}
@@ -87,6 +102,7 @@ struct request *request_new(struct server *s, fuse_req_t req, enum reply_kind ki
 	r->s = s;
 	r->req = req;
 	r->kind = kind;
+	LIST_INSERT_HEAD(&s->live, r, live);
 	return r;
 }
 

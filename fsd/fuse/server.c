@@ -95,6 +95,7 @@ int server_new(const struct server_config *config, struct server **ret, struct e
 	for (size_t i = 0; i < HANDLE_BUCKETS; i++)
 		LIST_INIT(&s->files[i]);
 	TAILQ_INIT(&s->held);
+	LIST_INIT(&s->live);
 	STAILQ_INIT(&s->notices);
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->wake, NULL);
@@ -123,8 +124,22 @@ void server_stop(struct server *s)
 
 void server_detach(struct server *s)
 {
-	if (s)
+	int nowhere;
+
+	if (!s)
+		return;
+	if (s->tree)
 		tree_set_vms(s->tree, NULL);
+	if (!s->session)
+		return;
+	/*
+	 * What is not answered by now is asked again of the next daemon, so nothing that comes of tearing down may reach the
+	 * kernel. The helper's descriptor keeps the mount.
+	 */
+	nowhere = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (nowhere >= 0)
+		dup3(nowhere, fuse_session_fd(s->session), O_CLOEXEC);
+	close_fd(nowhere);
 }
 
 struct server *server_free(struct server *s)
@@ -132,6 +147,8 @@ struct server *server_free(struct server *s)
 	if (!s)
 		return NULL;
 	server_stop(s);
+	server_detach(s);
+	requests_free(s);
 	tree_free(s->tree);
 	if (s->session)
 		fuse_session_destroy(s->session);

@@ -37,7 +37,7 @@ int server_start_fd(struct server *s, struct vms *vms, int fd, bool adopted, str
 int server_fd(const struct server *s);
 /* Takes no more requests; those that wait for something to happen are left to the next daemon. */
 void server_stop(struct server *s);
-/* The model is about to go. */
+/* The model is about to go; nothing is answered from here on. */
 void server_detach(struct server *s);
 /* NULL is allowed in all three. */
 struct server *server_free(struct server *s);

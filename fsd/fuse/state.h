@@ -40,6 +40,7 @@ struct request {
 	void *data;
 	size_t n;
 	TAILQ_ENTRY(request) link;
+	LIST_ENTRY(request) live;
 };
 
 /* Told to the kernel by a thread of its own. */
@@ -67,6 +68,7 @@ struct server {
 
 	struct request *current;
 	TAILQ_HEAD(, request) held;
+	LIST_HEAD(, request) live; /* all that are not answered yet */
 
 	pthread_t notifier;
 	bool has_notifier;
@@ -90,6 +92,8 @@ struct request *request_new(struct server *s, fuse_req_t req, enum reply_kind ki
 /* Around the call of the tree that answers R: a parked one can be interrupted from now on. */
 void request_begin(struct request *r);
 void request_end(struct server *s, struct request *r);
+/* Forgets those that nobody has answered. */
+void requests_free(struct server *s);
 /* The kernel has heard of more. */
 void request_release_held(struct server *s);
 
