@@ -16,7 +16,7 @@ my @tests = map { /^([^=]+)=(.*)$/s or die "not NAME=COMMAND: $_\n"; [$2, $1] } 
 exit 0 unless @tests;
 
 my $harness = TAP::Harness->new({
-	jobs => $jobs, verbosity => 0, failures => 1, comments => 1, timer => 1, merge => 1, color => 0,
+	jobs => $jobs, verbosity => 0, failures => 1, comments => 1, timer => 1, merge => 0, color => 0,
 	exec => sub { my (undef, $test) = @_; return [split ' ', $test]; },
 });
 my $all = $harness->runtests(@tests);

@@ -67,6 +67,7 @@ struct vms {
 };
 
 /* vms.c */
+void vm_free(struct vm *vm);
 int vm_copy_row(const struct store_vm *from, struct store_vm *to);
 /* Stores the row as it is now; a failure is logged. */
 void vm_save(struct vm *vm);

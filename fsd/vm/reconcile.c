@@ -107,6 +107,17 @@ static int sweep_helper(struct vms *vms, struct err *e)
 	}
 }
 
+static void forget(struct vms *vms, uint32_t id)
+{
+	struct vm *vm = vms_get(vms, id);
+
+	if (!vm || store_vm_delete(vms->config.store, id, NULL) < 0)
+		return;
+	TAILQ_REMOVE(&vms->list, vm, link);
+	vms->count--;
+	vm_free(vm);
+}
+
 /* Folders without a VM: of a deletion or a creation cut off. */
 static void sweep_folders(struct vms *vms)
 {
@@ -119,6 +130,10 @@ static void sweep_folders(struct vms *vms)
 
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;
+		/* A deletion cut off between its folder and its row: the row goes too. */
+		if (strncmp(entry->d_name, ".gone-", 6) == 0 &&
+			parse_u64(entry->d_name + 6, 1, UINT32_MAX, &id) == 0)
+			forget(vms, (uint32_t)id);
 		if (parse_u64(entry->d_name, 1, UINT32_MAX, &id) < 0 || !vms_get(vms, (uint32_t)id))
 			objects_remove(vms->dir_fd, entry->d_name, NULL);
 	}

@@ -24,7 +24,7 @@ struct start {
 	uint32_t id, vcpus, address;
 	uint64_t memory, disk, console_max, timeout_usec;
 	bool nat;
-	char *name, *want_accel, *dns;
+	char *name, *want_accel, *dns, *image_file;
 	int image_fd, kernel_fd, dir_fd, run_fd; /* kernel_fd: its folder */
 	int fds[LAUNCH_FD_COUNT];
 	enum helper_accel accel;
@@ -32,7 +32,6 @@ struct start {
 	struct helper_process process;
 	int pidfd, agent_fd;
 	char boot_id[40];
-	bool launched;
 };
 
 static uint64_t op_of(const struct start *s)
@@ -84,12 +83,28 @@ static int open_file(struct start *s, const char *name, int *ret, struct err *e)
 	return *ret < 0 ? err_sys(e, -errno, "%s", name) : 0;
 }
 
+/*
+ * What was written over one image means nothing over another: the overlay's disk is kept with the image's file that it belongs to, and another
+ * one begins anew. The work disk stays.
+ */
+static int keep_overlay_of(struct start *s, struct err *e)
+{
+	_cleanup_free_ char *base = NULL;
+	int r = io_read_file(s->dir_fd, "base", 4096, &base, NULL, NULL);
+
+	if (r == 0 && strcmp(base, s->image_file) == 0)
+		return 0;
+	if (r == 0 && unlinkat(s->dir_fd, "overlay.ext4", 0) < 0 && errno != ENOENT)
+		return err_sys(e, -errno, "overlay.ext4");
+	return io_replace_file(s->dir_fd, "base", s->image_file, strlen(s->image_file), 0600, e);
+}
+
 static int step_disks(void *ctx, struct err *e)
 {
 	struct start *s = ctx;
 	int r;
 
-	if ((r = vm_open_dir(s->vms, s->id, &s->dir_fd, e)) < 0 ||
+	if ((r = vm_open_dir(s->vms, s->id, &s->dir_fd, e)) < 0 || (r = keep_overlay_of(s, e)) < 0 ||
 		(r = open_disk(s, "overlay.ext4", disk_make_overlay, &s->fds[LAUNCH_FD_OVERLAY], e)) < 0 ||
 		(r = open_disk(s, "work.ext4", disk_make_work, &s->fds[LAUNCH_FD_WORK], e)) < 0 ||
 		(r = open_file(s, "console", &s->fds[LAUNCH_FD_CONSOLE], e)) < 0)
@@ -200,22 +215,21 @@ static int step_launch(void *ctx, struct err *e)
 		.vcpus = s->vcpus,
 		.accel = s->accel,
 	};
-	int r;
 
 	memcpy(what.fds, s->fds, sizeof(what.fds));
-	r = helper_launch(s->vms->config.helper, op_of(s), s->id, &what, &s->process, &s->pidfd, e);
-	s->launched = r == 0;
-	return r;
+	return helper_launch(s->vms->config.helper, op_of(s), s->id, &what, &s->process, &s->pidfd, e);
 }
 
 static int undo_launch(void *ctx, struct err *e)
 {
 	struct start *s = ctx;
-	struct pollfd p = {.fd = s->pidfd, .events = POLLIN};
 	_cleanup_err_ struct err mine = {0};
+	struct pollfd p = {.events = POLLIN};
 
-	if (!s->launched)
+	/* An answer that was lost may have been that it runs. */
+	if (s->pidfd < 0 && helper_pidfd(s->vms->config.helper, s->id, &s->process, &s->pidfd, NULL) < 0)
 		return 0;
+	p.fd = s->pidfd;
 	/* That it has ended by itself is as good. */
 	if (helper_signal(s->vms->config.helper, op_of(s), s->id, HELPER_SIGKILL, &mine) < 0 &&
 		mine.code != -ESRCH)
@@ -280,6 +294,7 @@ static void start_free(struct start *s)
 	free(s->name);
 	free(s->want_accel);
 	free(s->dns);
+	free(s->image_file);
 	free(s->accel_why);
 	free(s);
 }
@@ -304,6 +319,12 @@ static void done_start(void *data, int code, struct err *e)
 		vm_set_text(&vm->row.accel, s->accel == HELPER_ACCEL_KVM ? "kvm" : "tcg");
 		vm->row.started = io_wall_usec();
 		code = vm_alive(vm, s->process.pid, TAKE_FD(s->pidfd), TAKE_FD(s->agent_fd), e);
+		/* It can't be watched: a VMM that nobody knows of must not be. Rare enough for the loop to do it. */
+		if (code < 0) {
+			undo_launch(s, NULL);
+			undo_tap(s, NULL);
+			undo_sockets(s, NULL);
+		}
 	}
 	if (code == 0) {
 		if (s->accel_why && *s->accel_why)
@@ -346,6 +367,7 @@ static void start_launch(struct deed *d)
 		.name = strdup(vm->row.name),
 		.want_accel = strdup(settings_get(settings, "accel")),
 		.dns = strdup(settings_get(settings, "dns")),
+		.image_file = image ? strdup(image->file) : NULL,
 		.kernel_fd = -EBADF,
 		.dir_fd = -EBADF,
 		.run_fd = -EBADF,
@@ -354,7 +376,7 @@ static void start_launch(struct deed *d)
 	};
 	for (int i = 0; i < LAUNCH_FD_COUNT; i++)
 		s->fds[i] = -EBADF;
-	if (r == 0 && (!s->name || !s->want_accel || !s->dns))
+	if (r == 0 && (!s->name || !s->want_accel || !s->dns || !s->image_file))
 		r = err_sys(&e, -ENOMEM, "start");
 	if (r == 0)
 		r = objects_open(vm->vms->config.images, image, &s->fds[LAUNCH_FD_IMAGE], &e);

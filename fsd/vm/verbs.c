@@ -60,6 +60,13 @@ static int wait_for(struct deed *d, vm_done_fn done, void *user, bool wants_it_d
 	return 0;
 }
 
+static void nobody(void *user, int code, const struct err *e)
+{
+	(void)user;
+	(void)code;
+	(void)e;
+}
+
 static int refuse(struct vm *vm, struct err *e, struct err *mine)
 {
 	vm_set_error(vm, mine->code, 0, err_text(mine));
@@ -105,7 +112,8 @@ static int join(
 
 	if (d->verb == v && !op_cancelled(d->op))
 		return wait_for(d, done, user, false, ret, e);
-	if ((v == VM_STOP || v == VM_KILL) && d->verb == VM_START) {
+	if ((v == VM_STOP || v == VM_KILL) &&
+		(d->verb == VM_START || (d->verb == VM_RESTART && vm->state == VM_STARTING))) {
 		op_cancel(d->op);
 		if (d->ensuring)
 			objects_unwait(d->ensuring);
@@ -117,7 +125,7 @@ static int join(
 		}
 		return wait_for(d, done, user, true, ret, e);
 	}
-	if (v == VM_KILL && d->verb == VM_STOP) {
+	if (v == VM_KILL && (d->verb == VM_STOP || d->verb == VM_RESTART)) {
 		hurry(vm);
 		return wait_for(d, done, user, false, ret, e);
 	}
@@ -191,11 +199,32 @@ void vm_unwait(struct vm_waiter *w)
 	w->done(w->user, -EINTR, &e);
 	free(w);
 	/* Only a start can go back to where it began; what brings a guest down, or holds it, is finished. */
-	if (TAILQ_EMPTY(&d->waiters) && d->verb == VM_START) {
+	if (TAILQ_EMPTY(&d->waiters) && (d->verb == VM_START || d->starting_again)) {
 		op_cancel(d->op);
 		if (d->ensuring)
 			objects_unwait(d->ensuring);
 	}
+}
+
+/* The start was too far to be cancelled: whoever wanted the VM down gets a stop of their own; W goes over to it. */
+static int stop_after_all(struct vm *vm, struct vm_waiter *w, struct err *e)
+{
+	struct deed *d = vm->deed;
+	struct vm_waiter *first;
+	int r;
+
+	if (!d) {
+		r = vm_verb(vm, VM_STOP, nobody, NULL, &first, e);
+		d = vm->deed;
+		if (r < 0 || !d)
+			return r < 0 ? r : err_set(e, -EIO, "stop: it could not be begun");
+		TAILQ_REMOVE(&d->waiters, first, link);
+		free(first);
+	}
+	w->deed = d;
+	w->wants_it_down = false;
+	TAILQ_INSERT_TAIL(&d->waiters, w, link);
+	return 0;
 }
 
 void deed_end(struct deed *d, int code, const struct err *e)
@@ -212,10 +241,18 @@ void deed_end(struct deed *d, int code, const struct err *e)
 	if (code == 0)
 		vm_log(vm, "%s: done", verbs[d->verb].name);
 	while ((w = TAILQ_FIRST(&d->waiters))) {
-		bool fine = w->wants_it_down && code == -EINTR;
+		_cleanup_err_ struct err mine = {0};
+		bool down = IN(vm->state) & DOWN;
 
 		TAILQ_REMOVE(&d->waiters, w, link);
-		w->done(w->user, fine ? 0 : code, fine ? NULL : e);
+		if (!w->wants_it_down)
+			w->done(w->user, code, e);
+		else if (down)
+			w->done(w->user, 0, NULL);
+		else if (stop_after_all(vm, w, &mine) < 0)
+			w->done(w->user, mine.code, &mine);
+		else
+			continue;
 		free(w);
 	}
 	free(d);

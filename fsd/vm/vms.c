@@ -225,7 +225,7 @@ static struct vm *vm_new(struct vms *vms)
 	return vm;
 }
 
-static void vm_free(struct vm *vm)
+void vm_free(struct vm *vm)
 {
 	vm_dead(vm);
 	store_vm_clear(&vm->row);
@@ -353,19 +353,20 @@ struct change {
 	vm_done_fn done;
 	void *user;
 	char *old_name;
+	struct store_vm row; /* of a creation: the worker's own */
 };
 
 static int work_create(void *data, struct err *e)
 {
 	struct change *c = data;
 	_cleanup_close_ int dir = -EBADF;
-	int r = store_vm_insert(c->vms->config.store, &c->vm->row, subnet_last(&c->vms->subnet), e);
+	int r = store_vm_insert(c->vms->config.store, &c->row, subnet_last(&c->vms->subnet), e);
 
 	if (r < 0)
 		return r;
-	r = vm_open_dir(c->vms, c->vm->row.id, &dir, e);
+	r = vm_open_dir(c->vms, c->row.id, &dir, e);
 	if (r < 0)
-		store_vm_delete(c->vms->config.store, c->vm->row.id, NULL);
+		store_vm_delete(c->vms->config.store, c->row.id, NULL);
 	return r;
 }
 
@@ -375,6 +376,12 @@ static void done_create(void *data, int code, struct err *e)
 	struct vm *vm = c->vm;
 
 	vm->deleting = false;
+	vm->row.id = c->row.id;
+	vm->row.address_index = c->row.address_index;
+	store_vm_clear(&c->row);
+	/* Numbers rise: the list stays in their order. */
+	TAILQ_REMOVE(&c->vms->list, vm, link);
+	TAILQ_INSERT_TAIL(&c->vms->list, vm, link);
 	if (code < 0) {
 		TAILQ_REMOVE(&c->vms->list, vm, link);
 		c->vms->count--;
@@ -398,8 +405,8 @@ int vm_create(struct vms *vms, const char *name, vm_done_fn done, void *user, st
 		.engine = (char *)"",
 		.storage = (char *)"",
 		.vcpus = (uint32_t)settings_get_u64(s, "default_vcpus"),
-		.memory = settings_get_u64(s, "default_memory"),
-		.disk = settings_get_u64(s, "default_disk"),
+		.memory = settings_get_u64(s, "default_memory") & ~((1ull << 20) - 1),
+		.disk = settings_get_u64(s, "default_disk") & ~4095ull,
 		.nat = true,
 		.created = io_wall_usec(),
 		.changed = io_wall_usec(),
@@ -419,15 +426,20 @@ int vm_create(struct vms *vms, const char *name, vm_done_fn done, void *user, st
 		return err_set(e, -EEXIST, "there is a VM %s already", name);
 	c = calloc(1, sizeof(*c));
 	vm = vm_new(vms);
-	if (!c || !vm || vm_copy_row(&row, &vm->row) < 0) {
+	if (!c || !vm || vm_copy_row(&row, &vm->row) < 0 || vm_copy_row(&row, &c->row) < 0) {
+		if (vm)
+			vm_free(vm);
 		free(c);
-		free(vm);
 		return err_sys(e, -ENOMEM, "VM %s", name);
 	}
 	vm->state = VM_CREATED;
-	*c = (struct change){.vms = vms, .vm = vm, .done = done, .user = user};
+	c->vms = vms;
+	c->vm = vm;
+	c->done = done;
+	c->user = user;
 	r = job_submit_serial(vms->jobs, work_create, done_create, c, e);
 	if (r < 0) {
+		store_vm_clear(&c->row);
 		free(c);
 		vm_free(vm);
 		return r;

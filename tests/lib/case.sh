@@ -164,7 +164,7 @@ audit_picture()
 {
 	echo "links:"; ip -o link | sed 's/^[0-9]*: //; s/\(.*\) \\.*/\1/' | awk '{print $1}' | sort
 	echo "nft:"; nft list ruleset | sed 's/packets [0-9]* bytes [0-9]*//'
-	echo "mounts:"; awk '{print $5, $(NF-2)}' /proc/self/mountinfo | sort
+	echo "mounts:"; awk '{print $5, $(NF-2)}' /proc/self/mountinfo | grep -F "$CASE_DIR" | sort
 	echo "loops:"; losetup -a 2>/dev/null | grep -F "$CASE_DIR"
 	echo "processes:"; audit_processes
 	echo "run:"; find "$BANGER_RUN_BASE" -mindepth 1 2>/dev/null | sort
