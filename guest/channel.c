@@ -6,18 +6,20 @@
 #include "channel.h"
 
 #define FRAME_MAX (AGENT_HEADER + AGENT_PAYLOAD_MAX)
-#define OUT_MAX   (16u << 20)
+/* Room to read on while a frame is incomplete: what a port yields at once (a page) is never cut in two. */
+#define IN_SIZE (FRAME_MAX + 65536)
+#define OUT_MAX (16u << 20)
 
 int channel_init(struct channel *c, int fd, bool port)
 {
 	*c = (struct channel){.fd = fd, .port = port, .connected = true};
-	c->in = malloc(FRAME_MAX);
+	c->in = malloc(IN_SIZE);
 	return c->in ? 0 : -ENOMEM;
 }
 
 void channel_reset(struct channel *c)
 {
-	c->in_have = 0;
+	c->in_at = c->in_end = 0;
 	c->out_at = c->out_end = 0;
 	c->overflow = false;
 }
@@ -29,56 +31,62 @@ static void lost(struct channel *c)
 	c->broken = !c->port;
 }
 
-/* Of a port: what a read of nothing alone does not say. */
-static bool host_gone(const struct channel *c)
+static bool is_hello(const uint8_t *bytes, size_t n)
 {
-	struct pollfd p = {.fd = c->fd, .events = POLLIN};
+	const struct agent_header hello = {.length = 4 + AGENT_COOKIE, .type = AGENT_HELLO};
 
-	return poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR));
+	return n == AGENT_HEADER + 4 + AGENT_COOKIE && memcmp(bytes, &hello, AGENT_HEADER) == 0;
 }
 
-static int fill(struct channel *c, size_t wanted)
+static int fill(struct channel *c)
 {
-	ssize_t n = read(c->fd, c->in + c->in_have, wanted - c->in_have);
+	ssize_t n;
 
+	if (c->in_at > 0) {
+		memmove(c->in, c->in + c->in_at, c->in_end - c->in_at);
+		c->in_end -= c->in_at;
+		c->in_at = 0;
+	}
+	n = read(c->fd, c->in + c->in_end, IN_SIZE - c->in_end);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
 	/* A port without a host reads as 0 at once, again and again: the loop backs off. */
 	if (n <= 0) {
-		if (!c->port || host_gone(c))
-			lost(c);
+		lost(c);
 		return 0;
 	}
 	c->connected = true;
-	c->in_have += (size_t)n;
+	/*
+	 * A host can go and another come unseen. What one read of a port yields was put there by one write of the VMM, which
+	 * never joins what two hosts sent: a read that is a HELLO, no more and no less, belongs to no frame begun before.
+	 */
+	if (c->port && is_hello(c->in + c->in_end, (size_t)n))
+		c->in_at = c->in_end;
+	c->in_end += (size_t)n;
 	return 1;
 }
 
 int channel_receive(struct channel *c, struct agent_header *h, const uint8_t **payload)
 {
 	for (;;) {
-		size_t wanted = AGENT_HEADER;
+		size_t have = c->in_end - c->in_at;
 
 		if (c->broken)
 			return 0;
-		if (c->in_have >= AGENT_HEADER) {
-			memcpy(h, c->in, AGENT_HEADER);
-			/*
-			 * Not a frame (zeros, with which a new host ends what the one before left half said; or garbage): the next
-			 * one is looked for byte by byte.
-			 */
-			if (h->length > AGENT_PAYLOAD_MAX || h->type == 0 || h->type > AGENT_FS_LSEEK) {
-				memmove(c->in, c->in + 1, --c->in_have);
+		if (have >= AGENT_HEADER) {
+			memcpy(h, c->in + c->in_at, AGENT_HEADER);
+			/* Not a frame: what follows can't be told. The host says HELLO again and again until it is heard. */
+			if (h->length > AGENT_PAYLOAD_MAX) {
+				c->in_at++;
 				continue;
 			}
-			wanted += h->length;
+			if (have >= AGENT_HEADER + h->length) {
+				*payload = c->in + c->in_at + AGENT_HEADER;
+				c->in_at += AGENT_HEADER + h->length;
+				return 1;
+			}
 		}
-		if (c->in_have >= wanted) {
-			c->in_have = 0;
-			*payload = c->in + AGENT_HEADER;
-			return 1;
-		}
-		if (fill(c, wanted) <= 0)
+		if (fill(c) <= 0)
 			return 0;
 	}
 }

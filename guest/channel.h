@@ -17,7 +17,7 @@ struct channel {
 	bool broken;   /* a socket that has closed */
 	bool overflow; /* out was more than it may be: nothing more until HELLO */
 	uint8_t *in;
-	size_t in_have;
+	size_t in_at, in_end;
 	uint8_t *out;
 	size_t out_at, out_end, out_size;
 };

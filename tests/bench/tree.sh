@@ -12,7 +12,7 @@ plainest()
 {
 	"$BENCH/plainfs" "$plain" "$1" &
 	local pid=$!
-	eventually "plainfs $1" test -e "$plain/hello" >/dev/null
+	await test -e "$plain/hello"
 	"$BENCH/readloop" "$plain/hello" "$ROUNDS"
 	umount "$plain"
 	wait $pid

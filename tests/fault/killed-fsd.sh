@@ -14,7 +14,7 @@ round()
 	fsd=$(fsd_pid)
 	strace -f -qq -o "$CASE_DIR/strace" -p "$fsd" -e trace="$syscall" -e inject="$syscall:signal=KILL:when=$nth" 2>/dev/null &
 	tracer=$!
-	eventually "strace holds fsd" sh -c "grep -q 'TracerPid:[[:space:]]*[1-9]' /proc/$fsd/status" >/dev/null
+	await sh -c "grep -q 'TracerPid:[[:space:]]*[1-9]' /proc/$fsd/status"
 	timeout "$PATIENCE" sh -c "$*" >/dev/null 2>&1 &
 	local actor=$!
 	local end=$((SECONDS + 20))
@@ -30,7 +30,7 @@ round()
 	fi
 	wait $actor 2>/dev/null
 	[ $? != 124 ] || fail "$syscall $nth: who waited for '$*' got an answer"
-	eventually "settled" sh -c "grep -Eqx 'running|stopped|failed|created' $FS/vms/box/state" >/dev/null
+	await sh -c "grep -Eqx 'running|stopped|failed|created' $FS/vms/box/state"
 }
 for nth in 1 2; do
 	for syscall in fdatasync pwrite64 mkdirat; do

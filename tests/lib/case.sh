@@ -148,6 +148,19 @@ eventually()
 	pass "$what"
 }
 
+# await COMMAND...: waits for it like eventually, without being a test.
+await()
+{
+	local end=$((SECONDS + PATIENCE))
+	while ! "$@" >/dev/null 2>&1; do
+		if [ $SECONDS -ge $end ]; then
+			diag "not within $PATIENCE s: $*"
+			return 1
+		fi
+		read -r -t 0.05 <> <(:)
+	done
+}
+
 # as_owner COMMAND...: as the unprivileged user that the instance belongs to.
 as_owner()
 {
