@@ -5,7 +5,8 @@
 #include "banger/cleanup.h"
 #include "channel.h"
 
-#define FRAME_MAX (AGENT_HEADER + AGENT_PAYLOAD_MAX)
+#define FRAME_MAX  (AGENT_HEADER + AGENT_PAYLOAD_MAX)
+#define HELLO_SIZE (4 + AGENT_COOKIE)
 /* Room to read on while a frame is incomplete: what a port yields at once (a page) is never cut in two. */
 #define IN_SIZE (FRAME_MAX + 65536)
 #define OUT_MAX (16u << 20)
@@ -19,7 +20,6 @@ int channel_init(struct channel *c, int fd, bool port)
 
 void channel_reset(struct channel *c)
 {
-	c->in_at = c->in_end = 0;
 	c->out_at = c->out_end = 0;
 	c->overflow = false;
 }
@@ -27,19 +27,33 @@ void channel_reset(struct channel *c)
 static void lost(struct channel *c)
 {
 	channel_reset(c);
-	c->connected = false;
+	c->in_at = c->in_end = 0;
+	c->astray = c->connected = false;
 	c->broken = !c->port;
 }
 
-static bool is_hello(const uint8_t *bytes, size_t n)
+/* Of a port: what a read of nothing alone does not say. */
+static bool host_gone(const struct channel *c)
 {
-	const struct agent_header hello = {.length = 4 + AGENT_COOKIE, .type = AGENT_HELLO};
+	struct pollfd p = {.fd = c->fd, .events = POLLIN};
 
-	return n == AGENT_HEADER + 4 + AGENT_COOKIE && memcmp(bytes, &hello, AGENT_HEADER) == 0;
+	return poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR));
+}
+
+static bool is_hello(const struct agent_header *h)
+{
+	return h->length == HELLO_SIZE && h->type == AGENT_HELLO && h->code == 0 && h->id == 0;
+}
+
+/* Whether there is a frame that begins so. */
+static bool is_frame(const struct agent_header *h)
+{
+	return h->length <= AGENT_PAYLOAD_MAX && h->type != 0 && h->type <= AGENT_FS_LSEEK;
 }
 
 static int fill(struct channel *c)
 {
+	struct agent_header h;
 	ssize_t n;
 
 	if (c->in_at > 0) {
@@ -52,7 +66,8 @@ static int fill(struct channel *c)
 		return 0;
 	/* A port without a host reads as 0 at once, again and again: the loop backs off. */
 	if (n <= 0) {
-		lost(c);
+		if (!c->port || host_gone(c))
+			lost(c);
 		return 0;
 	}
 	c->connected = true;
@@ -60,8 +75,11 @@ static int fill(struct channel *c)
 	 * A host can go and another come unseen. What one read of a port yields was put there by one write of the VMM, which
 	 * never joins what two hosts sent: a read that is a HELLO, no more and no less, belongs to no frame begun before.
 	 */
-	if (c->port && is_hello(c->in + c->in_end, (size_t)n))
-		c->in_at = c->in_end;
+	if (c->port && n == AGENT_HEADER + HELLO_SIZE) {
+		memcpy(&h, c->in + c->in_end, AGENT_HEADER);
+		if (is_hello(&h))
+			c->in_at = c->in_end;
+	}
 	c->in_end += (size_t)n;
 	return 1;
 }
@@ -75,8 +93,12 @@ int channel_receive(struct channel *c, struct agent_header *h, const uint8_t **p
 			return 0;
 		if (have >= AGENT_HEADER) {
 			memcpy(h, c->in + c->in_at, AGENT_HEADER);
-			/* Not a frame: what follows can't be told. The host says HELLO again and again until it is heard. */
-			if (h->length > AGENT_PAYLOAD_MAX) {
+			/*
+			 * Not a frame (zeros, with which a new host ends what the one before left half said; or garbage): nothing
+			 * that follows can be trusted to be one, until a host says HELLO.
+			 */
+			c->astray = c->astray ? !is_hello(h) : !is_frame(h);
+			if (c->astray) {
 				c->in_at++;
 				continue;
 			}

@@ -15,6 +15,7 @@ struct channel {
 	bool port; /* a virtio port, which can lose its host and get another */
 	bool connected;
 	bool broken;   /* a socket that has closed */
+	bool astray;   /* what came was no frame: all is passed over until HELLO */
 	bool overflow; /* out was more than it may be: nothing more until HELLO */
 	uint8_t *in;
 	size_t in_at, in_end;
@@ -36,7 +37,7 @@ void channel_send(struct channel *c, enum agent_type type, uint16_t code, uint32
 void channel_flush(struct channel *c);
 size_t channel_waiting(const struct channel *c);
 
-/* The host has gone, or another may have come: half a frame in either direction is worth nothing now. */
+/* Another host: what was queued for the one before is dropped. What came after its HELLO stays. */
 void channel_reset(struct channel *c);
 
 #endif
