@@ -151,13 +151,19 @@ static void reap_for_ever(pid_t agent)
 	}
 }
 
-static pid_t start_agent(int port, enum agent_mode mode)
+static pid_t start_agent(int port, enum agent_mode mode, char *name)
 {
 	pid_t pid = fork();
 
 	if (pid != 0)
 		return pid;
 	setsid();
+	/*
+	 * What is called @... systemd neither ends nor waits for at shutdown (systemd.io: ROOT_STORAGE_DAEMONS): the agent
+	 * sees to it that the machine goes off in time.
+	 */
+	if (name && *name)
+		name[0] = '@';
 	agent_run(port, "/root", mode);
 	_exit(1);
 }
@@ -171,7 +177,7 @@ static void set_clock(const struct config *c)
 		guest_say("clock: %s", strerror(errno));
 }
 
-void boot_run(void)
+void boot_run(char *name)
 {
 	_cleanup_err_ struct err e = {0};
 	struct config c;
@@ -204,7 +210,7 @@ void boot_run(void)
 	mount_late();
 	power_place_last_act();
 	init = find_init();
-	agent = start_agent(port, init ? AGENT_BESIDE_INIT : AGENT_WITHOUT_INIT);
+	agent = start_agent(port, init ? AGENT_BESIDE_INIT : AGENT_WITHOUT_INIT, name);
 	if (agent < 0) {
 		err_sys(&e, -errno, "fork");
 		die("agent", &e);

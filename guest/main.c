@@ -51,6 +51,6 @@ int main(int argc, char **argv)
 	/* systemd's last act: /run/initramfs/shutdown poweroff|reboot|halt. */
 	if (argc > 1 && argv[0] && strstr(argv[0], "shutdown"))
 		power_off_now();
-	boot_run();
+	boot_run(argv[0]);
 	return 1;
 }
