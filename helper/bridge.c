@@ -52,51 +52,108 @@ static void cache_put(struct nl_cache **c)
 		nl_cache_free(*c);
 }
 
-/* Whether an address of another link overlaps NETWORK. */
-static int overlaps(struct nl_cache *addresses, uint32_t network)
+enum overlap {
+	OVERLAP_NONE,
+	OVERLAP_WIDER,  /* what is there is wider than a piece: its other addresses stay reachable */
+	OVERLAP_INSIDE, /* what is there would be hidden */
+};
+
+static enum overlap overlap(struct nl_addr *a, uint32_t network)
 {
-	uint32_t mask = ~(uint32_t)0 << (32 - BRIDGE_PREFIX);
+	uint32_t mask = ~(uint32_t)0 << (32 - BRIDGE_PREFIX), ip, theirs;
+	unsigned prefix;
 
-	for (struct nl_object *o = nl_cache_get_first(addresses); o; o = nl_cache_get_next(o)) {
-		struct rtnl_addr *a = (struct rtnl_addr *)o;
-		struct nl_addr *local = rtnl_addr_get_local(a);
-		uint32_t ip, theirs;
+	if (!a || nl_addr_get_family(a) != AF_INET || nl_addr_get_len(a) != sizeof(ip))
+		return OVERLAP_NONE;
+	prefix = nl_addr_get_prefixlen(a);
+	memcpy(&ip, nl_addr_get_binary_addr(a), sizeof(ip));
+	ip = ntohl(ip);
+	if ((ip & mask) == network)
+		return OVERLAP_INSIDE;
+	theirs = prefix ? ~(uint32_t)0 << (32 - prefix) : 0;
+	return prefix < BRIDGE_PREFIX && (ip & theirs) == (network & theirs) ? OVERLAP_WIDER : OVERLAP_NONE;
+}
 
-		if (!local || nl_addr_get_family(local) != AF_INET)
-			continue;
-		memcpy(&ip, nl_addr_get_binary_addr(local), sizeof(ip));
-		ip = ntohl(ip);
-		theirs = nl_addr_get_prefixlen(local) ? ~(uint32_t)0 << (32 - nl_addr_get_prefixlen(local))
-						      : 0;
-		if ((ip & mask & theirs) == (network & mask & theirs))
-			return 1;
+/* What lies in NETWORK, or around it, on the links but our own: the worst of it. A default route is around everything and doesn't count. */
+static enum overlap overlaps(
+	const struct bridge *b, struct nl_cache *addresses, struct nl_cache *routes, uint32_t network)
+{
+	int mine = (int)journal_head(b->journal)->bridge_ifindex;
+	enum overlap worst = OVERLAP_NONE, o;
+
+	for (struct nl_object *i = nl_cache_get_first(addresses); i; i = nl_cache_get_next(i)) {
+		struct rtnl_addr *address = (struct rtnl_addr *)i;
+
+		o = rtnl_addr_get_ifindex(address) == mine ? OVERLAP_NONE
+							   : overlap(rtnl_addr_get_local(address), network);
+		worst = o > worst ? o : worst;
 	}
-	return 0;
+	for (struct nl_object *i = nl_cache_get_first(routes); i; i = nl_cache_get_next(i)) {
+		struct rtnl_route *route = (struct rtnl_route *)i;
+		struct nl_addr *to = rtnl_route_get_dst(route);
+
+		if (!to || nl_addr_get_prefixlen(to) == 0 ||
+			(rtnl_route_get_nnexthops(route) > 0 && mine != 0 &&
+				rtnl_route_nh_get_ifindex(rtnl_route_nexthop_n(route, 0)) == mine))
+			continue;
+		o = overlap(to, network);
+		worst = o > worst ? o : worst;
+	}
+	return worst;
+}
+
+static int see(struct bridge *b, struct nl_cache **ret_addresses, struct nl_cache **ret_routes, struct err *e)
+{
+	int r = rtnl_addr_alloc_cache(b->sock, ret_addresses);
+
+	if (r >= 0)
+		r = rtnl_route_alloc_cache(b->sock, AF_INET, 0, ret_routes);
+	return r < 0 ? nl_error(e, r, "addresses and routes of", "this host") : 0;
 }
 
 static int choose_network(struct bridge *b, struct err *e)
 {
-	_cleanup_(cache_put) struct nl_cache *addresses = NULL;
+	_cleanup_(cache_put) struct nl_cache *addresses = NULL, *routes = NULL;
 	struct journal_head *head = journal_head(b->journal);
-	uint32_t pieces = 1u << (BRIDGE_PREFIX - 16), first = 0;
-	int r = rtnl_addr_alloc_cache(b->sock, &addresses);
+	uint32_t first = 0;
+	int r = see(b, &addresses, &routes, e);
 
 	if (r < 0)
-		return nl_error(e, r, "addresses", "");
+		return r;
 	/* Where to begin: the default instance at 0, others spread by their names (djb2). */
 	for (const char *p = b->inst->name; *p; p++)
 		first = first * 33 + (unsigned char)*p;
 	if (*b->inst->name)
-		first = 1 + first % (pieces - 1);
-	for (uint32_t i = 0; i < pieces; i++) {
-		uint32_t network = BRIDGE_POOL + (((first + i) % pieces) << (32 - BRIDGE_PREFIX));
+		first = 1 + first % (BRIDGE_PIECES - 1);
+	/* One that touches nothing; where a wide net, as a company's 10.0.0.0/8, is around them all, one with nothing inside. */
+	for (enum overlap most = OVERLAP_NONE; most < OVERLAP_INSIDE; most++)
+		for (uint32_t i = 0; i < BRIDGE_PIECES; i++) {
+			uint32_t network =
+				BRIDGE_POOL + (((first + i) % BRIDGE_PIECES) << (32 - BRIDGE_PREFIX));
 
-		if (overlaps(addresses, network))
-			continue;
-		head->network = network;
-		return journal_write_head(b->journal, e);
-	}
+			if (overlaps(b, addresses, routes, network) > most)
+				continue;
+			head->network = network;
+			return journal_write_head(b->journal, e);
+		}
 	return err_set(e, -EADDRINUSE, "no free subnet in 10.66.0.0/16: free one of its /%u", BRIDGE_PREFIX);
+}
+
+/* Whether what was chosen at start is free still, when it is to be used. */
+static int check_network(struct bridge *b, struct err *e)
+{
+	_cleanup_(cache_put) struct nl_cache *addresses = NULL, *routes = NULL;
+	uint32_t network = bridge_network(b);
+	int r = see(b, &addresses, &routes, e);
+
+	if (r < 0)
+		return r;
+	if (overlaps(b, addresses, routes, network) < OVERLAP_INSIDE)
+		return 0;
+	return err_set(e, -EADDRINUSE,
+		"the subnet %u.%u.%u.0/%u has come into use by something else: banger down, then up, takes "
+		"another",
+		network >> 24, network >> 16 & 255, network >> 8 & 255, BRIDGE_PREFIX);
 }
 
 int bridge_new(const struct instance *inst, struct journal *journal, struct bridge **ret, struct err *e)
@@ -136,6 +193,11 @@ struct bridge *bridge_free(struct bridge *b)
 uint32_t bridge_network(const struct bridge *b)
 {
 	return journal_head(b->journal)->network;
+}
+
+unsigned bridge_piece(const struct bridge *b)
+{
+	return (bridge_network(b) - BRIDGE_POOL) >> (32 - BRIDGE_PREFIX) & (BRIDGE_PIECES - 1);
 }
 
 /* The link NAME, or NULL when there is none. */
@@ -192,8 +254,7 @@ static int forward_on(struct bridge *b, int ifindex)
 	return r;
 }
 
-/* The interfaces that the default routes leave by. */
-static int forward_uplinks(struct bridge *b, struct err *e)
+int bridge_uplinks(struct bridge *b, struct err *e)
 {
 	_cleanup_(cache_put) struct nl_cache *routes = NULL;
 	int r = rtnl_route_alloc_cache(b->sock, AF_INET, 0, &routes);
@@ -231,14 +292,35 @@ static int set_up(struct bridge *b, struct rtnl_link *l, struct err *e)
 	return r < 0 ? nl_error(e, r, "link", "up") : 0;
 }
 
+/*
+ * A bridge without an address of its own takes the lowest of its ports', and changes it as they come and go, under the guests' feet.
+ * This one is locally administered and the same whenever the bridge is made again: 02:62 and the address.
+ */
+static int pin_mac(const struct bridge *b, struct rtnl_link *l)
+{
+	uint32_t ip = bridge_network(b) + 1;
+	uint8_t mac[6] = {
+		0x02, 0x62, (uint8_t)(ip >> 24), (uint8_t)(ip >> 16), (uint8_t)(ip >> 8), (uint8_t)ip};
+	struct nl_addr *a = nl_addr_build(AF_LLC, mac, sizeof(mac));
+
+	if (!a)
+		return -ENOMEM;
+	rtnl_link_set_addr(l, a);
+	nl_addr_put(a);
+	return 0;
+}
+
 static int make_bridge(struct bridge *b, struct err *e)
 {
 	struct journal_head *head = journal_head(b->journal);
 	_cleanup_(link_put) struct rtnl_link *l = rtnl_link_bridge_alloc();
 	int r;
 
-	if (!l)
+	if (!l || pin_mac(b, l) < 0)
 		return err_sys(e, -ENOMEM, "bridge");
+	r = check_network(b, e);
+	if (r < 0)
+		return r;
 	head->net = JOURNAL_INTENT;
 	head->bridge_ifindex = 0;
 	r = journal_write_head(b->journal, e);
@@ -247,7 +329,19 @@ static int make_bridge(struct bridge *b, struct err *e)
 	rtnl_link_set_name(l, b->inst->bridge);
 	rtnl_link_set_ifalias(l, "banger");
 	r = rtnl_link_add(b->sock, l, NLM_F_CREATE | NLM_F_EXCL);
-	return r < 0 ? nl_error(e, r, "making the bridge", b->inst->bridge) : 0;
+	if (r >= 0)
+		return 0;
+	r = nl_error(e, r, "making the bridge", b->inst->bridge);
+	head->net = JOURNAL_NONE;
+	journal_write_head(b->journal, NULL);
+	return r;
+}
+
+static int is_ours_by_alias(struct rtnl_link *l)
+{
+	const char *alias = rtnl_link_get_ifalias(l);
+
+	return alias && strcmp(alias, "banger") == 0;
 }
 
 int bridge_up(struct bridge *b, struct err *e)
@@ -259,15 +353,12 @@ int bridge_up(struct bridge *b, struct err *e)
 	r = get_link(b, b->inst->bridge, &l, e);
 	if (r < 0)
 		return r;
-	if (l && (head->net != JOURNAL_LIVE || rtnl_link_get_ifindex(l) != (int)head->bridge_ifindex)) {
-		const char *alias = rtnl_link_get_ifalias(l);
-
-		/* Ours only when we were about to make it, and it says so. */
-		if (head->net != JOURNAL_INTENT || !alias || strcmp(alias, "banger") != 0)
-			return err_set(e, -EEXIST,
-				"there is an interface %s that banger didn't make: remove or rename it",
-				b->inst->bridge);
-	}
+	/* Ours by its number; or when we were about to make it, and it says so. */
+	if (l && (head->net != JOURNAL_LIVE || rtnl_link_get_ifindex(l) != (int)head->bridge_ifindex) &&
+		(head->net != JOURNAL_INTENT || !is_ours_by_alias(l)))
+		return err_set(e, -EEXIST,
+			"there is an interface %s that banger didn't make: remove or rename it",
+			b->inst->bridge);
 	if (!l) {
 		r = make_bridge(b, e);
 		if (r == 0)
@@ -292,7 +383,7 @@ int bridge_up(struct bridge *b, struct err *e)
 		r = forward_on(b, ifindex);
 		r = r < 0 ? nl_error(e, r, "forwarding of", b->inst->bridge) : 0;
 	}
-	return r == 0 ? forward_uplinks(b, e) : r;
+	return r;
 }
 
 int bridge_down(struct bridge *b, struct err *e)
@@ -320,6 +411,22 @@ int bridge_down(struct bridge *b, struct err *e)
 	return journal_write_head(b->journal, e);
 }
 
+int bridge_reconcile(struct bridge *b, struct err *e)
+{
+	struct journal_head *head = journal_head(b->journal);
+	_cleanup_(link_put) struct rtnl_link *l = NULL;
+	int r;
+
+	if (head->net != JOURNAL_INTENT && head->net != JOURNAL_DELETING)
+		return 0;
+	r = get_link(b, b->inst->bridge, &l, e);
+	if (r < 0)
+		return r;
+	if (l && head->net == JOURNAL_INTENT && is_ours_by_alias(l))
+		head->bridge_ifindex = (uint32_t)rtnl_link_get_ifindex(l);
+	return bridge_down(b, e);
+}
+
 /* Port settings that libnl 3.7 has no call for: an RTM_SETLINK of the bridge family, by hand (linux/if_link.h: IFLA_BRPORT_ISOLATED). */
 static int isolate(struct bridge *b, int ifindex)
 {
@@ -338,44 +445,73 @@ static int isolate(struct bridge *b, int ifindex)
 	return r;
 }
 
+/* Into the bridge, apart from its other ports, and up. */
+static int join(struct bridge *b, struct rtnl_link *l, struct err *e)
+{
+	int ifindex = rtnl_link_get_ifindex(l), r;
+
+	r = rtnl_link_enslave_ifindex(b->sock, (int)journal_head(b->journal)->bridge_ifindex, ifindex);
+	if (r < 0)
+		return nl_error(e, r, "adding to the bridge:", rtnl_link_get_name(l));
+	r = isolate(b, ifindex);
+	if (r < 0)
+		return nl_error(e, r, "isolating", rtnl_link_get_name(l));
+	return set_up(b, l, e);
+}
+
+static int is_taken(struct err *e, const char *name)
+{
+	return err_set(e, -EEXIST,
+		"there is an interface %s already that banger didn't make: remove or rename it", name);
+}
+
 int bridge_tap(struct bridge *b, uint32_t vm, int *ret_fd, uint32_t *ret_ifindex, struct err *e)
 {
-	struct journal_head *head = journal_head(b->journal);
 	_cleanup_(link_put) struct rtnl_link *l = NULL;
 	_cleanup_close_ int fd = -EBADF;
-	struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
+	struct ifreq request = {.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_TUN_EXCL)};
 	char name[IFNAMSIZ];
 	int r;
 
-	if (head->net != JOURNAL_LIVE)
+	if (journal_head(b->journal)->net != JOURNAL_LIVE)
 		return err_set(e, -ENETDOWN, "the bridge %s is not up", b->inst->bridge);
 	instance_tap_name(b->inst, vm, name);
 	r = get_link(b, name, &l, e);
 	if (r < 0)
 		return r;
 	if (l)
-		return err_set(e, -EEXIST,
-			"there is an interface %s already that banger didn't make: remove or rename it",
-			name);
+		return is_taken(e, name);
 	fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return err_sys(e, -errno, "/dev/net/tun (try: modprobe tun)");
 	memcpy(request.ifr_name, name, sizeof(request.ifr_name));
+	/* A new one or none: EBUSY is IFF_TUN_EXCL's word for one that came just now. */
 	if (ioctl(fd, TUNSETIFF, &request) < 0)
-		return err_sys(e, -errno, "making the tap %s", name);
+		return errno == EBUSY ? is_taken(e, name) : err_sys(e, -errno, "making the tap %s", name);
 	r = get_link(b, name, &l, e);
-	if (r < 0 || !l)
-		return r < 0 ? r : err_set(e, -ENODEV, "the tap %s went away", name);
-	r = rtnl_link_enslave_ifindex(b->sock, (int)head->bridge_ifindex, rtnl_link_get_ifindex(l));
-	if (r < 0)
-		return nl_error(e, r, "adding to the bridge:", name);
-	r = isolate(b, rtnl_link_get_ifindex(l));
-	if (r < 0)
-		return nl_error(e, r, "isolating", name);
-	r = set_up(b, l, e);
+	if (r == 0 && !l)
+		r = err_set(e, -ENODEV, "the tap %s went away", name);
+	if (r == 0)
+		r = join(b, l, e);
 	if (r < 0)
 		return r;
 	*ret_ifindex = (uint32_t)rtnl_link_get_ifindex(l);
 	*ret_fd = TAKE_FD(fd);
 	return 0;
+}
+
+int bridge_rejoin(struct bridge *b, uint32_t vm, uint32_t ifindex, struct err *e)
+{
+	_cleanup_(link_put) struct rtnl_link *l = NULL;
+	char name[IFNAMSIZ];
+	int r;
+
+	instance_tap_name(b->inst, vm, name);
+	r = get_link(b, name, &l, e);
+	if (r < 0)
+		return r;
+	if (!l || rtnl_link_get_ifindex(l) != (int)ifindex ||
+		rtnl_link_get_master(l) == (int)journal_head(b->journal)->bridge_ifindex)
+		return 0;
+	return join(b, l, e);
 }

@@ -10,27 +10,46 @@
 /* The subnets that instances take: 10.66.0.0/16 in pieces of /22 (1022 addresses, as many as a bridge has ports). */
 #define BRIDGE_POOL   0x0a420000u
 #define BRIDGE_PREFIX 22u
+#define BRIDGE_PIECES 64u
 
 struct bridge;
 
-/* Chooses the subnet, if the journal has none yet: the first from a place that hangs on the name on, that no address here overlaps. */
+/*
+ * Chooses the subnet, if the journal has none yet: from a place that hangs on the name on, the first that no address or route of this host
+ * touches; or else the first that has none inside.
+ */
 int bridge_new(const struct instance *inst, struct journal *journal, struct bridge **ret, struct err *e);
 struct bridge *bridge_free(struct bridge *b);
-uint32_t bridge_network(
-	const struct bridge *b); /* host byte order; the bridge's own address is the first of it */
+
+/* In host byte order; the bridge's own address is the first of it. */
+uint32_t bridge_network(const struct bridge *b);
+/* Which of the pool's pieces it is: 0 to BRIDGE_PIECES - 1, no other instance's in this network namespace. */
+unsigned bridge_piece(const struct bridge *b);
 
 /*
- * Makes it, with its address, up, forwarding; no work where all that is so. -EEXIST: a link of that name that isn't ours. Also lets
- * the interfaces of the default routes forward: the kernel asks that of the interface that a packet comes in by, and answers
- * to guests come in there (facts on reliability 1.2). Both are settings of interfaces, nothing is written to /proc.
+ * Makes it, with its address, a hardware address that stays, up, forwarding; no work where all that is so. -EEXIST: a link of that name that
+ * isn't ours. -EADDRINUSE: the subnet is something else's by now.
  */
 int bridge_up(struct bridge *b, struct err *e);
+/* Only the link that the journal has by its number. None: fine. */
 int bridge_down(struct bridge *b, struct err *e);
+/* After a start: one half made or half gone is taken away and forgotten. */
+int bridge_reconcile(struct bridge *b, struct err *e);
+
+/*
+ * Lets the interfaces that the default routes leave by forward. The kernel asks that of the interface by which a packet comes in, and answers to
+ * guests come in there (facts on reliability 1.2); so it is needed as soon as one guest may leave, and not before. It is a setting of the
+ * interface, by netlink: nothing is written to /proc, and net.ipv4.ip_forward stays as it was. It isn't taken back: others may count on it by then.
+ */
+int bridge_uplinks(struct bridge *b, struct err *e);
 
 /*
  * A tap for VM on the bridge, isolated from the other ports: *RET_FD, the caller's, is what keeps it alive. *RET_IFINDEX
  * is its identity. -EEXIST: a link of that name is there.
  */
 int bridge_tap(struct bridge *b, uint32_t vm, int *ret_fd, uint32_t *ret_ifindex, struct err *e);
+
+/* Puts VM's tap, if it is there and still is IFINDEX, back into a bridge that was made anew. */
+int bridge_rejoin(struct bridge *b, uint32_t vm, uint32_t ifindex, struct err *e);
 
 #endif

@@ -143,11 +143,41 @@ static int call_unmount(struct call *c, struct err *e)
 	return mount_remove(c->s->mount, e);
 }
 
+/* The guests that run, into a bridge or tables that were made anew. */
+static int rejoin_all(struct helper_state *s, struct err *e)
+{
+	int r = 0;
+
+	for (struct journal_vm *v = journal_next(s->journal, 0); r == 0 && v;
+		v = journal_next(s->journal, v->vm)) {
+		if (v->tap == JOURNAL_LIVE) {
+			r = bridge_rejoin(s->bridge, v->vm, v->ifindex, e);
+			if (r == 0)
+				r = nat_guest(s->nat, v->vm, v->address, 1, e);
+		}
+		if (r == 0 && v->nat == JOURNAL_LIVE)
+			r = nat_set(s->nat, v->address, 1, e);
+	}
+	return r;
+}
+
 static int call_net_up(struct call *c, struct err *e)
 {
+	struct journal_head *head = journal_head(c->s->journal);
+	int fresh = head->net == JOURNAL_NONE;
+	int whole = !fresh && nat_is_up(c->s->nat);
+	uint32_t before = head->bridge_ifindex;
 	int r = bridge_up(c->s->bridge, e);
 
-	return r == 0 ? nat_up(c->s->nat, e) : r;
+	if (r < 0)
+		return r;
+	r = nat_up(c->s->nat, fresh, e);
+	/* Tables that were there before us are never taken for ours later. */
+	if (r < 0 && fresh)
+		bridge_down(c->s->bridge, NULL);
+	if (r == 0 && !fresh && (!whole || head->bridge_ifindex != before))
+		r = rejoin_all(c->s, e);
+	return r;
 }
 
 static int call_net_down(struct call *c, struct err *e)
@@ -163,65 +193,123 @@ static int call_net_down(struct call *c, struct err *e)
 	return r == 0 ? bridge_down(c->s->bridge, e) : r;
 }
 
+/* ADDRESS is one that a guest can have, and no other VM has. */
+static int check_address(struct helper_state *s, uint32_t vm, uint32_t address, struct err *e)
+{
+	uint32_t network = bridge_network(s->bridge);
+
+	if (address <= network + 1 || address >= network + (1u << (32 - BRIDGE_PREFIX)) - 1)
+		return err_set(e, -EINVAL, "an address outside of the instance's network");
+	for (struct journal_vm *v = journal_next(s->journal, 0); v; v = journal_next(s->journal, v->vm)) {
+		if ((v->nat == JOURNAL_NONE && v->tap == JOURNAL_NONE) ||
+			(v->vm == vm) != (v->address != address))
+			continue;
+		return v->vm == vm ? err_set(e, -EBUSY, "VM %u has another address", vm)
+				   : err_set(e, -EADDRINUSE, "VM %u has that address", v->vm);
+	}
+	return 0;
+}
+
+/* Forgets the tap, which goes with its last descriptor, and what it may send. */
+static int drop_tap(struct helper_state *s, struct journal_vm *slot, struct err *e)
+{
+	int r;
+
+	if (slot->tap == JOURNAL_NONE)
+		return 0;
+	slot->tap = JOURNAL_DELETING;
+	r = journal_write(s->journal, slot, e);
+	if (r == 0 && journal_head(s->journal)->net == JOURNAL_LIVE)
+		r = nat_guest(s->nat, slot->vm, slot->address, 0, e);
+	if (r < 0)
+		return r;
+	slot->tap = JOURNAL_NONE;
+	return journal_write(s->journal, slot, e);
+}
+
+static int drop_nat(struct helper_state *s, struct journal_vm *slot, struct err *e)
+{
+	int r;
+
+	if (slot->nat == JOURNAL_NONE)
+		return 0;
+	slot->nat = JOURNAL_DELETING;
+	r = journal_write(s->journal, slot, e);
+	if (r == 0 && journal_head(s->journal)->net == JOURNAL_LIVE)
+		r = nat_set(s->nat, slot->address, 0, e);
+	if (r < 0)
+		return r;
+	slot->nat = JOURNAL_NONE;
+	return journal_write(s->journal, slot, e);
+}
+
 static int call_tap(struct call *c, struct err *e)
 {
 	_cleanup_close_ int fd = -EBADF;
-	struct journal_vm *slot;
+	struct helper_state *s = c->s;
+	struct journal_vm *slot = journal_find(s->journal, c->q->vm);
 	struct held *h;
 	int pidfd, r;
 
-	r = journal_take(c->s->journal, c->q->vm, &slot, e);
-	if (r < 0)
-		return r;
-	if (living(c->s, slot, &pidfd) == 0)
+	if (living(s, slot, &pidfd) == 0)
 		return err_set(e, -EBUSY, "VM %u runs", c->q->vm);
-	r = take_held(c->s, c->q->vm, &h, e);
+	r = take_held(s, c->q->vm, &h, e);
 	if (r < 0)
 		return r;
 	/* One made before and not used goes with its descriptor. */
 	h->tap_fd = close_fd(h->tap_fd);
+	if (slot && (r = drop_tap(s, slot, e)) < 0)
+		return r;
+	if ((r = check_address(s, c->q->vm, c->q->u.tap.address, e)) < 0 ||
+		(r = journal_take(s->journal, c->q->vm, &slot, e)) < 0)
+		return r;
 	slot->tap = JOURNAL_INTENT;
 	slot->ifindex = 0;
-	r = journal_write(c->s->journal, slot, e);
+	slot->address = c->q->u.tap.address;
+	r = journal_write(s->journal, slot, e);
 	if (r == 0)
-		r = bridge_tap(c->s->bridge, c->q->vm, &fd, &slot->ifindex, e);
+		r = bridge_tap(s->bridge, c->q->vm, &fd, &slot->ifindex, e);
+	if (r == 0)
+		r = nat_guest(s->nat, c->q->vm, slot->address, 1, e);
+	if (r == 0) {
+		slot->tap = JOURNAL_LIVE;
+		r = journal_write(s->journal, slot, e);
+	}
 	if (r < 0) {
-		slot->tap = JOURNAL_NONE;
-		journal_write(c->s->journal, slot, NULL);
+		drop_tap(s, slot, NULL);
 		return r;
 	}
-	slot->tap = JOURNAL_LIVE;
-	r = journal_write(c->s->journal, slot, e);
-	if (r == 0)
-		h->tap_fd = TAKE_FD(fd);
-	return r;
+	h->tap_fd = TAKE_FD(fd);
+	return 0;
 }
 
 static int call_nat(struct call *c, struct err *e)
 {
-	uint32_t address = c->q->u.nat.address, network = bridge_network(c->s->bridge);
 	struct journal_vm *slot;
 	int r;
 
-	if (c->q->u.nat.on > 1 || address <= network + 1 ||
-		address >= network + (1u << (32 - BRIDGE_PREFIX)) - 1)
-		return err_set(e, -EINVAL, "an address outside of the instance's network");
-	for (struct journal_vm *v = journal_next(c->s->journal, 0); v; v = journal_next(c->s->journal, v->vm))
-		if (v->vm != c->q->vm && v->nat != JOURNAL_NONE && v->address == address)
-			return err_set(e, -EADDRINUSE, "VM %u has that address", v->vm);
+	if (c->q->u.nat.on > 1)
+		return err_set(e, -EINVAL, "on is 0 or 1");
+	r = check_address(c->s, c->q->vm, c->q->u.nat.address, e);
+	if (r < 0)
+		return r;
+	if (!c->q->u.nat.on) {
+		slot = journal_find(c->s->journal, c->q->vm);
+		return slot ? drop_nat(c->s, slot, e) : 0;
+	}
 	r = journal_take(c->s->journal, c->q->vm, &slot, e);
 	if (r < 0)
 		return r;
-	if (slot->nat != JOURNAL_NONE && slot->address != address)
-		return err_set(e, -EBUSY, "VM %u has another address", c->q->vm);
-	slot->nat = c->q->u.nat.on ? JOURNAL_INTENT : JOURNAL_DELETING;
-	slot->address = address;
+	slot->nat = JOURNAL_INTENT;
+	slot->address = c->q->u.nat.address;
 	r = journal_write(c->s->journal, slot, e);
 	if (r == 0)
-		r = nat_set(c->s->nat, address, (int)c->q->u.nat.on, e);
+		r = bridge_uplinks(c->s->bridge, e);
+	if (r == 0)
+		r = nat_set(c->s->nat, slot->address, 1, e);
 	if (r < 0)
 		return r;
-	slot->nat = c->q->u.nat.on ? JOURNAL_LIVE : JOURNAL_NONE;
+	slot->nat = JOURNAL_LIVE;
 	return journal_write(c->s->journal, slot, e);
 }
 
@@ -286,8 +374,8 @@ static int call_launch(struct call *c, struct err *e)
 	h->tap_fd = close_fd(h->tap_fd);
 	if (r < 0) {
 		rec.slot->process = JOURNAL_NONE;
-		rec.slot->tap = JOURNAL_NONE;
 		journal_write(c->s->journal, rec.slot, NULL);
+		drop_tap(c->s, rec.slot, NULL);
 		return r;
 	}
 	h->pidfd = pidfd;
@@ -315,24 +403,17 @@ static int call_signal(struct call *c, struct err *e)
 
 static int release(struct helper_state *s, struct journal_vm *slot, struct err *e)
 {
-	uint32_t vm = slot->vm, address = slot->address;
 	struct held *h;
-	int pidfd, r = 0;
+	int pidfd, r;
 
 	if (living(s, slot, &pidfd) == 0)
-		return err_set(e, -EBUSY, "VM %u runs", vm);
-	h = find_held(s, vm);
+		return err_set(e, -EBUSY, "VM %u runs", slot->vm);
+	h = find_held(s, slot->vm);
 	if (h)
 		drop_held(h);
-	if (slot->nat != JOURNAL_NONE) {
-		slot->nat = JOURNAL_DELETING;
-		r = journal_write(s->journal, slot, e);
-		if (r == 0 && journal_head(s->journal)->net == JOURNAL_LIVE)
-			r = nat_set(s->nat, address, 0, e);
-		if (r < 0)
-			return r;
-	}
-	slot->nat = slot->tap = slot->process = JOURNAL_NONE;
+	if ((r = drop_nat(s, slot, e)) < 0 || (r = drop_tap(s, slot, e)) < 0)
+		return r;
+	slot->process = JOURNAL_NONE;
 	return journal_write(s->journal, slot, e);
 }
 
@@ -464,20 +545,15 @@ struct helper_state *calls_free(struct helper_state *s)
 	return NULL;
 }
 
+/* What one helper left half done, the next puts right; what can't be now is said, and is no reason not to serve. */
 int calls_reconcile(struct helper_state *s, struct err *e)
 {
-	struct journal_head *head = journal_head(s->journal);
+	_cleanup_err_ struct err mine = {0};
 	uint32_t vm = 0;
 	struct journal_vm *slot;
 
-	/* A bridge half made or half gone is put right by making it, or taking it, now. */
-	if (head->net == JOURNAL_INTENT || head->net == JOURNAL_DELETING) {
-		_cleanup_err_ struct err mine = {0};
-
-		if (bridge_up(s->bridge, &mine) < 0 || bridge_down(s->bridge, &mine) < 0 ||
-			nat_down(s->nat, &mine) < 0)
-			fprintf(stderr, "banger-helper: network: %s\n", err_text(&mine));
-	}
+	if (mount_reconcile(s->mount, &mine) < 0 || bridge_reconcile(s->bridge, &mine) < 0)
+		fprintf(stderr, "banger-helper: %s\n", err_text(&mine));
 	while ((slot = journal_next(s->journal, vm))) {
 		int pidfd;
 
@@ -486,11 +562,9 @@ int calls_reconcile(struct helper_state *s, struct err *e)
 		if (living(s, slot, &pidfd) < 0) {
 			int r;
 
-			slot->tap = JOURNAL_NONE;
 			if (slot->process == JOURNAL_INTENT)
 				slot->process = JOURNAL_NONE;
-			r = slot->process == JOURNAL_NONE ? release(s, slot, e)
-							  : journal_write(s->journal, slot, e);
+			r = slot->process == JOURNAL_NONE ? release(s, slot, e) : drop_tap(s, slot, e);
 			if (r < 0)
 				return r;
 		}

@@ -10,8 +10,9 @@
 #include "banger/helper_proto.h"
 
 /*
- * The descriptors of a LAUNCH, each against its row: a regular file (or memfd) of OWNER's, open as it must be, on no FUSE or network file system
- * (there the owner could park whoever reads it); a listening unix stream socket. -EINVAL, -EPERM, saying which.
+ * The descriptors of a LAUNCH, each against its row: a regular file of OWNER's, open as it must be and no wider (but a sealed memfd may be
+ * writable), on no FUSE or network file system (there the owner could park whoever reads it); a listening unix stream socket.
+ * -EINVAL, -EPERM, saying which. No file system is asked anything before it is known to be this kernel's own.
  */
 int check_launch_fds(const int fds[LAUNCH_FD_COUNT], uid_t owner, struct err *e);
 

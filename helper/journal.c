@@ -3,10 +3,12 @@
 #include <sys/stat.h>
 
 #include "banger/cleanup.h"
+#include "banger/helper_proto.h"
 #include "banger/io.h"
 #include "journal.h"
 
-#define MAGIC "BNGRJ01"
+#define MAGIC      "BNGRJ01"
+#define MAGIC_KIND 5 /* what all versions have in common */
 
 _Static_assert(sizeof(struct journal_vm) == 64, "a slot is 64 bytes");
 _Static_assert(sizeof(struct journal_head) == 200, "the head is 200 bytes");
@@ -31,8 +33,12 @@ static int write_at(struct journal *j, const void *buf, size_t n, off_t at, stru
 
 static int begin(struct journal *j, const char *boot_id, struct err *e)
 {
-	int r = posix_fallocate(j->fd, 0, HEAD_ROOM + (off_t)(j->n * sizeof(j->slots[0])));
+	off_t size = HEAD_ROOM + (off_t)(j->n * sizeof(j->slots[0]));
+	int r;
 
+	if (ftruncate(j->fd, size) < 0)
+		return err_sys(e, -errno, "the helper's journal");
+	r = posix_fallocate(j->fd, 0, size);
 	if (r != 0)
 		return err_sys(e, -r, "the helper's journal");
 	memset(&j->head, 0, sizeof(j->head));
@@ -41,6 +47,28 @@ static int begin(struct journal *j, const char *boot_id, struct err *e)
 	memcpy(j->head.boot_id, boot_id, strnlen(boot_id, sizeof(j->head.boot_id) - 1));
 	r = write_at(j, j->slots, j->n * sizeof(j->slots[0]), HEAD_ROOM, e);
 	return r < 0 ? r : journal_write_head(j, e);
+}
+
+static int plausible_slot(const struct journal *j, unsigned i)
+{
+	const struct journal_vm *s = &j->slots[i];
+
+	if (s->vm > HELPER_VM_MAX || s->tap > JOURNAL_DELETING || s->nat > JOURNAL_DELETING ||
+		s->process > JOURNAL_DELETING || s->pid < 0)
+		return 0;
+	for (unsigned k = 0; s->vm != 0 && k < i; k++)
+		if (j->slots[k].vm == s->vm)
+			return 0;
+	return 1;
+}
+
+/* Nothing else writes it; but a bit that fell over shall not become a signal to somebody's process. */
+static int plausible(const struct journal *j)
+{
+	for (unsigned i = 0; i < j->n; i++)
+		if (!plausible_slot(j, i))
+			return 0;
+	return j->head.mount <= JOURNAL_DELETING && j->head.net <= JOURNAL_DELETING;
 }
 
 int journal_open(int dir_fd, unsigned vms_max, struct journal **ret, struct err *e)
@@ -61,15 +89,17 @@ int journal_open(int dir_fd, unsigned vms_max, struct journal **ret, struct err 
 	if (r < 0)
 		return r;
 	boot_id[strcspn(boot_id, "\n")] = '\0';
-	if ((size_t)st.st_size == size && io_read_full(j->fd, &j->head, sizeof(j->head)) == 0 &&
-		memcmp(j->head.magic, MAGIC, sizeof(MAGIC)) == 0 &&
+	/* Of this boot, it names things that are there: one that can't be used is never written over. */
+	if ((size_t)st.st_size >= sizeof(j->head) && io_read_full(j->fd, &j->head, sizeof(j->head)) == 0 &&
+		memcmp(j->head.magic, MAGIC, MAGIC_KIND) == 0 &&
 		strncmp(j->head.boot_id, boot_id, sizeof(j->head.boot_id)) == 0) {
-		if (lseek(j->fd, HEAD_ROOM, SEEK_SET) < 0 ||
-			io_read_full(j->fd, j->slots, vms_max * sizeof(j->slots[0])) < 0)
-			return err_set(e, -EIO, "the helper's journal cannot be read");
-	} else if (st.st_size != 0 && (size_t)st.st_size != size &&
-		   memcmp(j->head.magic, MAGIC, sizeof(MAGIC)) == 0) {
-		return err_set(e, -EUCLEAN, "the helper's journal has a size that this helper doesn't know");
+		if ((size_t)st.st_size != size || memcmp(j->head.magic, MAGIC, sizeof(MAGIC)) != 0 ||
+			lseek(j->fd, HEAD_ROOM, SEEK_SET) < 0 ||
+			io_read_full(j->fd, j->slots, vms_max * sizeof(j->slots[0])) < 0 || !plausible(j))
+			return err_set(e, -EUCLEAN,
+				"the helper's journal is damaged, or another version's: banger down with "
+				"that version, "
+				"or restart the machine");
 	} else {
 		r = begin(j, boot_id, e);
 		if (r < 0)
@@ -115,8 +145,8 @@ int journal_take(struct journal *j, uint32_t vm, struct journal_vm **ret, struct
 			slot = &j->slots[i];
 	if (!slot)
 		return err_set(e, -ENOSPC, "%u VMs run already, as many as a bridge takes", j->n);
-	slot->vm = vm;
 	*ret = slot;
+	slot->vm = vm;
 	return 0;
 }
 

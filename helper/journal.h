@@ -43,6 +43,10 @@ struct journal_head {
 
 struct journal;
 
+/*
+ * Opens the journal of the folder DIR_FD, begins one where there is none of this boot. -EUCLEAN: there is one of this boot that can't be used;
+ * it is left as it is. One thread.
+ */
 int journal_open(int dir_fd, unsigned vms_max, struct journal **ret, struct err *e);
 struct journal *journal_close(struct journal *j);
 DEFINE_CLEANUP(struct journal *, journal_close)
@@ -53,7 +57,7 @@ int journal_write_head(struct journal *j, struct err *e);
 
 /* VM's slot, or NULL. */
 struct journal_vm *journal_find(struct journal *j, uint32_t vm);
-/* VM's slot, a free one where it has none. -ENOSPC */
+/* VM's slot, a free one where it has none: for a state that is set and written now, or the slot stays taken. -ENOSPC */
 int journal_take(struct journal *j, uint32_t vm, struct journal_vm **ret, struct err *e);
 /* The slot with the lowest VM number above AFTER, or NULL. */
 struct journal_vm *journal_next(struct journal *j, uint32_t after);

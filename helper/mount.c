@@ -1,14 +1,12 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 #include "banger/cleanup.h"
-#include "banger/io.h"
-#include "banger/parse.h"
 #include "mount.h"
+#include "mountinfo.h"
 
 #define FUSE_MAJOR 10  /* Documentation/admin-guide/devices.txt: misc */
 #define FUSE_MINOR 229 /* ... fuse */
@@ -19,35 +17,39 @@ struct mount_held {
 	int fd;
 };
 
+#define TYPE "fuse.banger"
+
+struct place {
+	const char *path;
+	uint64_t dev; /* 0: nothing is mounted there */
+	int foreign;
+};
+
+static void look(void *user, const struct mountinfo *m)
+{
+	struct place *p = user;
+
+	if (strcmp(m->place, p->path) != 0)
+		return;
+	p->dev = m->dev;
+	p->foreign = strcmp(m->type, TYPE) != 0;
+}
+
 /*
- * The device number of what is mounted at the tree's place, by proc(5) mountinfo: "ID PARENT MAJOR:MINOR ROOT MOUNTPOINT ...". The place itself
- * is never looked at. 0: nothing is mounted there.
+ * The device number of what is mounted at the tree's place, 0: nothing. The place itself is never looked at. -EBUSY: what is there is
+ * none of banger's.
  */
 static int mounted(const struct mount_held *m, uint64_t *ret_dev, struct err *e)
 {
-	_cleanup_free_ char *text = NULL;
-	char *rest, *line;
-	int r = io_read_file(AT_FDCWD, "/proc/self/mountinfo", 16u << 20, &text, NULL, e);
+	struct place p = {.path = m->inst->mount};
+	int r = mountinfo_each(look, &p, e);
 
 	if (r < 0)
 		return r;
-	*ret_dev = 0;
-	rest = text;
-	while ((line = strsep(&rest, "\n"))) {
-		char *fields[5] = {NULL}, *minor_text;
-		uint64_t major_number, minor_number;
-
-		for (int i = 0; i < 5; i++)
-			fields[i] = strsep(&line, " ");
-		if (!fields[4] || strcmp(fields[4], m->inst->mount) != 0)
-			continue;
-		minor_text = fields[2];
-		strsep(&minor_text, ":");
-		/* The last of several is on top. */
-		if (minor_text && parse_u64(fields[2], 0, UINT32_MAX, &major_number) == 0 &&
-			parse_u64(minor_text, 0, UINT32_MAX, &minor_number) == 0)
-			*ret_dev = makedev((unsigned)major_number, (unsigned)minor_number);
-	}
+	if (p.foreign)
+		return err_set(e, -EBUSY, "something that banger didn't make is mounted at %s: umount it",
+			m->inst->mount);
+	*ret_dev = p.dev;
 	return 0;
 }
 
@@ -132,16 +134,22 @@ int mount_get(struct mount_held *m, int *ret_fd, int *ret_adopted, struct err *e
 	r = journal_write_head(m->journal, e);
 	if (r < 0)
 		return r;
-	if (mount("banger", m->inst->mount, "fuse.banger", MS_NOSUID | MS_NODEV | MS_NOEXEC, options) < 0)
-		return err_sys(e, -errno, "mounting %s", m->inst->mount);
+	if (mount("banger", m->inst->mount, TYPE, MS_NOSUID | MS_NODEV | MS_NOEXEC, options) < 0) {
+		r = err_sys(e, -errno, "mounting %s", m->inst->mount);
+		head->mount = JOURNAL_NONE;
+		journal_write_head(m->journal, NULL);
+		return r;
+	}
 	r = mounted(m, &dev, e);
-	if (r < 0)
+	if (r == 0) {
+		head->mount = JOURNAL_LIVE;
+		head->mount_dev = dev;
+		r = journal_write_head(m->journal, e);
+	}
+	if (r < 0) {
+		clear(m, NULL);
 		return r;
-	head->mount = JOURNAL_LIVE;
-	head->mount_dev = dev;
-	r = journal_write_head(m->journal, e);
-	if (r < 0)
-		return r;
+	}
 	m->fd = TAKE_FD(fd);
 	*ret_fd = m->fd;
 	*ret_adopted = 0;
@@ -167,6 +175,23 @@ int mount_keep(struct mount_held *m, int fd, struct err *e)
 	close_fd(m->fd);
 	m->fd = TAKE_FD(mine);
 	return 0;
+}
+
+int mount_reconcile(struct mount_held *m, struct err *e)
+{
+	struct journal_head *head = journal_head(m->journal);
+	uint64_t dev;
+	int r;
+
+	if (head->mount == JOURNAL_NONE)
+		return 0;
+	r = mounted(m, &dev, e);
+	if (r < 0)
+		return r;
+	/* Live as it was: its daemon may still serve it, and will give us the descriptor. */
+	if (head->mount == JOURNAL_LIVE && dev != 0 && dev == head->mount_dev)
+		return 0;
+	return clear(m, e);
 }
 
 int mount_remove(struct mount_held *m, struct err *e)

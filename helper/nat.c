@@ -7,29 +7,41 @@
 #include "nat.h"
 
 /*
- * %1$s the table, %2$s the bridge. `accept` here ends only this table's own look at a packet.
+ * %1$s the table, %2$s the bridge, %3$s "create" or "add". `accept` here ends only this table's own look at a packet.
  *
- * forward: guests don't reach each other, leave only from an address in the set, and get only answers.
+ * forward: guests don't reach each other, leave only from an address in the set, never to link-local addresses (where clouds
+ * hand out the host's credentials), and get only answers.
  * input: guests get answers and echoes from the host, none of its services.
+ * The bridge's table: a tap's frames must have its guest's two addresses, in the ARP that it sends as well.
  */
 static const char skeleton[] =
-	"add table inet %1$s\n"
+	"%3$s table inet %1$s\n"
+	"%3$s table bridge %1$s\n"
 	"add set inet %1$s nat { type ipv4_addr; }\n"
+	"add set bridge %1$s guests { type ifname . ether_addr . ipv4_addr; }\n"
 	"add chain inet %1$s postrouting { type nat hook postrouting priority srcnat; policy accept; }\n"
 	"add chain inet %1$s forward { type filter hook forward priority filter; policy accept; }\n"
 	"add chain inet %1$s input { type filter hook input priority filter; policy accept; }\n"
+	"add chain bridge %1$s prerouting { type filter hook prerouting priority dstnat; policy accept; }\n"
 	"flush chain inet %1$s postrouting\n"
 	"flush chain inet %1$s forward\n"
 	"flush chain inet %1$s input\n"
+	"flush chain bridge %1$s prerouting\n"
 	"add rule inet %1$s postrouting ip saddr @nat oifname != \"%2$s\" masquerade\n"
 	"add rule inet %1$s forward iifname \"%2$s\" oifname \"%2$s\" drop\n"
+	"add rule inet %1$s forward iifname \"%2$s\" ip daddr 169.254.0.0/16 drop\n"
 	"add rule inet %1$s forward iifname \"%2$s\" ip saddr @nat accept\n"
 	"add rule inet %1$s forward iifname \"%2$s\" drop\n"
 	"add rule inet %1$s forward oifname \"%2$s\" ct state established,related accept\n"
 	"add rule inet %1$s forward oifname \"%2$s\" drop\n"
 	"add rule inet %1$s input iifname \"%2$s\" ct state established,related accept\n"
 	"add rule inet %1$s input iifname \"%2$s\" icmp type echo-request accept\n"
-	"add rule inet %1$s input iifname \"%2$s\" drop\n";
+	"add rule inet %1$s input iifname \"%2$s\" drop\n"
+	"add rule bridge %1$s prerouting iifname != \"%2$s-*\" accept\n"
+	"add rule bridge %1$s prerouting ether type ip iifname . ether saddr . ip saddr @guests accept\n"
+	"add rule bridge %1$s prerouting ether type arp iifname . ether saddr . arp saddr ip @guests "
+	"iifname . arp saddr ether . arp saddr ip @guests accept\n"
+	"add rule bridge %1$s prerouting drop\n";
 
 struct nat {
 	const struct instance *inst;
@@ -85,22 +97,77 @@ static int run(struct nat *n, struct err *e, const char *fmt, ...)
 	return 0;
 }
 
-int nat_up(struct nat *n, struct err *e)
+int nat_up(struct nat *n, int fresh, struct err *e)
 {
-	return run(n, e, skeleton, n->inst->table, n->inst->bridge);
+	return run(n, e, skeleton, n->inst->table, n->inst->bridge, fresh ? "create" : "add");
+}
+
+int nat_is_up(struct nat *n)
+{
+	return run(n, NULL, "list chain inet %1$s input\nlist chain bridge %1$s prerouting\n",
+		       n->inst->table) == 0;
 }
 
 int nat_down(struct nat *n, struct err *e)
 {
-	/* To add it first makes deleting it never fail for its not being there. */
-	return run(n, e, "add table inet %1$s\ndelete table inet %1$s\n", n->inst->table);
+	/* To add them first makes deleting them never fail for their not being there. */
+	return run(n, e,
+		"add table inet %1$s\ndelete table inet %1$s\n"
+		"add table bridge %1$s\ndelete table bridge %1$s\n",
+		n->inst->table);
 }
 
-int nat_set(struct nat *n, uint32_t address, int on, struct err *e)
+/* Takes ELEMENT out of a set. What isn't in it, or a set that somebody has removed, is as good. */
+static int take_out(struct nat *n, const char *family, const char *set, const char *element, struct err *e)
 {
-	return run(n, e,
-		on ? "add element inet %1$s nat { %2$u.%3$u.%4$u.%5$u }\n"
-		   : "add element inet %1$s nat { %2$u.%3$u.%4$u.%5$u }\n"
-		     "delete element inet %1$s nat { %2$u.%3$u.%4$u.%5$u }\n",
-		n->inst->table, address >> 24, address >> 16 & 255, address >> 8 & 255, address & 255);
+	int r = run(n, e, "add element %1$s %2$s %3$s %4$s\ndelete element %1$s %2$s %3$s %4$s\n", family,
+		n->inst->table, set, element);
+
+	if (r < 0 && run(n, NULL, "list set %s %s %s\n", family, n->inst->table, set) < 0) {
+		err_clear(e);
+		r = 0;
+	}
+	return r;
+}
+
+static int set_element(
+	struct nat *n, const char *family, const char *set, char *element, int on, struct err *e)
+{
+	_cleanup_free_ char *mine = element;
+
+	if (!mine)
+		return err_sys(e, -ENOMEM, "nftables");
+	return on ? run(n, e, "add element %s %s %s %s\n", family, n->inst->table, set, mine)
+		  : take_out(n, family, set, mine, e);
+}
+
+static char *format(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+static char *format(const char *fmt, ...)
+{
+	char *text;
+	va_list ap;
+	int r;
+
+	va_start(ap, fmt);
+	r = vasprintf(&text, fmt, ap);
+	va_end(ap);
+	return r < 0 ? NULL : text;
+}
+
+int nat_set(struct nat *n, uint32_t a, int on, struct err *e)
+{
+	return set_element(n, "inet", "nat",
+		format("{ %u.%u.%u.%u }", a >> 24, a >> 16 & 255, a >> 8 & 255, a & 255), on, e);
+}
+
+int nat_guest(struct nat *n, uint32_t vm, uint32_t a, int on, struct err *e)
+{
+	char name[IFNAMSIZ], mac[18];
+
+	instance_tap_name(n->inst, vm, name);
+	helper_vm_mac(vm, mac);
+	return set_element(n, "bridge", "guests",
+		format("{ \"%s\" . %s . %u.%u.%u.%u }", name, mac, a >> 24, a >> 16 & 255, a >> 8 & 255,
+			a & 255),
+		on, e);
 }

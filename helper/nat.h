@@ -1,6 +1,6 @@
 /*
- * The instance's nftables table, by libnftables: a fixed skeleton and a set of the guests that may leave. Rules of others are not touched:
- * everything is in a table of our own, which goes as a whole.
+ * The instance's nftables tables, by libnftables: fixed skeletons, a set of the guests that may leave (inet) and one of the addresses that each
+ * tap may send from (bridge). Rules of others are not touched: everything is in tables of our own, which go as a whole.
  */
 #ifndef BANGER_NAT_H
 #define BANGER_NAT_H
@@ -12,11 +12,18 @@ struct nat;
 int nat_new(const struct instance *inst, struct nat **ret, struct err *e);
 struct nat *nat_free(struct nat *n);
 
-/* Makes the skeleton; what is there of it already is replaced, the set kept: idempotent. */
-int nat_up(struct nat *n, struct err *e);
+/*
+ * Makes the skeletons; what is there of them already is replaced, the sets kept: idempotent. FRESH: nothing of ours can be there yet, and tables of
+ * those names are somebody else's (-EIO).
+ */
+int nat_up(struct nat *n, int fresh, struct err *e);
+/* Whether the tables are there. */
+int nat_is_up(struct nat *n);
 int nat_down(struct nat *n, struct err *e);
 
-/* ADDRESS in host byte order. One that is in already, or isn't, is fine. */
+/* Lets ADDRESS (host byte order) out, or no longer. One that is in already, or isn't, is fine. */
 int nat_set(struct nat *n, uint32_t address, int on, struct err *e);
+/* Lets VM's tap send, from VM's hardware address and ADDRESS alone; or nothing. Likewise. */
+int nat_guest(struct nat *n, uint32_t vm, uint32_t address, int on, struct err *e);
 
 #endif
