@@ -1,62 +1,40 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <locale.h>
-#include <openssl/evp.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "image/source.h"
+#include "image/stream.h"
 
-#define READ_SIZE  (512u * 1024)
-#define XATTR_MAX  4000 /* what an inode and one block hold (facts on images 2.5) */
-#define RATIO_MAX  1200 /* more than deflate can pack: a bomb of another kind */
-#define RATIO_FREE (1ull << 30)
+#define LINK_TARGET_MAX 4095 /* a block less its NUL (ext4) */
+#define XATTR_MAX       4000 /* what an inode and one block hold (facts on images 2.5) */
 
-/* The archive's bytes, as they are read: hashed and counted. */
+/* The tar, as it comes out of its packing. */
 struct input {
-	int fd;
-	uint64_t read, size;
-	EVP_MD_CTX *hash;
-	struct op *op;
-	char buf[READ_SIZE];
+	struct stream *stream;
+	struct err err; /* of the stream */
 };
 
 static ssize_t read_input(struct archive *a, void *user, const void **ret)
 {
 	struct input *in = user;
-	ssize_t n;
+	ssize_t n = stream_next(in->stream, ret, &in->err);
 
-	if (op_cancelled(in->op)) {
-		archive_set_error(a, EINTR, "cancelled");
-		return -1;
-	}
-	do
-		n = read(in->fd, in->buf, sizeof(in->buf));
-	while (n < 0 && errno == EINTR);
-	if (n < 0) {
-		archive_set_error(a, errno, "reading: %s", strerror(errno));
-		return -1;
-	}
-	EVP_DigestUpdate(in->hash, in->buf, (size_t)n);
-	in->read += (uint64_t)n;
-	op_progress(in->op, in->read, in->size);
-	*ret = in->buf;
-	return n;
+	if (n < 0)
+		archive_set_error(a, EIO, "%s", err_text(&in->err));
+	return n < 0 ? -1 : n;
 }
 
-static int archive_failure(struct archive *a, struct input *in, const char *path, struct err *e)
+static int archive_failure(struct archive *a, struct input *in, struct err *e)
 {
 	const char *text = archive_error_string(a);
-	int code = archive_errno(a) == EINTR ? -EINTR : archive_errno(a) == ENOMEM ? -ENOMEM : -EBADMSG;
 
-	if (op_cancelled(in->op))
-		return err_set(e, -EINTR, "cancelled");
+	if (in->err.code)
+		return err_copy(e, &in->err);
 	/* A truncated archive often comes without a text. */
-	if (!text)
-		text = "the archive is cut off or damaged";
-	return path ? err_set(e, code, "%s: %s", path, text) : err_set(e, code, "%s", text);
+	return err_set(e, archive_errno(a) == ENOMEM ? -ENOMEM : -EBADMSG, "%s",
+		text ? text : "the archive is cut off or damaged");
 }
 
 /* Names in an error go to terminals and logs. */
@@ -136,7 +114,7 @@ static int take_contents(struct source *s, struct archive *a, struct input *in, 
 			r = writer_data(s->writer, inode, (uint64_t)offset, data, n, e);
 	}
 	if (r == 0 && k != ARCHIVE_EOF)
-		return archive_failure(a, in, NULL, e);
+		return archive_failure(a, in, e);
 	return r == 0 ? writer_end(s->writer, inode, (uint64_t)size, e) : r;
 }
 
@@ -144,7 +122,7 @@ static int take_link(struct archive_entry *entry, struct inode *inode, struct er
 {
 	const char *target = archive_entry_symlink(entry);
 
-	if (!target || !*target || strlen(target) > 4094)
+	if (!target || !*target || strlen(target) > LINK_TARGET_MAX)
 		return err_set(e, -EBADMSG, "a symbolic link to nothing, or to a path too long");
 	inode->target = strdup(target);
 	inode->size = strlen(target);
@@ -205,78 +183,71 @@ static int take_all(struct source *s, struct archive *a, struct input *in, struc
 			printable(path, shown, sizeof(shown));
 			return err_wrap(e, "%s", shown);
 		}
-		if (archive_filter_bytes(a, 0) > (int64_t)RATIO_FREE &&
-			(uint64_t)archive_filter_bytes(a, 0) / RATIO_MAX > in->read)
-			return err_set(e, -EBADMSG, "unpacks to more than %d times its size", RATIO_MAX);
 	}
 	if (r == 0 && k != ARCHIVE_EOF)
-		return archive_failure(a, in, NULL, e);
+		return archive_failure(a, in, e);
 	if (r == 0 && count == 0)
 		return err_set(e, -EBADMSG, "not a tar archive, or an empty one");
 	return r;
 }
 
-/* Bytes behind the archive's end belong to the digest; garbage there is none of ours. */
+/* The end of the tar is not the stream's: what follows is of the digest too, and may be what is damaged. */
 static int read_rest(struct input *in, struct err *e)
 {
+	const void *data;
 	ssize_t n;
 
-	while ((n = read(in->fd, in->buf, sizeof(in->buf))) > 0) {
-		EVP_DigestUpdate(in->hash, in->buf, (size_t)n);
-		if (op_cancelled(in->op))
-			return err_set(e, -EINTR, "cancelled");
-	}
-	return n < 0 ? err_sys(e, -errno, "reading") : 0;
+	do
+		n = stream_next(in->stream, &data, e);
+	while (n > 0);
+	return (int)n;
+}
+
+static int read_tar(struct source *s, struct input *in, struct err *e)
+{
+	struct archive *a = archive_read_new();
+	int r;
+
+	if (!a)
+		return err_sys(e, -ENOMEM, "image");
+	archive_read_support_format_tar(a);
+	if (archive_read_open(a, in, NULL, read_input, NULL) != ARCHIVE_OK)
+		r = archive_failure(a, in, e);
+	else
+		r = take_all(s, a, in, e);
+	archive_read_free(a);
+	return r == 0 ? read_rest(in, e) : r;
 }
 
 int image_from_tar(int source_fd, int out_fd, const char *uuid_seed, struct op *op, struct image_result *ret,
 	struct err *e)
 {
-	struct archive *a = archive_read_new();
-	struct input *in = calloc(1, sizeof(*in));
 	struct image_result result = {0};
 	struct source s = {0};
-	unsigned char sum[EVP_MAX_MD_SIZE];
+	struct input in = {0};
+	unsigned char sum[32];
 	locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", NULL), before = (locale_t)0;
-	struct stat st;
-	int r = 0;
+	int r;
 
-	if (!a || !in || !(in->hash = EVP_MD_CTX_new()) ||
-		EVP_DigestInit_ex(in->hash, EVP_sha256(), NULL) != 1)
-		r = err_sys(e, -ENOMEM, "image");
 	/* Without it libarchive warns about each name that isn't ASCII. */
 	if (utf8)
 		before = uselocale(utf8);
-	if (r == 0) {
-		in->fd = source_fd;
-		in->op = op;
-		if (fstat(source_fd, &st) == 0 && S_ISREG(st.st_mode)) {
-			in->size = (uint64_t)st.st_size;
-			posix_fadvise(source_fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-		}
-		archive_read_support_filter_all(a);
-		archive_read_support_format_tar(a);
-		op_stage(op, "unpack");
-		r = source_begin(out_fd, 0, uuid_seed, op, &s, e);
-	}
-	if (r == 0 && archive_read_open(a, in, NULL, read_input, NULL) != ARCHIVE_OK)
-		r = archive_failure(a, in, NULL, e);
+	op_stage(op, "unpack");
+	r = source_begin(out_fd, 0, uuid_seed, op, &s, e);
 	if (r == 0)
-		r = take_all(&s, a, in, e);
+		r = stream_open(source_fd, op, &in.stream, e);
 	if (r == 0)
-		r = read_rest(in, e);
+		r = read_tar(&s, &in, e);
 	if (r == 0)
 		r = source_finish(&s, out_fd, &result, e);
 	if (r == 0) {
-		EVP_DigestFinal_ex(in->hash, sum, NULL);
+		stream_digest(in.stream, sum);
 		source_digest(sum, result.digest);
 		*ret = result;
 	}
+	stream_free(in.stream);
+	err_clear(&in.err);
 	source_clear(&s);
-	archive_read_free(a);
-	if (in)
-		EVP_MD_CTX_free(in->hash);
-	free(in);
 	if (utf8) {
 		uselocale(before);
 		freelocale(utf8);

@@ -98,9 +98,19 @@ static bool all_zero(const uint8_t *p, size_t n)
 	return p[0] == 0 && memcmp(p, p + 1, n - 1) == 0;
 }
 
+/* Bytes go to the disk beside the unpacking, not all at the end when the image is synced. */
+static int put(struct writer *w, const void *data, size_t n, uint64_t at)
+{
+	int r = io_pwrite_full(w->fd, data, n, (off_t)at);
+
+	if (r == 0)
+		(void)!sync_file_range(w->fd, (off_t)at, (off_t)n, SYNC_FILE_RANGE_WRITE);
+	return r;
+}
+
 int writer_flush(struct writer *w, struct err *e)
 {
-	int r = w->out_size ? io_pwrite_full(w->fd, w->out, w->out_size, (off_t)w->out_at) : 0;
+	int r = w->out_size ? put(w, w->out, w->out_size, w->out_at) : 0;
 
 	w->out_size = 0;
 	return r < 0 ? err_sys(e, r, "writing the image") : 0;
@@ -119,7 +129,7 @@ static int put_blocks(struct writer *w, uint64_t at, const uint8_t *data, size_t
 	}
 	if (room > OUT_SIZE / 2) {
 		r = w->out_size ? writer_flush(w, e) : 0;
-		if (r == 0 && (r = io_pwrite_full(w->fd, data, n, (off_t)at)) < 0)
+		if (r == 0 && (r = put(w, data, n, at)) < 0)
 			err_sys(e, r, "writing the image");
 		return r;
 	}

@@ -1,0 +1,300 @@
+#include <archive.h>
+#include <archive_entry.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include "image/queue.h"
+#include "image/stream.h"
+
+#define RATIO_MAX   1200 /* more than deflate can pack: a bomb of another kind */
+#define RATIO_FREE  (1ull << 30)
+#define GZIP_WINDOW (15 + 16) /* zlib: the largest window; gzip's header and trailer, the checksum verified */
+
+struct stream {
+	int fd;
+	struct op *op;
+	uint64_t size; /* of a regular file */
+	_Atomic uint64_t read;
+	EVP_MD_CTX *hash;
+	unsigned char sum[EVP_MAX_MD_SIZE];
+	struct queue *packed, *plain;
+	pthread_t reader, unpacker;
+	bool reading, unpacking; /* these threads were started */
+	/* Each thread's own; looked at when its queue has ended. */
+	struct err read_err, unpack_err;
+};
+
+/* Fills a block as far as FD goes: 0 at its end. */
+static ssize_t read_block(struct stream *s, uint8_t *block)
+{
+	size_t have = 0;
+	ssize_t n;
+
+	while (have < QUEUE_BLOCK) {
+		n = read(s->fd, block + have, QUEUE_BLOCK - have);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_sys(&s->read_err, -errno, "reading");
+		if (n == 0)
+			break;
+		have += (size_t)n;
+	}
+	return (ssize_t)have;
+}
+
+static void *read_thread(void *arg)
+{
+	struct stream *s = arg;
+	uint8_t *block;
+	ssize_t n = 0;
+
+	while ((block = queue_room(s->packed))) {
+		if (op_check(s->op, &s->read_err) < 0)
+			break;
+		n = read_block(s, block);
+		if (n <= 0)
+			break;
+		EVP_DigestUpdate(s->hash, block, (size_t)n);
+		s->read += (uint64_t)n;
+		op_progress(s->op, s->read, s->size);
+		queue_put(s->packed, (size_t)n);
+	}
+	EVP_DigestFinal_ex(s->hash, s->sum, NULL);
+	queue_end(s->packed);
+	return NULL;
+}
+
+/* N more bytes of what came out. false: nobody wants them any more, or there is an error. */
+static bool put_plain(struct stream *s, uint64_t *total, size_t n)
+{
+	*total += n;
+	if (*total > RATIO_FREE && *total / RATIO_MAX > s->read) {
+		err_set(&s->unpack_err, -EBADMSG, "unpacks to more than %d times its size", RATIO_MAX);
+		return false;
+	}
+	if (n > 0)
+		queue_put(s->plain, n);
+	return true;
+}
+
+/* Begins like a member and is none. */
+static bool is_no_member(const z_stream *z)
+{
+	return z->msg && strcmp(z->msg, "incorrect header check") == 0;
+}
+
+/*
+ * gzip by zlib itself: libarchive reads it too, but never looks at the checksums. Members follow each other; what follows the last
+ * and is none (zeros, often) is passed over, as gzip does.
+ */
+static void inflate_all(struct stream *s, const uint8_t *data, size_t n)
+{
+	z_stream z = {.next_in = (uint8_t *)data, .avail_in = (unsigned)n};
+	uint8_t *out = NULL;
+	uint64_t total = 0;
+	bool between = false;
+	int r = inflateInit2(&z, GZIP_WINDOW);
+
+	while (r == Z_OK || r == Z_BUF_ERROR) {
+		if (!out || z.avail_out == 0) {
+			if (out && !put_plain(s, &total, QUEUE_BLOCK))
+				break;
+			if (!(out = queue_room(s->plain)))
+				break;
+			z.next_out = out;
+			z.avail_out = QUEUE_BLOCK;
+		}
+		if (z.avail_in == 0) {
+			z.next_in = (uint8_t *)queue_take(s->packed, &n);
+			z.avail_in = z.next_in ? (unsigned)n : 0;
+			if (!z.next_in && between)
+				break;
+			if (!z.next_in) {
+				err_set(&s->unpack_err, -EBADMSG, "the archive is cut off");
+				break;
+			}
+		}
+		if (between && *z.next_in != 0x1f)
+			break;
+		between = false;
+		r = inflate(&z, Z_NO_FLUSH);
+		if (r == Z_STREAM_END) {
+			between = true;
+			r = inflateReset(&z);
+		}
+	}
+	if (r == Z_MEM_ERROR)
+		err_sys(&s->unpack_err, -ENOMEM, "unpacking");
+	else if (r != Z_OK && r != Z_BUF_ERROR && !is_no_member(&z))
+		err_set(&s->unpack_err, -EBADMSG, "the archive is damaged: %s", z.msg ? z.msg : "not gzip");
+	if (out)
+		put_plain(s, &total, QUEUE_BLOCK - z.avail_out);
+	inflateEnd(&z);
+}
+
+/* The first block was taken already, to see what it is. */
+struct source_block {
+	struct stream *s;
+	const uint8_t *data;
+	size_t n;
+};
+
+static ssize_t archive_source(struct archive *a, void *user, const void **ret)
+{
+	struct source_block *b = user;
+	size_t n = b->n;
+
+	(void)a;
+	*ret = b->data;
+	if (n == 0 && !(*ret = queue_take(b->s->packed, &n)))
+		return 0;
+	b->n = 0;
+	return (ssize_t)n;
+}
+
+static struct archive *archive_open(struct source_block *b)
+{
+	/* All that libarchive knows but those for which it would run a program. */
+	static int (*const filters[])(struct archive *) = {archive_read_support_filter_gzip,
+		archive_read_support_filter_bzip2, archive_read_support_filter_compress,
+		archive_read_support_filter_lzma, archive_read_support_filter_xz,
+		archive_read_support_filter_lz4, archive_read_support_filter_zstd};
+	struct archive *a = archive_read_new();
+
+	if (!a)
+		return NULL;
+	for (size_t i = 0; i < ELEMENTSOF(filters); i++)
+		filters[i](a);
+	archive_read_support_format_raw(a);
+	archive_read_support_format_empty(a);
+	archive_read_open(a, b, NULL, archive_source, NULL);
+	return a;
+}
+
+static void unpack_all(struct stream *s, const uint8_t *data, size_t n)
+{
+	struct source_block b = {.s = s, .data = data, .n = n};
+	struct archive *a = archive_open(&b);
+	struct archive_entry *entry;
+	uint64_t total = 0;
+	const char *text;
+	uint8_t *out;
+	ssize_t k;
+
+	if (!a) {
+		err_sys(&s->unpack_err, -ENOMEM, "unpacking");
+		return;
+	}
+	/* Of what can't be opened there is no header either. */
+	k = archive_read_next_header(a, &entry);
+	if (k == ARCHIVE_OK)
+		while ((out = queue_room(s->plain)) && (k = archive_read_data(a, out, QUEUE_BLOCK)) > 0)
+			if (!put_plain(s, &total, (size_t)k))
+				break;
+	if (k < 0) {
+		text = archive_error_string(a);
+		err_set(&s->unpack_err, archive_errno(a) == ENOMEM ? -ENOMEM : -EBADMSG,
+			"the archive is cut off or damaged%s%s", text ? ": " : "", text ? text : "");
+	}
+	archive_read_free(a);
+}
+
+static void *unpack_thread(void *arg)
+{
+	struct stream *s = arg;
+	size_t n = 0;
+	const uint8_t *data = queue_take(s->packed, &n);
+
+	if (data && n > 2 && data[0] == 0x1f && data[1] == 0x8b)
+		inflate_all(s, data, n);
+	else if (data)
+		unpack_all(s, data, n);
+	/* Bytes behind the archive's end belong to the digest; garbage there is none of ours. After an error they don't matter. */
+	if (s->unpack_err.code)
+		queue_leave(s->packed);
+	while (queue_take(s->packed, &n))
+		continue;
+	queue_end(s->plain);
+	return NULL;
+}
+
+int stream_open(int fd, struct op *op, struct stream **ret, struct err *e)
+{
+	struct stream *s = calloc(1, sizeof(*s));
+	struct stat st;
+	int r;
+
+	if (!s)
+		return err_sys(e, -ENOMEM, "image");
+	s->fd = fd;
+	s->op = op;
+	if (!(s->packed = queue_new()) || !(s->plain = queue_new()) || !(s->hash = EVP_MD_CTX_new()) ||
+		EVP_DigestInit_ex(s->hash, EVP_sha256(), NULL) != 1) {
+		stream_free(s);
+		return err_sys(e, -ENOMEM, "image");
+	}
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
+		s->size = (uint64_t)st.st_size;
+		posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+	}
+	r = -pthread_create(&s->reader, NULL, read_thread, s);
+	s->reading = r == 0;
+	if (r == 0) {
+		r = -pthread_create(&s->unpacker, NULL, unpack_thread, s);
+		s->unpacking = r == 0;
+	}
+	if (r < 0) {
+		stream_free(s);
+		return err_sys(e, r, "image");
+	}
+	*ret = s;
+	return 0;
+}
+
+struct stream *stream_free(struct stream *s)
+{
+	if (!s)
+		return NULL;
+	if (s->reading) {
+		queue_leave(s->packed);
+		pthread_join(s->reader, NULL);
+	}
+	if (s->unpacking) {
+		queue_leave(s->plain);
+		pthread_join(s->unpacker, NULL);
+	}
+	queue_free(s->packed);
+	queue_free(s->plain);
+	EVP_MD_CTX_free(s->hash);
+	err_clear(&s->read_err);
+	err_clear(&s->unpack_err);
+	free(s);
+	return NULL;
+}
+
+ssize_t stream_next(struct stream *s, const void **ret, struct err *e)
+{
+	size_t n;
+	const uint8_t *data = queue_take(s->plain, &n);
+
+	if (data) {
+		*ret = data;
+		return (ssize_t)n;
+	}
+	/* That it could not be read is the reason; that it looks cut off only follows. */
+	if (s->read_err.code)
+		return err_copy(e, &s->read_err);
+	return s->unpack_err.code ? err_copy(e, &s->unpack_err) : 0;
+}
+
+void stream_digest(const struct stream *s, unsigned char ret[32])
+{
+	memcpy(ret, s->sum, 32);
+}
