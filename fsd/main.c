@@ -43,6 +43,7 @@ struct daemon {
 	sd_event_source *idle;
 	int state_fd, run_fd, guest_fd, lock_fd;
 	struct helper *helper;
+	struct helper_hello hello;
 	struct store *store;
 	struct settings *settings;
 	struct ops *ops;
@@ -165,16 +166,15 @@ static char *accel_fact(struct daemon *d, bool why)
 
 static char *network_fact(struct daemon *d, const char *name)
 {
-	struct helper_hello hello;
+	struct helper_hello hello = d->hello;
 	char *text = NULL;
 	uint32_t a;
 
-	if (helper_hello(d->helper, &hello, NULL) < 0)
-		return NULL;
+	/* What an instance is doesn't change; who helps it now is asked, and a new helper is given the mount by that. */
+	if (strcmp(name, "helper") == 0)
+		return helper_hello(d->helper, &hello, NULL) < 0 ? NULL : strdup(hello.version);
 	if (strcmp(name, "bridge") == 0)
 		return strdup(hello.bridge);
-	if (strcmp(name, "helper") == 0)
-		return strdup(hello.version);
 	a = strcmp(name, "gateway") == 0 ? hello.gateway : hello.network;
 	if (asprintf(&text, "%u.%u.%u.%u", a >> 24, a >> 16 & 255, a >> 8 & 255, a & 255) < 0)
 		return NULL;
@@ -225,6 +225,7 @@ static int daemon_open(struct daemon *d, char *const *options, size_t n_options,
 		(r = take_lock(d->run_fd, &d->lock_fd, e)) < 0 || (r = open_guest(&d->guest_fd, e)) < 0 ||
 		(r = place_path(d->instance, PLACE_HELPER_SOCKET, &socket, e)) < 0 ||
 		(r = helper_new(socket, &d->helper, e)) < 0 ||
+		(r = helper_hello(d->helper, &d->hello, e)) < 0 ||
 		(r = store_open(d->state_fd, &d->store, e)) < 0 ||
 		(r = settings_new(d->store, &d->settings, e)) < 0)
 		return r;

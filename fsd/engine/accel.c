@@ -105,6 +105,20 @@ static int scratch(const char *name, off_t size, int *ret)
 	return *ret < 0 || ftruncate(*ret, size) < 0 ? -errno : 0;
 }
 
+/* The same file, open for reading alone, as a read-only disk's must be. */
+static int reopen_readonly(int *fd)
+{
+	_cleanup_close_ int old = *fd;
+	_cleanup_free_ char *path = NULL;
+
+	if (asprintf(&path, "/proc/self/fd/%d", old) < 0) {
+		path = NULL;
+		return -ENOMEM;
+	}
+	*fd = open(path, O_RDONLY | O_CLOEXEC);
+	return *fd < 0 ? -errno : 0;
+}
+
 /* A VM that has nothing but a kernel and our agent. */
 static int probe(
 	struct helper *h, int kernel_dir_fd, int dir_fd, unsigned timeout_msec, struct op *op, struct err *e)
@@ -129,6 +143,8 @@ static int probe(
 	for (int i = LAUNCH_FD_IMAGE; r == 0 && i <= LAUNCH_FD_EXIT; i++)
 		if (scratch("banger-probe", 1 << 20, &what.fds[i]) < 0)
 			r = err_sys(e, -errno, "probe");
+	if (r == 0 && (r = reopen_readonly(&what.fds[LAUNCH_FD_IMAGE])) < 0)
+		r = err_sys(e, r, "probe");
 	if (r == 0)
 		r = engine_listen(dir_fd, ENGINE_QMP_SOCKET, &what.fds[LAUNCH_FD_QMP], e);
 	if (r == 0)
