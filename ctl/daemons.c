@@ -15,6 +15,7 @@
 #include "banger/parse.h"
 #include "banger/place.h"
 #include "daemons.h"
+#include "tree.h"
 
 #define LOG_MAX    (1 << 20)
 #define READY_MSEC 60000 /* sanitizers on a loaded machine */
@@ -212,30 +213,6 @@ int daemons_start_helper(struct ctl *c, uid_t owner)
 	return say_why("banger-helper", log_path);
 }
 
-bool daemons_tree_answers(struct ctl *c, unsigned msec)
-{
-	struct pollfd p = {.events = POLLIN};
-	pid_t pid = fork();
-	int status = 1;
-
-	if (pid == 0) {
-		_cleanup_free_ char *path = NULL, *text = NULL;
-
-		_exit(asprintf(&path, "%s/version", c->mount) < 0 ||
-			io_read_file(AT_FDCWD, path, 4096, &text, NULL, NULL) < 0);
-	}
-	if (pid < 0)
-		return false;
-	p.fd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (poll(&p, 1, (int)msec) <= 0)
-		kill(pid, SIGKILL);
-	close_fd(p.fd);
-	/* One that hangs in a dead tree is left behind rather than waited for. */
-	for (int i = 0; i < 100 && waitpid(pid, &status, WNOHANG) == 0; i++)
-		nap();
-	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
-
 int daemons_start_fsd(struct ctl *c, uid_t owner, char *const *options, size_t n)
 {
 	_cleanup_free_ char *program = find_program("banger-fsd"), *state = place(c, PLACE_STATE),
@@ -291,7 +268,7 @@ int daemons_start_fsd(struct ctl *c, uid_t owner, char *const *options, size_t n
 	while (pid > 0 && io_now_usec() < end) {
 		if (waitpid(pid, &status, WNOHANG) == pid)
 			break;
-		if (daemons_fsd(c) == pid && daemons_tree_answers(c, 2000))
+		if (daemons_fsd(c) == pid && tree_probe(c, "version", 2000) == TREE_ANSWERS)
 			return EXIT_OK;
 		nap();
 	}

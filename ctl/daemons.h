@@ -18,8 +18,6 @@ int daemons_start_helper(struct ctl *c, uid_t owner);
 int daemons_start_fsd(struct ctl *c, uid_t owner, char *const *options, size_t n);
 /* Waits until PID has gone. False: not within MSEC. */
 bool daemons_gone(pid_t pid, unsigned msec);
-/* The tree answers; looked at by a child, for a dead one would hold us up. */
-bool daemons_tree_answers(struct ctl *c, unsigned msec);
 /* The whole of the instance is taken for this command, so that two don't meet. -1: failed, said. */
 int daemons_lock(struct ctl *c);
 

@@ -103,9 +103,9 @@ static void check_space(struct ctl *c, struct finding *f)
 
 static bool is_up(struct ctl *c)
 {
-	if (c->fs < 0)
+	if (c->fs < 0 && tree_probe(c, "version", TREE_PATIENCE_MSEC) == TREE_ANSWERS)
 		c->fs = open(c->mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return c->fs >= 0 && tree_exists(c, "version");
+	return c->fs >= 0;
 }
 
 static void check_up(struct ctl *c, struct finding *f)

@@ -46,6 +46,7 @@ static int up(struct ctl *c, int argc, char **argv)
 	char *options[60];
 	size_t n = 0;
 	uid_t owner = 0;
+	pid_t fsd;
 	int r;
 
 	for (int i = 1; i < argc; i++) {
@@ -71,12 +72,17 @@ static int up(struct ctl *c, int argc, char **argv)
 	} else if (hello.owner != owner) {
 		return ctl_fail("up: this instance belongs to user %u: sudo banger down first", hello.owner);
 	}
-	if (daemons_fsd(c)) {
-		/* A file read makes the daemon look at its helper, so that a new one is given the mount. */
-		_cleanup_free_ char *helper = ctl_need_tree(c) ? tree_read(c, "host/helper") : NULL;
-
-		puts(helper ? "already up" : "already up, but the tree doesn't answer: banger down, then up");
-		return helper ? EXIT_OK : EXIT_FAILED;
+	while ((fsd = daemons_fsd(c))) {
+		/* This file makes the daemon look at its helper, so that a new one is given the mount. */
+		if (tree_probe(c, "host/helper", TREE_PATIENCE_MSEC) == TREE_ANSWERS) {
+			puts("already up");
+			return EXIT_OK;
+		}
+		/* One that was killed just now holds its lock until the kernel has taken it down. */
+		if (!daemons_gone(fsd, 0))
+			return ctl_fail("up: banger-fsd is process %d, but the tree doesn't answer: banger "
+					"down, then up",
+				fsd);
 	}
 	r = daemons_start_fsd(c, owner, options, n);
 	if (r == EXIT_OK)
@@ -210,7 +216,7 @@ static int down(struct ctl *c, int argc, char **argv)
 		hello.owner = owner;
 	}
 	fsd = daemons_fsd(c);
-	if (fsd && daemons_tree_answers(c, 5000) && ctl_need_tree(c)) {
+	if (fsd && tree_probe(c, "version", TREE_PATIENCE_MSEC) == TREE_ANSWERS && ctl_need_tree(c)) {
 		r = progress_write(c, "ctl", "shutdown", "shutdown");
 		c->fs = close_fd(c->fs);
 		if (r < 0 && r != -ENOTCONN && r != -ECONNABORTED)
@@ -243,8 +249,8 @@ static int status(struct ctl *c, int argc, char **argv)
 	if (argc != 1)
 		return ctl_usage(ctl_command("status"));
 	fsd = daemons_fsd(c);
-	c->fs = open(c->mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (c->fs < 0 || !tree_exists(c, "version")) {
+	if (tree_probe(c, "version", TREE_PATIENCE_MSEC) != TREE_ANSWERS ||
+		(c->fs = open(c->mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0) {
 		printf("down: nothing is served at %s\n", c->mount);
 		return EXIT_DOWN;
 	}
@@ -296,7 +302,8 @@ static int version(struct ctl *c, int argc, char **argv)
 	if (argc != 1)
 		return ctl_usage(ctl_command("version"));
 	puts("banger " BANGER_VERSION);
-	if (asprintf(&path, "%s/version", c->mount) > 0 &&
+	if (tree_probe(c, "version", TREE_PATIENCE_MSEC) == TREE_ANSWERS &&
+		asprintf(&path, "%s/version", c->mount) > 0 &&
 		io_read_file(AT_FDCWD, path, 4096, &text, NULL, NULL) == 0 &&
 		strncmp(text, "version ", 8) == 0) {
 		text[8 + strcspn(text + 8, "\n")] = '\0';

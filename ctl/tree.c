@@ -1,27 +1,78 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "banger/cleanup.h"
 #include "banger/io.h"
 #include "banger/place.h"
 #include "tree.h"
 
-#define VALUE_MAX (16u << 20)
+#define VALUE_MAX   (16u << 20)
+#define KILLED_MSEC 1000
+
+/* The child's look: what it found is its exit code. */
+static int look(const struct ctl *c, const char *path)
+{
+	_cleanup_free_ char *text = NULL, *whole = NULL;
+
+	if (asprintf(&whole, "%s/%s", c->mount, path) < 0)
+		return TREE_SILENT;
+	if (io_read_file(AT_FDCWD, whole, VALUE_MAX, &text, NULL, NULL) == 0)
+		return TREE_ANSWERS;
+	/* The bare folder of the mount is there while nothing is mounted. */
+	return access(c->mount, X_OK) == 0 || errno == ENOENT ? TREE_ABSENT : TREE_SILENT;
+}
+
+enum tree_state tree_probe(const struct ctl *c, const char *path, unsigned msec)
+{
+	struct pollfd p = {.events = POLLIN};
+	pid_t pid = fork();
+	int status = 0;
+	bool ended;
+
+	if (pid == 0) {
+		/* One that stays behind must hold nobody's lock or pipe. */
+		syscall(SYS_close_range, 0, ~0u, 0);
+		_exit(look(c, path));
+	}
+	if (pid < 0)
+		return TREE_SILENT;
+	p.fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (poll(&p, 1, (int)msec) <= 0)
+		kill(pid, SIGKILL);
+	/*
+	 * A wait for a request that a daemon has read can't be killed (fs/fuse/dev.c, request_wait_answer: "wait it out"); whoever hangs
+	 * in one is left behind, until the next daemon answers.
+	 */
+	ended = poll(&p, 1, KILLED_MSEC) > 0 && waitpid(pid, &status, 0) == pid;
+	close_fd(p.fd);
+	return ended && WIFEXITED(status) ? (enum tree_state)WEXITSTATUS(status) : TREE_SILENT;
+}
 
 bool ctl_need_tree(struct ctl *c)
 {
+	const char *instance = *c->instance ? " --instance " : "";
+	enum tree_state state;
+
 	if (c->fs >= 0)
 		return true;
-	c->fs = open(c->mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	/* The bare folder of the mount is there while nothing is mounted. */
-	if (c->fs >= 0 && faccessat(c->fs, "version", F_OK, 0) == 0)
+	state = tree_probe(c, "version", TREE_PATIENCE_MSEC);
+	if (state == TREE_ANSWERS)
+		c->fs = open(c->mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (c->fs >= 0)
 		return true;
-	c->fs = close_fd(c->fs);
-	ctl_fail("there is no tree at %s: start banger with: sudo banger%s%s up", c->mount,
-		*c->instance ? " --instance " : "", c->instance);
+	if (state == TREE_SILENT)
+		ctl_fail("the tree at %s doesn't answer: start its daemon again with: sudo banger%s%s up",
+			c->mount, instance, c->instance);
+	else
+		ctl_fail("there is no tree at %s: start banger with: sudo banger%s%s up", c->mount, instance,
+			c->instance);
 	return false;
 }
 

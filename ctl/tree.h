@@ -6,6 +6,17 @@
 
 #include "ctl.h"
 
+enum tree_state {
+	TREE_ANSWERS,
+	TREE_ABSENT, /* nothing is mounted */
+	TREE_SILENT, /* what is mounted gave no answer in time, or an error: its daemon has gone, or is at its end */
+};
+
+#define TREE_PATIENCE_MSEC 10000 /* a daemon that is just being started again answers by then */
+
+/* Reads PATH, in a child: a tree that nobody serves would hold up whoever looks, until somebody does. */
+enum tree_state tree_probe(const struct ctl *c, const char *path, unsigned msec);
+
 /* The value of the file, without its last newline; NULL: it can't be read (errno). The caller's. */
 char *tree_read(struct ctl *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* One write of N bytes. 0 or -errno. */
