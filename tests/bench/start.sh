@@ -10,39 +10,28 @@ echo start >"$FS/vms/box/ctl" || { fail "start"; case_logs; exit 1; }
 pid=$(vm_pid box)
 hand=$CASE_DIR/hand
 mkdir "$hand"
-# The command line as it is, with its descriptors turned into paths: disks and initramfs copied, sockets made anew.
+# The command line as it is, with paths for its descriptors: copies of the disks, kernel and initramfs, and of its sockets only the agent's.
+agent=$hand/agent
+for fd in "/proc/$pid/fd/"*; do
+	case $(readlink "$fd") in
+	*/images/*) cp --sparse=always "$fd" "$hand/disk1" ;;
+	*/overlay.ext4) cp --sparse=always "$fd" "$hand/disk2" ;;
+	*/work.ext4) cp --sparse=always "$fd" "$hand/disk3" ;;
+	esac
+done
 mapfile -d '' -t argv <"/proc/$pid/cmdline"
-declare -A set_path
 command=()
 for ((i = 0; i < ${#argv[@]}; i++)); do
 	arg=${argv[i]}
-	if [ "$arg" = -add-fd ]; then
-		i=$((i + 1))
-		fd=$(sed -n 's/.*fd=\([0-9]*\).*/\1/p' <<<"${argv[i]}")
-		set=$(sed -n 's/.*set=\([0-9]*\).*/\1/p' <<<"${argv[i]}")
-		set_path[$set]=$hand/disk$set
-		cp --sparse=always "/proc/$pid/fd/$fd" "$hand/disk$set"
-		continue
-	fi
-	while [[ $arg =~ /proc/self/fd/([0-9]+) ]]; do
-		cp "/proc/$pid/fd/${BASH_REMATCH[1]}" "$hand/file${BASH_REMATCH[1]}"
-		arg=${arg//"${BASH_REMATCH[0]}"/"$hand/file${BASH_REMATCH[1]}"}
-	done
-	while [[ $arg =~ /dev/fdset/([0-9]+) ]]; do
-		arg=${arg//"${BASH_REMATCH[0]}"/"${set_path[${BASH_REMATCH[1]}]}"}
-	done
-	if [[ $arg =~ ^socket,.*fd=([0-9]+) ]]; then
-		n=${BASH_REMATCH[1]}
-		arg=$(sed -E "s/,server=on//; s/,wait=off//; s/fd=$n/path=$hand\/sock$n,server=on,wait=off/" <<<"$arg")
-		[[ $arg =~ id=agent|id=ag ]] && agent=$hand/sock$n
-	fi
-	[[ $arg =~ ^tap, ]] && arg=$(sed -E 's/tap,(id=[^,]*).*/tap,\1,ifname=byhand,script=no,downscript=no/' <<<"$arg")
-	command+=("$arg")
+	case $arg in
+	-add-fd) i=$((i + 1)); continue ;;
+	/proc/self/fd/*) cp "/proc/$pid/fd/${arg##*/}" "$hand/file${arg##*/}"; arg=$hand/file${arg##*/} ;;
+	socket,id=agent,*) arg=socket,id=agent,path=$agent,server=on,wait=off ;;
+	socket,id=*) arg=${arg#socket,}; arg=null,${arg%%,*} ;;
+	tap,*) arg=tap,id=net,ifname=byhand,script=no,downscript=no ;;
+	esac
+	command+=("${arg//\/dev\/fdset\//$hand/disk}")
 done
-if [ -z "${agent:-}" ]; then
-	for c in "${command[@]}"; do [[ $c =~ chardev=([^,]*),.*banger.agent ]] && id=${BASH_REMATCH[1]}; done
-	for c in "${command[@]}"; do [[ $c =~ id=$id, ]] && [[ $c =~ path=([^,]*) ]] && agent=${BASH_REMATCH[1]}; done
-fi
 echo stop >"$FS/vms/box/ctl"
 ip tuntap add dev byhand mode tap vnet_hdr
 clock() { perl -MTime::HiRes=time -e 'printf "%d\n", time() * 1e6'; }
@@ -52,7 +41,7 @@ for round in ${BENCH_ROUNDS:-1 2 3 4 5}; do
 	echo start >"$FS/vms/box/ctl" || fail "start"
 	ours+=($(($(clock) - began)))
 	echo stop >"$FS/vms/box/ctl"
-	rm -f "$hand"/sock*
+	rm -f "$agent"
 	began=$(clock)
 	"${command[@]}" >"$hand/log" 2>&1 &
 	vmm=$!
