@@ -35,8 +35,8 @@ is "stop of the old one" "$(errno_write "$FS/vms/box/ctl" stop)" OK
 is "start again" "$(errno_write "$FS/vms/box/ctl" start)" OK
 
 kill -9 "$(fsd_pid)" "$(helper_pid)"
-like "a command doesn't hang where nobody answers" "$(timeout $PATIENCE banger vm ls 2>&1)" "doesn.t answer.*banger.*up"
-is "status says down" "$(timeout $PATIENCE banger status >/dev/null; echo $?)" 3
+like "a command doesn't hang where nobody answers" "$(timeout $PATIENCE "$BANGER_BIN/banger" vm ls 2>&1)" "doesn.t answer.*banger.*up"
+is "status says down" "$(timeout $PATIENCE "$BANGER_BIN/banger" status >/dev/null; echo $?)" 3
 ok "banger up after kill -9 of both" banger up --owner "$OWNER"
 is "the VM runs" "$(cat "$FS/vms/box/state")" running
 eventually "its agent answers" sh -c "timeout 20 cat $FS/vms/box/wait/ready"
