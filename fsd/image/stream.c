@@ -7,14 +7,13 @@
 #include <stdatomic.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
+#include "image/inflate.h"
 #include "image/queue.h"
 #include "image/stream.h"
 
-#define RATIO_MAX   1200 /* more than deflate can pack: a bomb of another kind */
-#define RATIO_FREE  (1ull << 30)
-#define GZIP_WINDOW (15 + 16) /* zlib: the largest window; gzip's header and trailer, the checksum verified */
+#define RATIO_MAX  1200 /* more than deflate can pack: a bomb of another kind */
+#define RATIO_FREE (1ull << 30)
 
 struct stream {
 	int fd;
@@ -84,59 +83,45 @@ static bool put_plain(struct stream *s, uint64_t *total, size_t n)
 	return true;
 }
 
-/* Begins like a member and is none. */
-static bool is_no_member(const z_stream *z)
-{
-	return z->msg && strcmp(z->msg, "incorrect header check") == 0;
-}
-
 /*
- * gzip by zlib itself: libarchive reads it too, but never looks at the checksums. Members follow each other; what follows the last
- * and is none (zeros, often) is passed over, as gzip does.
+ * gzip not by libarchive, which reads it too but never looks at the checksums. Members follow each other; what follows the last and is none
+ * (zeros, often) is passed over, as gzip does.
  */
 static void inflate_all(struct stream *s, const uint8_t *data, size_t n)
 {
-	z_stream z = {.next_in = (uint8_t *)data, .avail_in = (unsigned)n};
-	uint8_t *out = NULL;
+	_cleanup_(inflate_freep) struct inflate *f = NULL;
+	uint8_t *block = NULL, *out = NULL;
+	size_t room = 0, before;
 	uint64_t total = 0;
-	bool between = false;
-	int r = inflateInit2(&z, GZIP_WINDOW);
+	bool between = false, first = true, ended = false;
+	int r = inflate_new(INFLATE_FASTEST, &f, &s->unpack_err);
 
-	while (r == Z_OK || r == Z_BUF_ERROR) {
-		if (!out || z.avail_out == 0) {
-			if (out && !put_plain(s, &total, QUEUE_BLOCK))
-				break;
-			if (!(out = queue_room(s->plain)))
-				break;
-			z.next_out = out;
-			z.avail_out = QUEUE_BLOCK;
+	while (r >= 0) {
+		if (room == 0) {
+			if (block && !put_plain(s, &total, QUEUE_BLOCK))
+				return;
+			if (!(block = out = queue_room(s->plain)))
+				return;
+			room = QUEUE_BLOCK;
 		}
-		if (z.avail_in == 0) {
-			z.next_in = (uint8_t *)queue_take(s->packed, &n);
-			z.avail_in = z.next_in ? (unsigned)n : 0;
-			if (!z.next_in && between)
-				break;
-			if (!z.next_in) {
-				err_set(&s->unpack_err, -EBADMSG, "the archive is cut off");
-				break;
-			}
+		if (n == 0 && !ended) {
+			data = queue_take(s->packed, &n);
+			ended = !data;
 		}
-		if (between && *z.next_in != 0x1f)
+		if (between && (n == 0 || *data != 0x1f))
 			break;
-		between = false;
-		r = inflate(&z, Z_NO_FLUSH);
-		if (r == Z_STREAM_END) {
-			between = true;
-			r = inflateReset(&z);
-		}
+		before = room;
+		r = inflate_step(f, &data, &n, &out, &room, &s->unpack_err);
+		/* Only what it holds inside may still come when there is no more to read. */
+		if (r == 0 && ended && room == before)
+			r = err_set(&s->unpack_err, -EBADMSG, "the archive is cut off");
+		first &= r != 1;
+		between = r == 1;
 	}
-	if (r == Z_MEM_ERROR)
-		err_sys(&s->unpack_err, -ENOMEM, "unpacking");
-	else if (r != Z_OK && r != Z_BUF_ERROR && !is_no_member(&z))
-		err_set(&s->unpack_err, -EBADMSG, "the archive is damaged: %s", z.msg ? z.msg : "not gzip");
-	if (out)
-		put_plain(s, &total, QUEUE_BLOCK - z.avail_out);
-	inflateEnd(&z);
+	if (r == -EILSEQ && !first)
+		err_clear(&s->unpack_err);
+	if (block)
+		put_plain(s, &total, QUEUE_BLOCK - room);
 }
 
 /* The first block was taken already, to see what it is. */

@@ -1,0 +1,136 @@
+#include <dlfcn.h>
+#include <errno.h>
+#include <isa-l/igzip_lib.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <zlib.h>
+
+#include "image/inflate.h"
+
+#define GZIP_WINDOW                                                                                          \
+	(15 + 16) /* zlib.h, inflateInit2: the largest window; gzip's header and trailer, the checksum verified */
+#define STEP_MAX (1u << 30) /* both libraries count in 32 bits */
+
+struct inflate {
+	bool by_isal;
+	union {
+		z_stream z;
+		struct inflate_state isal;
+	};
+};
+
+static struct {
+	void (*init)(struct inflate_state *s);
+	void (*reset)(struct inflate_state *s);
+	int (*run)(struct inflate_state *s);
+} isal;
+
+/* By hand, so that banger runs where the library isn't. */
+static void load_isal(void)
+{
+	void *lib = dlopen("libisal.so.2", RTLD_NOW | RTLD_LOCAL);
+
+	if (!lib)
+		return;
+	*(void **)&isal.init = dlsym(lib, "isal_inflate_init");
+	*(void **)&isal.reset = dlsym(lib, "isal_inflate_reset");
+	*(void **)&isal.run = dlsym(lib, "isal_inflate");
+}
+
+static bool have_isal(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, load_isal);
+	return isal.init && isal.reset && isal.run;
+}
+
+int inflate_new(enum inflate_by by, struct inflate **ret, struct err *e)
+{
+	struct inflate *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return err_sys(e, -ENOMEM, "unpacking");
+	f->by_isal = by == INFLATE_FASTEST && have_isal();
+	if (f->by_isal) {
+		isal.init(&f->isal);
+		f->isal.crc_flag = ISAL_GZIP;
+	} else if (inflateInit2(&f->z, GZIP_WINDOW) != Z_OK) {
+		free(f);
+		return err_sys(e, -ENOMEM, "unpacking");
+	}
+	*ret = f;
+	return 0;
+}
+
+struct inflate *inflate_free(struct inflate *f)
+{
+	if (f && !f->by_isal)
+		inflateEnd(&f->z);
+	free(f);
+	return NULL;
+}
+
+static int step_isal(struct inflate *f, struct err *e)
+{
+	int r = isal.run(&f->isal);
+
+	if (r == ISAL_INVALID_WRAPPER || r == ISAL_UNSUPPORTED_METHOD)
+		return err_set(e, -EILSEQ, "not gzip");
+	if (r < 0)
+		return err_set(e, -EBADMSG, "the archive is damaged: %s",
+			r == ISAL_INCORRECT_CHECKSUM ? "incorrect data check" : "invalid deflate data");
+	if (f->isal.block_state != ISAL_BLOCK_FINISH)
+		return 0;
+	isal.reset(&f->isal);
+	return 1;
+}
+
+static int step_zlib(struct inflate *f, struct err *e)
+{
+	bool begins = f->z.total_in == 0;
+	int r = inflate(&f->z, Z_NO_FLUSH);
+
+	if (r == Z_OK || r == Z_BUF_ERROR)
+		return 0;
+	if (r == Z_MEM_ERROR)
+		return err_sys(e, -ENOMEM, "unpacking");
+	if (r == Z_STREAM_END) {
+		inflateReset(&f->z);
+		return 1;
+	}
+	if (begins && f->z.total_out == 0 && f->z.msg && strstr(f->z.msg, "header"))
+		return err_set(e, -EILSEQ, "not gzip");
+	return err_set(e, -EBADMSG, "the archive is damaged: %s", f->z.msg ? f->z.msg : "not gzip");
+}
+
+int inflate_step(
+	struct inflate *f, const uint8_t **in, size_t *n_in, uint8_t **out, size_t *n_out, struct err *e)
+{
+	unsigned give = (unsigned)(*n_in < STEP_MAX ? *n_in : STEP_MAX),
+		 room = (unsigned)(*n_out < STEP_MAX ? *n_out : STEP_MAX), left, free_room;
+	int r;
+
+	if (f->by_isal) {
+		f->isal.next_in = (uint8_t *)*in;
+		f->isal.avail_in = give;
+		f->isal.next_out = *out;
+		f->isal.avail_out = room;
+		r = step_isal(f, e);
+		left = f->isal.avail_in;
+		free_room = f->isal.avail_out;
+	} else {
+		f->z.next_in = (uint8_t *)*in;
+		f->z.avail_in = give;
+		f->z.next_out = *out;
+		f->z.avail_out = room;
+		r = step_zlib(f, e);
+		left = f->z.avail_in;
+		free_room = f->z.avail_out;
+	}
+	*in += give - left;
+	*n_in -= give - left;
+	*out += room - free_room;
+	*n_out -= room - free_room;
+	return r;
+}
