@@ -20,11 +20,12 @@ struct stream {
 	struct op *op;
 	uint64_t size; /* of a regular file */
 	_Atomic uint64_t read;
-	EVP_MD_CTX *hash;
-	unsigned char sum[EVP_MAX_MD_SIZE];
+	EVP_MD_CTX *hash, *plain_hash; /* the latter may be NULL */
+	unsigned char sum[EVP_MAX_MD_SIZE], plain_sum[EVP_MAX_MD_SIZE];
 	struct queue *packed, *plain;
 	pthread_t reader, unpacker;
 	bool reading, unpacking; /* these threads were started */
+	bool plain_done;
 	/* Each thread's own; looked at when its queue has ended. */
 	struct err read_err, unpack_err;
 };
@@ -210,7 +211,17 @@ static void *unpack_thread(void *arg)
 	return NULL;
 }
 
-int stream_open(int fd, struct op *op, struct stream **ret, struct err *e)
+static EVP_MD_CTX *sha256_new(void)
+{
+	EVP_MD_CTX *c = EVP_MD_CTX_new();
+
+	if (c && EVP_DigestInit_ex(c, EVP_sha256(), NULL) == 1)
+		return c;
+	EVP_MD_CTX_free(c);
+	return NULL;
+}
+
+int stream_open(int fd, struct op *op, enum stream_hash hash, struct stream **ret, struct err *e)
 {
 	struct stream *s = calloc(1, sizeof(*s));
 	struct stat st;
@@ -220,8 +231,8 @@ int stream_open(int fd, struct op *op, struct stream **ret, struct err *e)
 		return err_sys(e, -ENOMEM, "image");
 	s->fd = fd;
 	s->op = op;
-	if (!(s->packed = queue_new()) || !(s->plain = queue_new()) || !(s->hash = EVP_MD_CTX_new()) ||
-		EVP_DigestInit_ex(s->hash, EVP_sha256(), NULL) != 1) {
+	if (!(s->packed = queue_new()) || !(s->plain = queue_new()) || !(s->hash = sha256_new()) ||
+		(hash == STREAM_HASH_BOTH && !(s->plain_hash = sha256_new()))) {
 		stream_free(s);
 		return err_sys(e, -ENOMEM, "image");
 	}
@@ -258,6 +269,7 @@ struct stream *stream_free(struct stream *s)
 	queue_free(s->packed);
 	queue_free(s->plain);
 	EVP_MD_CTX_free(s->hash);
+	EVP_MD_CTX_free(s->plain_hash);
 	err_clear(&s->read_err);
 	err_clear(&s->unpack_err);
 	free(s);
@@ -270,16 +282,29 @@ ssize_t stream_next(struct stream *s, const void **ret, struct err *e)
 	const uint8_t *data = queue_take(s->plain, &n);
 
 	if (data) {
+		if (s->plain_hash)
+			EVP_DigestUpdate(s->plain_hash, data, n);
 		*ret = data;
 		return (ssize_t)n;
 	}
 	/* That it could not be read is the reason; that it looks cut off only follows. */
 	if (s->read_err.code)
 		return err_copy(e, &s->read_err);
-	return s->unpack_err.code ? err_copy(e, &s->unpack_err) : 0;
+	if (s->unpack_err.code)
+		return err_copy(e, &s->unpack_err);
+	if (s->plain_hash && !s->plain_done) {
+		EVP_DigestFinal_ex(s->plain_hash, s->plain_sum, NULL);
+		s->plain_done = true;
+	}
+	return 0;
 }
 
 void stream_digest(const struct stream *s, unsigned char ret[32])
 {
 	memcpy(ret, s->sum, 32);
+}
+
+void stream_plain_digest(const struct stream *s, unsigned char ret[32])
+{
+	memcpy(ret, s->plain_sum, 32);
 }

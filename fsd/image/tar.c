@@ -4,8 +4,7 @@
 #include <locale.h>
 #include <sys/stat.h>
 
-#include "image/source.h"
-#include "image/stream.h"
+#include "image/tar.h"
 
 #define LINK_TARGET_MAX 4095 /* a block less its NUL (ext4) */
 #define XATTR_MAX       4000 /* what an inode and one block hold (facts on images 2.5) */
@@ -164,13 +163,61 @@ static int take_entry(struct source *s, struct archive *a, struct input *in, str
 	return itree_put(s->tree, path, inode, e);
 }
 
-static int take_all(struct source *s, struct archive *a, struct input *in, struct err *e)
+#define WHITEOUT      ".wh."
+#define WHITEOUT_SIZE (sizeof(WHITEOUT) - 1)
+#define OPAQUE        ".wh..wh..opq"
+
+/* The last component of PATH, as itree_put() would see it; NULL: none. */
+static const char *last_name(const char *path, size_t *ret_n)
+{
+	size_t end = strlen(path), at;
+
+	while (end > 0 && path[end - 1] == '/')
+		end--;
+	for (at = end; at > 0 && path[at - 1] != '/'; at--)
+		continue;
+	*ret_n = end - at;
+	return end > at ? path + at : NULL;
+}
+
+/* 1: PATH was a deletion, and is done; 0: it is an entry like others. */
+static int take_whiteout(struct source *s, const char *path, struct err *e)
+{
+	_cleanup_free_ char *target = NULL;
+	size_t n;
+	const char *name = last_name(path, &n);
+	int r, folder = name ? (int)(name - path) : 0;
+
+	if (!name || n < WHITEOUT_SIZE || strncmp(name, WHITEOUT, WHITEOUT_SIZE) != 0)
+		return 0;
+	if (n == strlen(OPAQUE) && strncmp(name, OPAQUE, n) == 0) {
+		if (asprintf(&target, "%.*s", folder, path) < 0)
+			target = NULL;
+		r = target ? itree_opaque(s->tree, target, e) : err_sys(e, -ENOMEM, "image");
+		return r < 0 ? r : 1;
+	}
+	/* What else aufs keeps beside its files is none of the image's. */
+	if (n >= 2 * WHITEOUT_SIZE && strncmp(name + WHITEOUT_SIZE, WHITEOUT, WHITEOUT_SIZE) == 0)
+		return 1;
+	name += WHITEOUT_SIZE;
+	n -= WHITEOUT_SIZE;
+	if (n == 0 || (n == 1 && name[0] == '.') || (n == 2 && name[0] == '.' && name[1] == '.'))
+		return err_set(e, -EBADMSG, "a whiteout of nothing that has a name");
+	if (asprintf(&target, "%.*s%.*s", folder, path, (int)n, name) < 0) {
+		target = NULL;
+		return err_sys(e, -ENOMEM, "image");
+	}
+	r = itree_whiteout(s->tree, target, e);
+	return r < 0 ? r : 1;
+}
+
+static int take_all(struct source *s, struct archive *a, struct input *in, enum tar_kind kind, struct err *e)
 {
 	struct archive_entry *entry;
 	uint64_t count = 0;
 	int k, r = 0;
 
-	while (r == 0 && ((k = archive_read_next_header(a, &entry)) == ARCHIVE_OK || k == ARCHIVE_WARN)) {
+	while (r >= 0 && ((k = archive_read_next_header(a, &entry)) == ARCHIVE_OK || k == ARCHIVE_WARN)) {
 		/* The bytes as they stand, whatever the locale makes of them. */
 		const char *path = archive_entry_pathname(entry);
 		char shown[256];
@@ -178,17 +225,22 @@ static int take_all(struct source *s, struct archive *a, struct input *in, struc
 		if (!path || !*path)
 			return err_set(e, -EBADMSG, "an entry without a name");
 		count++;
-		r = take_entry(s, a, in, entry, path, e);
+		r = kind == TAR_LAYER ? take_whiteout(s, path, e) : 0;
+		if (r == 0)
+			r = take_entry(s, a, in, entry, path, e);
 		if (r < 0 && r != -EINTR) {
 			printable(path, shown, sizeof(shown));
 			return err_wrap(e, "%s", shown);
 		}
 	}
-	if (r == 0 && k != ARCHIVE_EOF)
+	if (r < 0)
+		return r;
+	if (k != ARCHIVE_EOF)
 		return archive_failure(a, in, e);
-	if (r == 0 && count == 0)
+	/* A layer that changes nothing is an empty archive. */
+	if (count == 0 && kind == TAR_ROOTFS)
 		return err_set(e, -EBADMSG, "not a tar archive, or an empty one");
-	return r;
+	return 0;
 }
 
 /* The end of the tar is not the stream's: what follows is of the digest too, and may be what is damaged. */
@@ -203,7 +255,7 @@ static int read_rest(struct input *in, struct err *e)
 	return (int)n;
 }
 
-static int read_tar(struct source *s, struct input *in, struct err *e)
+static int read_archive(struct source *s, struct input *in, enum tar_kind kind, struct err *e)
 {
 	struct archive *a = archive_read_new();
 	int r;
@@ -211,46 +263,56 @@ static int read_tar(struct source *s, struct input *in, struct err *e)
 	if (!a)
 		return err_sys(e, -ENOMEM, "image");
 	archive_read_support_format_tar(a);
+	if (kind == TAR_LAYER)
+		archive_read_support_format_empty(a);
 	if (archive_read_open(a, in, NULL, read_input, NULL) != ARCHIVE_OK)
 		r = archive_failure(a, in, e);
 	else
-		r = take_all(s, a, in, e);
+		r = take_all(s, a, in, kind, e);
 	archive_read_free(a);
 	return r == 0 ? read_rest(in, e) : r;
 }
 
-int image_from_tar(int source_fd, int out_fd, const char *uuid_seed, struct op *op, struct image_result *ret,
-	struct err *e)
+int tar_read(struct source *s, struct stream *stream, enum tar_kind kind, struct err *e)
 {
-	struct image_result result = {0};
-	struct source s = {0};
-	struct input in = {0};
-	unsigned char sum[32];
+	struct input in = {.stream = stream};
 	locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", NULL), before = (locale_t)0;
 	int r;
 
 	/* Without it libarchive warns about each name that isn't ASCII. */
 	if (utf8)
 		before = uselocale(utf8);
-	op_stage(op, "unpack");
-	r = source_begin(out_fd, 0, uuid_seed, op, &s, e);
-	if (r == 0)
-		r = stream_open(source_fd, op, &in.stream, e);
-	if (r == 0)
-		r = read_tar(&s, &in, e);
-	if (r == 0)
-		r = source_finish(&s, out_fd, &result, e);
-	if (r == 0) {
-		stream_digest(in.stream, sum);
-		source_digest(sum, result.digest);
-		*ret = result;
-	}
-	stream_free(in.stream);
+	r = read_archive(s, &in, kind, e);
 	err_clear(&in.err);
-	source_clear(&s);
 	if (utf8) {
 		uselocale(before);
 		freelocale(utf8);
 	}
+	return r;
+}
+
+int image_from_tar(int source_fd, int out_fd, const char *uuid_seed, struct op *op, struct image_result *ret,
+	struct err *e)
+{
+	_cleanup_(stream_freep) struct stream *stream = NULL;
+	struct image_result result = {0};
+	struct source s = {0};
+	unsigned char sum[32];
+	int r;
+
+	op_stage(op, "unpack");
+	r = source_begin(out_fd, 0, uuid_seed, op, &s, e);
+	if (r == 0)
+		r = stream_open(source_fd, op, STREAM_HASH_PACKED, &stream, e);
+	if (r == 0)
+		r = tar_read(&s, stream, TAR_ROOTFS, e);
+	if (r == 0)
+		r = source_finish(&s, out_fd, &result, e);
+	if (r == 0) {
+		stream_digest(stream, sum);
+		source_digest(sum, result.digest);
+		*ret = result;
+	}
+	source_clear(&s);
 	return r;
 }

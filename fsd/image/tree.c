@@ -75,6 +75,7 @@ static int node_new(struct itree *t, struct node *parent, const char *name, size
 	memcpy(node->name, name, n);
 	node->parent = parent;
 	node->inode = inode;
+	node->layer = t->layer;
 	if (parent) {
 		if (!tsearch(node, &parent->children, by_name)) {
 			free(node);
@@ -187,9 +188,15 @@ static unsigned depth_of(const struct node *node)
 	return depth;
 }
 
+enum walk_for {
+	WALK_MAKE, /* makes folders that are missing */
+	WALK_NEED, /* they must be there */
+	WALK_LOOK, /* -ENOENT where they aren't */
+};
+
 struct walk {
 	struct itree *t;
-	bool make; /* folders that are missing */
+	enum walk_for what;
 	unsigned links;
 };
 
@@ -203,8 +210,9 @@ static int step(struct walk *w, struct node **at, const char *name, size_t n, st
 	int r;
 
 	if (!child) {
-		if (!w->make)
-			return err_set(e, -EBADMSG, "there is no '%.*s' to go through", (int)n, name);
+		if (w->what != WALK_MAKE)
+			return err_set(e, w->what == WALK_LOOK ? -ENOENT : -EBADMSG,
+				"there is no '%.*s' to go through", (int)n, name);
 		if (depth_of(*at) >= TREE_DEPTH_MAX)
 			return err_set(e, -EBADMSG, "more than %d folders deep", TREE_DEPTH_MAX);
 		r = inode_new(S_IFDIR | 0755, &inode, e);
@@ -221,7 +229,8 @@ static int step(struct walk *w, struct node **at, const char *name, size_t n, st
 		return walk_link(w, at, child->inode->target, e);
 	}
 	if (!S_ISDIR(child->inode->mode))
-		return err_set(e, -EBADMSG, "'%.*s' on the way is no folder", (int)n, name);
+		return err_set(e, w->what == WALK_LOOK ? -ENOENT : -EBADMSG, "'%.*s' on the way is no folder",
+			(int)n, name);
 	*at = child;
 	return 0;
 }
@@ -253,10 +262,10 @@ static int walk_link(struct walk *w, struct node **at, const char *target, struc
 }
 
 /* The folder that PATH's last component stands in, and that component ("" for the root itself). */
-static int find_parent(struct itree *t, const char *path, bool make, struct node **ret, const char **ret_name,
-	size_t *ret_n, struct err *e)
+static int find_parent(struct itree *t, const char *path, enum walk_for what, struct node **ret,
+	const char **ret_name, size_t *ret_n, struct err *e)
 {
-	struct walk w = {.t = t, .make = make};
+	struct walk w = {.t = t, .what = what};
 	struct node *at = t->root;
 	const char *name, *next, *p = path;
 	size_t n, next_n;
@@ -314,12 +323,13 @@ static int put(struct itree *t, const char *path, struct inode *inode, struct er
 	size_t n;
 	int r;
 
-	r = find_parent(t, path, true, &dir, &name, &n, e);
+	r = find_parent(t, path, WALK_MAKE, &dir, &name, &n, e);
 	if (r < 0)
 		return r;
 	old = n == 0 ? t->root : child_of(dir, name, n);
 	if (old && S_ISDIR(old->inode->mode) && S_ISDIR(inode->mode)) {
 		take_attributes(old, inode);
+		old->layer = t->layer;
 		return 1;
 	}
 	if (n == 0)
@@ -327,8 +337,10 @@ static int put(struct itree *t, const char *path, struct inode *inode, struct er
 	if (depth_of(dir) >= TREE_DEPTH_MAX)
 		return err_set(e, -EBADMSG, "more than %d folders deep", TREE_DEPTH_MAX);
 	/* A second name of the very inode that stands there changes nothing. */
-	if (old && old->inode == inode)
+	if (old && old->inode == inode) {
+		old->layer = t->layer;
 		return 0;
+	}
 	if (old)
 		node_remove(t, old);
 	return node_new(t, dir, name, n, inode, &node, e);
@@ -350,7 +362,7 @@ int itree_link(struct itree *t, const char *path, const char *target, struct err
 	size_t n;
 	int r;
 
-	r = find_parent(t, target, false, &dir, &name, &n, e);
+	r = find_parent(t, target, WALK_NEED, &dir, &name, &n, e);
 	if (r < 0)
 		return r;
 	old = n == 0 ? t->root : child_of(dir, name, n);
@@ -361,6 +373,97 @@ int itree_link(struct itree *t, const char *path, const char *target, struct err
 	if (old->inode->links >= TREE_HARD_MAX)
 		return err_set(e, -EBADMSG, "more than %d hard links to '%.200s'", TREE_HARD_MAX, target);
 	return put(t, path, old->inode, e);
+}
+
+struct sweep {
+	struct node **found;
+	size_t n, room;
+	bool failed;
+};
+
+static void gather(const void *at, VISIT which, void *closure)
+{
+	struct sweep *s = closure;
+
+	if (which != postorder && which != leaf)
+		return;
+	if (s->n == s->room) {
+		size_t room = s->room ? s->room * 2 : 16;
+		struct node **bigger = realloc(s->found, room * sizeof(*bigger));
+
+		if (!bigger) {
+			s->failed = true;
+			return;
+		}
+		s->found = bigger;
+		s->room = room;
+	}
+	s->found[s->n++] = *(struct node *const *)at;
+}
+
+static int sweep_lower(struct itree *t, struct node *dir, struct err *e);
+
+/* Removes NODE, or as much of it as earlier layers put there. */
+static int remove_lower(struct itree *t, struct node *node, struct err *e)
+{
+	int r = S_ISDIR(node->inode->mode) ? sweep_lower(t, node, e) : 0;
+
+	if (r == 0 && node->layer < t->layer && node->child_count == 0)
+		node_remove(t, node);
+	return r;
+}
+
+static int sweep_lower(struct itree *t, struct node *dir, struct err *e)
+{
+	struct sweep s = {0};
+	int r = 0;
+
+	/* First all, then each: a tree that is walked must not change. */
+	twalk_r(dir->children, gather, &s);
+	if (s.failed)
+		r = err_sys(e, -ENOMEM, "image");
+	for (size_t i = 0; r == 0 && i < s.n; i++)
+		r = remove_lower(t, s.found[i], e);
+	free(s.found);
+	return r;
+}
+
+/* What is at PATH; NULL: nothing is, or a folder on the way isn't there. */
+static int find_lower(struct itree *t, const char *path, struct node **ret, struct err *e)
+{
+	_cleanup_err_ struct err mine = {0};
+	struct node *dir;
+	const char *name;
+	size_t n;
+	int r = find_parent(t, path, WALK_LOOK, &dir, &name, &n, &mine);
+
+	*ret = NULL;
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return err_move(e, &mine);
+	*ret = n == 0 ? t->root : child_of(dir, name, n);
+	return 0;
+}
+
+int itree_whiteout(struct itree *t, const char *path, struct err *e)
+{
+	struct node *node;
+	int r = find_lower(t, path, &node, e);
+
+	if (r < 0 || !node)
+		return r;
+	if (node == t->root)
+		return err_set(e, -EBADMSG, "a whiteout of the root");
+	return remove_lower(t, node, e);
+}
+
+int itree_opaque(struct itree *t, const char *path, struct err *e)
+{
+	struct node *node;
+	int r = find_lower(t, path, &node, e);
+
+	return r == 0 && node && S_ISDIR(node->inode->mode) ? sweep_lower(t, node, e) : r;
 }
 
 struct each {

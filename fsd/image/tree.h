@@ -53,12 +53,14 @@ struct node {
 	struct inode *inode;
 	void *children; /* tsearch(3) by name; of folders */
 	uint32_t child_count, subdirs;
+	uint32_t layer; /* that put it there */
 	char name[];
 };
 
 struct itree {
 	struct node *root;
 	uint64_t entries;
+	uint32_t layer; /* the one being read: what is put belongs to it; the caller counts */
 	/* Contents that nobody names any more: their blocks are given back. */
 	void (*drop)(void *user, struct inode *inode);
 	void *user;
@@ -80,6 +82,13 @@ int inode_add_xattr(struct inode *inode, const char *name, const void *value, si
 int itree_put(struct itree *t, const char *path, struct inode *inode, struct err *e);
 /* A hard link at PATH to what is at TARGET. -EBADMSG: nothing is there, or a folder. */
 int itree_link(struct itree *t, const char *path, const char *target, struct err *e);
+
+/*
+ * A layer's deletions (OCI image-spec layer.md, "Whiteouts"): of what is at PATH, or below the folder PATH, all that earlier layers put there.
+ * What this layer put there, before or after, stays. Nothing there: fine. -EBADMSG as itree_put().
+ */
+int itree_whiteout(struct itree *t, const char *path, struct err *e);
+int itree_opaque(struct itree *t, const char *path, struct err *e);
 
 /* FN for each child of DIR in the order of names; a negative return ends it. */
 int itree_each(struct node *dir, int (*fn)(void *user, struct node *child), void *user);

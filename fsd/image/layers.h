@@ -1,0 +1,24 @@
+/*
+ * An image of an OCI image's layers, bottom-up: merged in memory, written in one pass. Blocks: workers only.
+ */
+#ifndef BANGER_IMAGE_LAYERS_H
+#define BANGER_IMAGE_LAYERS_H
+
+#include "image/image.h"
+
+#define LAYERS_MAX 500 /* docker's own limit is 127 */
+
+struct image_layer {
+	int fd;              /* the blob as the registry has it, from where it stands; borrowed */
+	const char *digest;  /* "sha256:..." of the blob, as the manifest has it; NULL: not known */
+	const char *diff_id; /* "sha256:..." of the tar in it, as the configuration has it; NULL: not known */
+};
+
+/*
+ * As image_from_tar(), of N layers, the lowest first (OCI image-spec layer.md: whiteouts, opaque folders). Both digests of each are
+ * verified: -EBADMSG. Errors say which layer and entry. RET->digest is "": the manifest's is the image's.
+ */
+int image_from_layers(const struct image_layer *layers, size_t n, int out_fd, const char *uuid_seed,
+	struct op *op, struct image_result *ret, struct err *e);
+
+#endif
