@@ -49,10 +49,10 @@ int disk_make_overlay(int fd, uint64_t size, struct err *e);
 int disk_grow(int fd, uint64_t size, struct err *e);
 
 /*
- * `image build debian`: a Debian with systemd and sshd by mmdebstrap, with the host's own apt configuration, into
- * OUT_FD. SUITE NULL: the host's own. Needs mmdebstrap (-ENOENT says how to install it).
+ * `image build debian`: the host's own suite of Debian with systemd and sshd, by mmdebstrap, from where the host's apt gets its own, into
+ * OUT_FD. -ENOENT, -EPERM: something is missing, E says how to get it.
  */
-int image_build_debian(const char *suite, int out_fd, const char *uuid_seed, struct op *op,
-	struct image_result *ret, struct err *e);
+int image_build_debian(
+	int out_fd, const char *uuid_seed, struct op *op, struct image_result *ret, struct err *e);
 
 #endif

@@ -83,7 +83,7 @@ static int make_image(enum make_what what, const char *source, int out, const ch
 			r = image_from_busybox(fd, out, seed, op, &result, e);
 		break;
 	case MAKE_DEBIAN:
-		r = image_build_debian(source, out, seed, op, &result, e);
+		r = image_build_debian(out, seed, op, &result, e);
 		break;
 	default:
 		r = open_source(source, &is_dir, &fd, e);
