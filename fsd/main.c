@@ -304,6 +304,7 @@ static void daemon_close(struct daemon *d)
 {
 	/* No new work; what runs ends, tells the model, which is still there, and whoever waits in the tree. */
 	server_stop(d->server);
+	vms_end_background(d->vms);
 	jobs_free(d->jobs);
 	server_detach(d->server);
 	vms_free(d->vms);

@@ -154,7 +154,7 @@ static int probe(
 	if (r == 0)
 		r = helper_launch(h, op_id(op), ENGINE_PROBE_VM, &what, &process, &pidfd, e);
 	if (r == 0) {
-		r = engine_wait_agent(dir_fd, pidfd, timeout_msec, op, &agent, boot_id, e);
+		r = engine_wait_agent(dir_fd, pidfd, timeout_msec, op_cancel_fd(op), &agent, boot_id, e);
 		helper_signal(h, op_id(op), ENGINE_PROBE_VM, HELPER_SIGKILL, NULL);
 		p = (struct pollfd){.fd = pidfd, .events = POLLIN};
 		poll(&p, 1, 5000);

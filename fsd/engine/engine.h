@@ -44,9 +44,10 @@ int engine_connect(int dir_fd, const char *name, int *ret_fd, struct err *e);
 
 /*
  * Waits for the agent on ENGINE_AGENT_SOCKET: connects, says HELLO, returns the descriptor on which the agent has answered (its
- * HELLO consumed). PIDFD: the VMM; -EIO when it ends first. -ETIMEDOUT after TIMEOUT_MSEC, -EINTR when OP is cancelled.
+ * HELLO consumed). PIDFD: the VMM; -ESRCH, -EPIPE when it ends first. -ETIMEDOUT after TIMEOUT_MSEC, -EINTR when CANCEL_FD (negative:
+ * none) becomes readable.
  */
-int engine_wait_agent(int vm_dir_fd, int pidfd, unsigned timeout_msec, struct op *op, int *ret_fd,
+int engine_wait_agent(int vm_dir_fd, int pidfd, unsigned timeout_msec, int cancel_fd, int *ret_fd,
 	char ret_boot_id[40], struct err *e);
 
 /* The host's TSC in kHz, measured once (facts-vmm 4.3); 0 where there is none to measure. */

@@ -55,7 +55,7 @@ int engine_connect(int dir_fd, const char *name, int *ret_fd, struct err *e)
 	return 0;
 }
 
-int engine_wait_agent(int vm_dir_fd, int pidfd, unsigned timeout_msec, struct op *op, int *ret_fd,
+int engine_wait_agent(int vm_dir_fd, int pidfd, unsigned timeout_msec, int cancel_fd, int *ret_fd,
 	char ret_boot_id[40], struct err *e)
 {
 	_cleanup_close_ int fd = -EBADF;
@@ -71,8 +71,7 @@ int engine_wait_agent(int vm_dir_fd, int pidfd, unsigned timeout_msec, struct op
 	if (r < 0)
 		return err_sys(e, r, "the agent's channel");
 	now = io_now_usec();
-	r = agent_hello(
-		fd, now < end ? (unsigned)((end - now) / 1000) : 1, op_cancel_fd(op), pidfd, ret_boot_id, e);
+	r = agent_hello(fd, now < end ? (unsigned)((end - now) / 1000) : 1, cancel_fd, pidfd, ret_boot_id, e);
 	if (r < 0)
 		return r;
 	*ret_fd = TAKE_FD(fd);

@@ -7,8 +7,11 @@
 #include "banger/io.h"
 #include "vm/model.h"
 
+#define TRY_MSEC      2000 /* the first try to reach an agent; each further one is twice as long, up to: */
+#define TRY_DOUBLINGS 4    /* 32 s: a guest may be slow, emulated on a loaded host; a dead one costs little */
 #define RETRY_USEC    2000000
-#define RETRY_MSEC    60000 /* one try to reach the agent */
+#define REST_USEC     30000000 /* between tries when the longest were in vain */
+#define TRIES_AT_ONCE 4        /* of the workers: guests without an agent hold up nobody's start */
 #define CONSOLE_CHUNK 16384
 
 static int on_exit_(sd_event_source *s, int fd, uint32_t revents, void *user)
@@ -46,6 +49,7 @@ struct reconnect {
 	struct vms *vms;
 	uint32_t id;
 	int run_fd, pidfd, agent_fd;
+	unsigned msec;
 	char boot_id[40];
 };
 
@@ -53,10 +57,9 @@ static int work_reconnect(void *data, struct err *e)
 {
 	struct reconnect *c = data;
 
-	return engine_wait_agent(c->run_fd, c->pidfd, RETRY_MSEC, NULL, &c->agent_fd, c->boot_id, e);
+	return engine_wait_agent(
+		c->run_fd, c->pidfd, c->msec, c->vms->ending_fd, &c->agent_fd, c->boot_id, e);
 }
-
-static void find_agent(struct vm *vm);
 
 static int on_retry(sd_event_source *s, uint64_t usec, void *user)
 {
@@ -64,7 +67,7 @@ static int on_retry(sd_event_source *s, uint64_t usec, void *user)
 
 	(void)s;
 	(void)usec;
-	find_agent(vm);
+	vm_find_agent(vm);
 	return 0;
 }
 
@@ -72,7 +75,8 @@ static void retry_later(struct vm *vm)
 {
 	sd_event_source_disable_unref(vm->retry);
 	vm->retry = NULL;
-	sd_event_add_time_relative(vm->vms->event, &vm->retry, CLOCK_MONOTONIC, RETRY_USEC, 0, on_retry, vm);
+	sd_event_add_time_relative(vm->vms->event, &vm->retry, CLOCK_MONOTONIC,
+		vm->tries > TRY_DOUBLINGS ? REST_USEC : RETRY_USEC, 0, on_retry, vm);
 }
 
 static void on_lost(void *user, const struct err *why)
@@ -97,6 +101,7 @@ static int take_agent(struct vm *vm, int fd, struct err *e)
 
 	if (r < 0)
 		return r;
+	vm->tries = 0;
 	execs_agent(vm->vms->execs, vm, vm->agent);
 	if (!vm->vms->quiet && vm->vms->watch.ready)
 		vm->vms->watch.ready(vm->vms->user, vm);
@@ -109,6 +114,7 @@ static void done_reconnect(void *data, int code, struct err *e)
 	struct vm *vm = vms_get(c->vms, c->id);
 
 	(void)e;
+	c->vms->reconnecting--;
 	if (vm)
 		vm->reconnecting = false;
 	if (vm && vm->pidfd >= 0 && !vm->agent) {
@@ -129,20 +135,24 @@ static void done_reconnect(void *data, int code, struct err *e)
 	free(c);
 }
 
-/* The agent of a VM that lives and has none, in the background. */
-static void find_agent(struct vm *vm)
+void vm_find_agent(struct vm *vm)
 {
 	struct reconnect *c;
 
-	if (vm->reconnecting || vm->agent || vm->pidfd < 0 || vm->state == VM_PAUSED) {
-		if (vm->state == VM_PAUSED && vm->pidfd >= 0)
-			retry_later(vm);
+	/* Of a paused one nobody answers: it is looked for when it goes on. */
+	if (vm->reconnecting || vm->agent || vm->pidfd < 0 || vm->state == VM_PAUSED)
+		return;
+	if (vm->vms->reconnecting >= TRIES_AT_ONCE) {
+		retry_later(vm);
 		return;
 	}
 	c = calloc(1, sizeof(*c));
 	if (!c)
 		return;
-	*c = (struct reconnect){.vms = vm->vms, .id = vm->row.id, .agent_fd = -EBADF};
+	*c = (struct reconnect){.vms = vm->vms,
+		.id = vm->row.id,
+		.agent_fd = -EBADF,
+		.msec = TRY_MSEC << (vm->tries < TRY_DOUBLINGS ? vm->tries : TRY_DOUBLINGS)};
 	c->run_fd = fcntl(vm->run_fd, F_DUPFD_CLOEXEC, 3);
 	c->pidfd = fcntl(vm->pidfd, F_DUPFD_CLOEXEC, 3);
 	if (job_submit(vm->vms->jobs, work_reconnect, done_reconnect, c, NULL) < 0) {
@@ -153,6 +163,8 @@ static void find_agent(struct vm *vm)
 		return;
 	}
 	vm->reconnecting = true;
+	vm->vms->reconnecting++;
+	vm->tries++;
 }
 
 int vm_alive(struct vm *vm, int pid, int pidfd, int agent_fd, struct err *e)
@@ -175,7 +187,7 @@ int vm_alive(struct vm *vm, int pid, int pidfd, int agent_fd, struct err *e)
 		sd_event_add_io(vm->vms->event, &vm->tty_source, vm->tty_fd, EPOLLIN, on_tty, vm);
 	if (agent_fd >= 0)
 		return take_agent(vm, agent_fd, e);
-	find_agent(vm);
+	vm_find_agent(vm);
 	return 0;
 }
 

@@ -39,6 +39,7 @@ struct vm {
 	enum vm_state state;
 	struct deed *deed;
 	bool deleting, reconnecting;
+	unsigned tries; /* to reach its agent, in a row */
 	/* While its VMM lives: */
 	int pid, pidfd, run_fd, tty_fd;
 	sd_event_source *exit_source, *tty_source, *retry;
@@ -64,6 +65,9 @@ struct vms {
 		int fd;
 	} log, console;
 	bool quiet; /* during vms_new(): nobody is told */
+	/* Those whose agent is looked for just now; readable at the daemon's end. */
+	unsigned reconnecting;
+	int ending_fd;
 };
 
 /* vms.c */
@@ -83,6 +87,8 @@ int vm_open_dir(struct vms *vms, uint32_t id, int *ret_fd, struct err *e);
 /* alive.c: what is held while a VMM lives. */
 /* Watches its end, its console and its agent; PIDFD and AGENT_FD (-1: to be found) are taken. */
 int vm_alive(struct vm *vm, int pid, int pidfd, int agent_fd, struct err *e);
+/* Looks for the agent of a VM that runs and has none, in the background. */
+void vm_find_agent(struct vm *vm);
 void vm_dead(struct vm *vm);
 
 /* start.c, stop.c: the deeds. */

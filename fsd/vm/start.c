@@ -243,8 +243,8 @@ static int step_agent(void *ctx, struct err *e)
 	_cleanup_err_ struct err mine = {0};
 	int r;
 
-	r = engine_wait_agent(s->run_fd, s->pidfd, (unsigned)(s->timeout_usec / 1000), s->deed->op,
-		&s->agent_fd, s->boot_id, &mine);
+	r = engine_wait_agent(s->run_fd, s->pidfd, (unsigned)(s->timeout_usec / 1000),
+		op_cancel_fd(s->deed->op), &s->agent_fd, s->boot_id, &mine);
 	if (r == -ESRCH || r == -EPIPE) {
 		struct pollfd p = {.fd = s->pidfd, .events = POLLIN};
 

@@ -323,7 +323,9 @@ static void done_pause(void *data, int code, struct err *e)
 
 	if (code == 0)
 		vm_set_state(vm, d->verb == VM_PAUSE ? VM_PAUSED : VM_RUNNING);
-	else
+	if (code == 0 && d->verb == VM_RESUME)
+		vm_find_agent(vm);
+	if (code < 0)
 		err_wrap(e, "%s", vm_verb_name(d->verb));
 	deed_end(d, code, e);
 	if (dead && !vm->deed)

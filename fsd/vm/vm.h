@@ -74,6 +74,8 @@ int vms_new(sd_event *event, struct jobs *jobs, struct ops *ops, const struct vm
 	const struct vm_watch *watch, void *user, struct vms **ret, struct err *e);
 /* Lets go of the VMs without touching their guests. */
 struct vms *vms_free(struct vms *vms);
+/* The daemon's end: what works for nobody in particular ends, so that jobs_free() hasn't to wait for it. NULL is fine. */
+void vms_end_background(struct vms *vms);
 
 struct vm *vms_get(struct vms *vms, uint32_t id);
 struct vm *vms_find(struct vms *vms, const char *name);

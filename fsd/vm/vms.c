@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/eventfd.h>
 #include <inttypes.h>
 #include <sys/stat.h>
 
@@ -300,9 +301,10 @@ int vms_new(sd_event *event, struct jobs *jobs, struct ops *ops, const struct vm
 	vms->config = *config;
 	vms->watch = *watch;
 	vms->user = user;
-	vms->dir_fd = vms->runs_fd = vms->log.fd = vms->console.fd = -EBADF;
+	vms->dir_fd = vms->runs_fd = vms->log.fd = vms->console.fd = vms->ending_fd = -EBADF;
 	vms->quiet = true;
-	r = helper_hello(config->helper, &hello, e);
+	vms->ending_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	r = vms->ending_fd < 0 ? err_sys(e, -errno, "eventfd") : helper_hello(config->helper, &hello, e);
 	if (r == 0) {
 		vms->subnet = (struct subnet){hello.network, hello.prefix, hello.gateway};
 		r = open_below(config->state_fd, "vms", &vms->dir_fd, e);
@@ -326,6 +328,12 @@ int vms_new(sd_event *event, struct jobs *jobs, struct ops *ops, const struct vm
 	return 0;
 }
 
+void vms_end_background(struct vms *vms)
+{
+	if (vms)
+		(void)!eventfd_write(vms->ending_fd, 1);
+}
+
 struct vms *vms_free(struct vms *vms)
 {
 	struct vm *vm;
@@ -342,6 +350,7 @@ struct vms *vms_free(struct vms *vms)
 	close_fd(vms->runs_fd);
 	close_fd(vms->log.fd);
 	close_fd(vms->console.fd);
+	close_fd(vms->ending_fd);
 	free(vms);
 	return NULL;
 }
