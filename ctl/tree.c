@@ -20,13 +20,13 @@
 static int look(const struct ctl *c, const char *path)
 {
 	_cleanup_free_ char *text = NULL, *whole = NULL;
+	int r;
 
 	if (asprintf(&whole, "%s/%s", c->mount, path) < 0)
 		return TREE_SILENT;
-	if (io_read_file(AT_FDCWD, whole, VALUE_MAX, &text, NULL, NULL) == 0)
-		return TREE_ANSWERS;
+	r = io_read_file(AT_FDCWD, whole, VALUE_MAX, &text, NULL, NULL);
 	/* The bare folder of the mount is there while nothing is mounted. */
-	return access(c->mount, X_OK) == 0 || errno == ENOENT ? TREE_ABSENT : TREE_SILENT;
+	return r == 0 ? TREE_ANSWERS : r == -ENOENT ? TREE_ABSENT : TREE_SILENT;
 }
 
 enum tree_state tree_probe(const struct ctl *c, const char *path, unsigned msec)
