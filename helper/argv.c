@@ -84,7 +84,10 @@ int argv_qemu(const struct helper_request *q, struct argv *ret, struct err *e)
 	add(a, "-initrd");
 	add(a, "/proc/self/fd/%d", FD_INITRD);
 	add(a, "-append");
-	add(a, "console=ttyS0 quiet panic=-1 reboot=t%s no_timer_check cryptomgr.notests 8250.nr_uarts=1",
+	/* systemd would wait 90 s for the console's device to be told of by udev, which small images haven't, to offer a login nobody needs. */
+	add(a,
+		"console=ttyS0 quiet panic=-1 reboot=t%s no_timer_check cryptomgr.notests 8250.nr_uarts=1 "
+		"systemd.getty_auto=no",
 		khz);
 	add(a, "-chardev");
 	add(a, "socket,id=serial,fd=%d", FD_SERIAL);
