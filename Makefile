@@ -169,8 +169,14 @@ BENCH_BIN := $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/*.c)
 $(B)/bench/%: LIBS := $(FSD_LIBS)
 $(B)/bench/%: $(B)/obj/tests/bench/%.o $(call room_lib,guest) $(call room_lib,job) $(B)/lib/banger.a
 	$(link)
-.PHONY: bench
+
+# Programs that cases of tests/tree run: tests/tree/*.c, one file each.
+TREE_BIN := $(patsubst tests/tree/%.c,$(B)/tree/%,$(wildcard tests/tree/*.c))
+$(B)/tree/%: $(B)/obj/tests/tree/%.o $(B)/lib/banger.a
+	$(link)
+.PHONY: bench programs
 bench: $(BENCH_BIN)
+programs: $(TREE_BIN)
 
 PREFIX ?= /usr
 install: all
