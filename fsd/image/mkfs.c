@@ -95,7 +95,8 @@ int mkfs_make(int fd, const struct writer_shape *shape, ext2_filsys *ret, struct
 	if (r)
 		return mkfs_error(e, r, "making the file system");
 	/* With a seed nothing hangs on the clock either. */
-	fs->now = shape->seed ? 1 : 0;
+	if (shape->seed)
+		fs->now = fs->super->s_mkfs_time = fs->super->s_lastcheck = 1;
 	set_super(fs, seed);
 	r = ext2fs_allocate_tables(fs);
 	if (!r) {

@@ -109,7 +109,8 @@ static void inflate_all(struct stream *s, const uint8_t *data, size_t n)
 			data = queue_take(s->packed, &n);
 			ended = !data;
 		}
-		if (between && (n == 0 || *data != 0x1f))
+		/* As far as it can be seen here: ISA-L doesn't look at a header before it has ten bytes. */
+		if (between && (n == 0 || data[0] != 0x1f || (n > 1 && data[1] != 0x8b)))
 			break;
 		before = room;
 		r = inflate_step(f, &data, &n, &out, &room, &s->unpack_err);
