@@ -15,8 +15,11 @@ struct op {
 	char *kind, *target;
 	int cancel_fd;
 	atomic_bool cancelled;
+	void (*on_cancel)(void *user); /* loop thread */
+	void *on_cancel_user;
 	pthread_mutex_t lock; /* over what follows */
 	const char *stage;
+	char *error; /* set once, then there until the end: a view may point to it */
 	uint64_t done, total;
 };
 
@@ -69,6 +72,7 @@ static void op_view(struct op *op, struct op_view *ret)
 	};
 	pthread_mutex_lock(&op->lock);
 	ret->stage = op->stage;
+	ret->error = op->error ? op->error : "";
 	ret->done = op->done;
 	ret->total = op->total;
 	pthread_mutex_unlock(&op->lock);
@@ -121,8 +125,19 @@ int ops_cancel(struct ops *ops, uint64_t id)
 
 	if (!op)
 		return -ENOENT;
+	/* What is told may end it. */
+	op_ref(op);
 	op_cancel(op);
+	if (op->ops && op->on_cancel)
+		op->on_cancel(op->on_cancel_user);
+	op_unref(op);
 	return 0;
+}
+
+void op_on_cancel(struct op *op, void (*fn)(void *user), void *user)
+{
+	op->on_cancel = fn;
+	op->on_cancel_user = user;
 }
 
 static void op_destroy(struct op *op)
@@ -131,6 +146,7 @@ static void op_destroy(struct op *op)
 	close_fd(op->cancel_fd);
 	free(op->kind);
 	free(op->target);
+	free(op->error);
 	free(op);
 }
 
@@ -205,6 +221,16 @@ void op_stage(struct op *op, const char *stage)
 	pthread_mutex_lock(&op->lock);
 	op->stage = stage;
 	op->done = op->total = 0;
+	pthread_mutex_unlock(&op->lock);
+}
+
+void op_error(struct op *op, const char *text)
+{
+	if (!op)
+		return;
+	pthread_mutex_lock(&op->lock);
+	if (!op->error)
+		op->error = strdup(text);
 	pthread_mutex_unlock(&op->lock);
 }
 

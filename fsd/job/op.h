@@ -21,6 +21,7 @@ struct op_view {
 	const char *kind;     /* "start", "stop", "import", "pull" ... */
 	const char *target;   /* "vms/box1", "images/debian" */
 	const char *stage;    /* name of the step at work */
+	const char *error;    /* why it is being undone; "" as long as all goes well */
 	uint64_t done, total; /* progress in the stage; total 0: not known */
 	uint64_t started;     /* CLOCK_REALTIME usec */
 	bool cancelled;
@@ -39,12 +40,17 @@ void ops_watch(struct ops *ops, ops_changed_fn fn, void *user);
 /* Iterates in order of id: the first one with an id above AFTER. False: none. The view is valid until the op ends. */
 bool ops_next(const struct ops *ops, uint64_t after, struct op_view *ret);
 bool ops_get(const struct ops *ops, uint64_t id, struct op_view *ret);
-/* Asks operation ID to stop. 0 or -ENOENT. Returns at once; the operation ends with -EINTR when it has undone its work. */
+/* Asks operation ID to stop, and tells op_on_cancel()'s function. 0 or -ENOENT. Returns at once; the operation ends with -EINTR when it has undone its work. */
 int ops_cancel(struct ops *ops, uint64_t id);
 
 /* Begins an operation; *RET holds one reference. Ended by op_end() on the loop thread, which takes it out of OPS. */
 int op_begin(struct ops *ops, const char *kind, const char *target, struct op **ret, struct err *e);
 void op_end(struct op *op);
+/*
+ * FN(USER) is called on the loop thread when ops_cancel() asks OP to stop: for an operation that waits without a worker that
+ * would look. It may end OP. Not called after op_end(). Loop thread.
+ */
+void op_on_cancel(struct op *op, void (*fn)(void *user), void *user);
 struct op *op_ref(struct op *op);
 struct op *op_unref(struct op *op);
 DEFINE_CLEANUP(struct op *, op_unref)
@@ -53,6 +59,8 @@ uint64_t op_id(const struct op *op);
 
 /* Any thread; NULL is allowed in all of these and means: nobody looks, nothing cancels. STAGE must be a constant string. */
 void op_stage(struct op *op, const char *stage);
+/* Why what was done is being undone; the first reason stays. TEXT is copied. */
+void op_error(struct op *op, const char *text);
 void op_progress(struct op *op, uint64_t done, uint64_t total);
 bool op_cancelled(const struct op *op);
 /* 0, or -EINTR with the text "cancelled" in E when OP was cancelled. */

@@ -35,6 +35,7 @@ int steps_run(const struct step *steps, size_t n, void *ctx, struct op *op, stru
 		if (r == 0)
 			continue;
 		name_failure(&steps[i], r, &first);
+		op_error(op, err_text(&first));
 		op_stage(op, "undo");
 		/* The failing step too: it may have half acquired what it was after. One never begun has nothing. */
 		while (begun > 0)

@@ -191,7 +191,7 @@ static uint64_t op_parent(struct tree *t, uint64_t row)
 	return node_number(KIND_OPS, 0, 0);
 }
 
-enum { OP_KIND, OP_TARGET, OP_STAGE, OP_PROGRESS, OP_STARTED };
+enum { OP_KIND, OP_TARGET, OP_STAGE, OP_PROGRESS, OP_STARTED, OP_ERROR };
 
 static void op_show(struct tree *t, const struct target *at, FILE *out)
 {
@@ -216,6 +216,9 @@ static void op_show(struct tree *t, const struct target *at, FILE *out)
 		break;
 	case OP_STARTED:
 		fprintf(out, "%" PRIu64 "\n", v.started / 1000000);
+		break;
+	case OP_ERROR:
+		fprintf(out, "%s\n", v.error);
 		break;
 	}
 }
@@ -249,6 +252,7 @@ static const struct attr op_attrs[] = {
 	OP(5, "progress", OP_PROGRESS,
 		"Flat keyed: done, and total where it is known, in the stage's own unit."),
 	OP(6, "started", OP_STARTED, "When it began."),
+	OP(8, "error", OP_ERROR, "Why it is being undone; an empty line as long as all goes well."),
 	{.id = 7,
 		.name = "ctl",
 		.mode = 0644,

@@ -40,6 +40,7 @@ static void mark_down(struct vm *vm)
 	vm_set_text(&vm->row.boot_id, "");
 	vm_set_text(&vm->row.accel, "");
 	if (ran && vm_open_dir(vm->vms, vm->row.id, &dir, NULL) == 0 && stop_reason(dir, &why) < 0) {
+		err_wrap(&why, "run");
 		vm_set_error(vm, why.code, 0, err_text(&why));
 		vm_set_state(vm, VM_FAILED);
 	} else {

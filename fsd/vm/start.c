@@ -390,6 +390,15 @@ static void start_launch(struct deed *d)
 	}
 }
 
+static void ensure_failed(struct deed *d, const char *step, int code, const struct err *e)
+{
+	_cleanup_err_ struct err mine = {0};
+
+	err_copy(&mine, e);
+	err_wrap(&mine, "%s", step);
+	start_failed(d, code, &mine);
+}
+
 /* The kernel first, then the image; each may have to be made. */
 static void have_image(void *user, int code, const struct err *e)
 {
@@ -397,7 +406,7 @@ static void have_image(void *user, int code, const struct err *e)
 
 	d->ensuring = NULL;
 	if (code < 0)
-		start_failed(d, code, e);
+		ensure_failed(d, "image", code, e);
 	else
 		start_launch(d);
 }
@@ -410,7 +419,7 @@ static void have_kernel(void *user, int code, const struct err *e)
 
 	d->ensuring = NULL;
 	if (code < 0) {
-		start_failed(d, code, e);
+		ensure_failed(d, "kernel", code, e);
 		return;
 	}
 	op_stage(d->op, "image");

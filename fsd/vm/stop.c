@@ -280,6 +280,7 @@ static void done_after_exit(void *data, int code, struct err *e)
 		vm_set_text(&vm->row.boot_id, "");
 		vm_set_text(&vm->row.accel, "");
 		if (s->why < 0) {
+			err_wrap(&s->why_err, "run");
 			vm_set_error(vm, s->why, 0, err_text(&s->why_err));
 			vm_set_state(vm, VM_FAILED);
 		} else {

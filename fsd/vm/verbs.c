@@ -114,9 +114,7 @@ static int join(
 		return wait_for(d, done, user, false, ret, e);
 	if ((v == VM_STOP || v == VM_KILL) &&
 		(d->verb == VM_START || (d->verb == VM_RESTART && vm->state == VM_STARTING))) {
-		op_cancel(d->op);
-		if (d->ensuring)
-			objects_unwait(d->ensuring);
+		ops_cancel(vm->vms->ops, op_id(d->op));
 		/* That may have been its end already. */
 		if (vm->deed != d) {
 			*ret = NULL;
@@ -132,6 +130,15 @@ static int join(
 	err_set(&mine, -EBUSY, "%s: %s is at work on it: see ops/%" PRIu64, verbs[v].name,
 		verbs[d->verb].name, op_id(d->op));
 	return refuse(vm, e, &mine);
+}
+
+/* While a start waits for its kernel or image there is no worker that would see it. */
+static void on_cancel(void *user)
+{
+	struct deed *d = user;
+
+	if (d->ensuring)
+		objects_unwait(d->ensuring);
 }
 
 int vm_verb(struct vm *vm, enum vm_verb v, vm_done_fn done, void *user, struct vm_waiter **ret, struct err *e)
@@ -178,6 +185,7 @@ int vm_verb(struct vm *vm, enum vm_verb v, vm_done_fn done, void *user, struct v
 		free(d);
 		return r;
 	}
+	op_on_cancel(d->op, on_cancel, d);
 	vm->deed = d;
 	vm_log(vm, "%s: operation %" PRIu64, verbs[v].name, op_id(d->op));
 	if (verbs[v].during != vm->state)
@@ -199,11 +207,8 @@ void vm_unwait(struct vm_waiter *w)
 	w->done(w->user, -EINTR, &e);
 	free(w);
 	/* Only a start can go back to where it began; what brings a guest down, or holds it, is finished. */
-	if (TAILQ_EMPTY(&d->waiters) && (d->verb == VM_START || d->starting_again)) {
-		op_cancel(d->op);
-		if (d->ensuring)
-			objects_unwait(d->ensuring);
-	}
+	if (TAILQ_EMPTY(&d->waiters) && (d->verb == VM_START || d->starting_again))
+		ops_cancel(d->vm->vms->ops, op_id(d->op));
 }
 
 /* The start was too far to be cancelled: whoever wanted the VM down gets a stop of their own; W goes over to it. */

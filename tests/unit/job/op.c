@@ -61,12 +61,19 @@ static void begin_and_end(void **state)
 	op_unref(b);
 }
 
+static void on_cancel(void *user)
+{
+	++*(int *)user;
+}
+
 static void cancel_is_seen(void **state)
 {
 	struct ops *ops;
 	struct op *op;
+	struct op_view v;
 	struct pollfd p;
 	struct err e = {};
+	int told = 0;
 
 	(void)state;
 	assert_int_equal(ops_new(1, &ops, NULL), 0);
@@ -76,6 +83,16 @@ static void cancel_is_seen(void **state)
 	assert_int_equal(op_check(op, &e), 0);
 	assert_int_equal(ops_cancel(ops, 7), -ENOENT);
 	assert_int_equal(ops_cancel(ops, 1), 0);
+	assert_int_equal(told, 0);
+	op_on_cancel(op, on_cancel, &told);
+	assert_int_equal(ops_cancel(ops, 1), 0);
+	assert_int_equal(told, 1);
+	assert_true(ops_get(ops, 1, &v));
+	assert_string_equal(v.error, "");
+	op_error(op, "first");
+	op_error(op, "second");
+	assert_true(ops_get(ops, 1, &v));
+	assert_string_equal(v.error, "first");
 	op_cancel(op);
 	assert_int_equal(poll(&p, 1, 0), 1);
 	assert_int_equal(op_check(op, &e), -EINTR);

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# A start that waits for its kernel is cancelled: through ops/, by Ctrl-C, by the end of the pull. Nothing of it stays, what it waited for neither.
+. "$(dirname "$0")/../lib/case.sh"
+case_begin "$@"
+up
+# An apt that takes for ever, in this case's view of the machine only.
+printf '#!/bin/sh\nexec sleep 1000\n' >"$CASE_DIR/apt"
+chmod 0755 "$CASE_DIR/apt"
+mount --bind "$CASE_DIR/apt" "$(command -v apt-get)"
+mount --bind "$CASE_DIR/apt" "$(command -v apt-cache)"
+rmdir "$FS"/kernels/* 2>/dev/null
+mkdir "$FS/vms/box"
+
+op_of() { grep -lx "$1" "$FS"/ops/*/kind | head -n 1 | xargs -r dirname; }
+begin()
+{
+	(echo start >"$FS/vms/box/ctl") 2>"$CASE_DIR/said" &
+	starter=$!
+	await sh -c "grep -qx pull $FS/ops/*/kind"
+}
+ended()
+{
+	eventually "$1: nothing is at work" sh -c "[ -z \"\$(ls $FS/ops)\" ]"
+	is "$1: the VM is as it was" "$(cat "$FS/vms/box/state")" created
+	is "$1: nothing was made" "$(find "$STATE/kernels" -mindepth 1)" ""
+	is "$1: no apt is left" "$(pgrep -u "$OWNER" --ns $$ --nslist mnt -f 'sleep 1000')" ""
+}
+
+begin
+op=$(op_of start)
+is "it waits for the kernel" "$(cat "$op/stage")" kernel
+is "all goes well so far" "$(cat "$op/error")" ""
+is "cancel through ops/" "$(errno_write "$op/ctl" cancel)" OK
+wait $starter
+like "the start says so" "$(cat "$CASE_DIR/said")" Interrupted
+like "error names the step" "$(cat "$FS/vms/box/error")" '^[0-9]+ kernel: .*cancelled'
+ended "cancel"
+
+begin
+kill -TERM $starter
+wait $starter
+ended "a signal"
+
+begin
+is "cancel of the pull itself" "$(errno_write "$(op_of pull)/ctl" cancel)" OK
+wait $starter
+like "ends the start as well" "$(cat "$CASE_DIR/said")" Interrupted
+ended "the pull"
+
+umount "$(command -v apt-get)" "$(command -v apt-cache)"
+case_end
