@@ -116,3 +116,36 @@ void notify_pollable(void *user, struct handle *h)
 	h->poll = NULL;
 	tell(user, 0, poll);
 }
+
+struct renumber {
+	struct server *s;
+	uint64_t parent;
+	const char *name;
+};
+
+static int work_renumber(void *data, struct err *e)
+{
+	struct renumber *n = data;
+
+	(void)e;
+	fuse_lowlevel_notify_inval_entry(n->s->session, n->parent, n->name, strlen(n->name));
+	return 0;
+}
+
+static void done_renumber(void *data, int code, struct err *e)
+{
+	(void)code;
+	(void)e;
+	free(data);
+}
+
+void notify_renumber(struct server *s, uint64_t parent, const char *name)
+{
+	struct renumber *n = malloc(sizeof(*n));
+
+	if (!n)
+		return;
+	*n = (struct renumber){s, parent, name};
+	if (job_submit(s->config.jobs, work_renumber, done_renumber, n, NULL) < 0)
+		free(n);
+}

@@ -49,6 +49,8 @@ int entry_fill(struct server *s, const struct target *at, struct fuse_entry_para
 	};
 	int r = tree_stat(s->tree, at, &entry.attr);
 
+	if (at->attr && (at->attr->flags & ATTR_APART))
+		entry.ino = node_alias(at->node, s->aliases++);
 	if (r == 0)
 		*ret = entry;
 	return r;
@@ -301,6 +303,9 @@ static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fi->fh = f->fh;
 	fi->direct_io = 1;
 	fi->nonseekable = (at.attr->flags & ATTR_STREAM) != 0;
+	/* Its write may wait: who opens it next gets an inode of his own. */
+	if ((at.attr->flags & ATTR_APART) && (fi->flags & O_ACCMODE) != O_RDONLY)
+		notify_renumber(s, tree_parent(s->tree, &at), at.attr->name);
 	if (fuse_reply_open(req, fi) == -ENOENT)
 		file_free(s, f->fh);
 }
@@ -437,6 +442,9 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool pl
 	while (off >= DOTS && tree_list(s->tree, &dir, cookie, &at, &name, &cookie)) {
 		if (entry_fill(s, &at, &entry) < 0)
 			continue;
+		/* The name only: it keeps the number that it was looked up by. */
+		if (at.attr && (at.attr->flags & ATTR_APART))
+			entry.ino = 0;
 		if (!add_entry(req, buf, size, &used, plus, name, &entry, (off_t)cookie + DOTS))
 			break;
 	}

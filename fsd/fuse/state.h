@@ -59,6 +59,7 @@ struct server {
 	bool stopped;
 	bool spins; /* more than one CPU: looking again beats sleeping */
 	uint64_t requests;
+	uint64_t aliases; /* given out (node_alias()) */
 	uid_t owner;
 	gid_t group;
 
@@ -84,6 +85,11 @@ struct server {
 /* notify.c */
 int notify_start(struct server *s, struct err *e);
 void notify_stop(struct server *s);
+/*
+ * The kernel looks NAME (constant) of the folder PARENT up anew. Not by the notifier: it takes the folder's lock, which an rmdir holds whose answer may be
+ * held back until the notifier is through.
+ */
+void notify_renumber(struct server *s, uint64_t parent, const char *name);
 void notify_stale(void *user, uint64_t node);
 void notify_pollable(void *user, struct handle *h);
 

@@ -83,6 +83,8 @@ enum {
 	ATTR_STREAM = 4,     /* blocks: reachable, not listed, not seekable */
 	ATTR_HIDDEN = 8,     /* reachable, not listed */
 	ATTR_WORKSPACE = 16, /* a directory that the guest serves */
+	ATTR_APART =
+		128, /* writes wait: another inode to each who opens it, so that they don't wait for each other */
 };
 
 struct attr {

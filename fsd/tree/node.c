@@ -2,6 +2,10 @@
 
 #define CLASS_SHIFT     61
 #define CLASS_GUEST     1ull
+#define CLASS_ALIAS     2ull
+#define ALIAS_ROW_BITS  26
+#define ALIAS_ROW_MAX   ((1ull << ALIAS_ROW_BITS) - 1)
+#define SERIAL_MAX      0xffffull
 #define ATTR_BITS       12
 #define KIND_SHIFT      (NODE_ROW_BITS + ATTR_BITS)
 #define GENERATION_BITS 8
@@ -20,6 +24,13 @@ uint64_t node_guest_number(uint32_t vm, uint32_t ino, uint32_t generation)
 	       (uint64_t)ino << GENERATION_BITS | (generation & 0xff);
 }
 
+uint64_t node_alias(uint64_t number, uint64_t serial)
+{
+	if (number >> CLASS_SHIFT != 0 || (number >> ATTR_BITS & NODE_ROW_MAX) > ALIAS_ROW_MAX)
+		return number;
+	return number | CLASS_ALIAS << CLASS_SHIFT | (serial & SERIAL_MAX) << (ALIAS_ROW_BITS + ATTR_BITS);
+}
+
 bool node_parse(uint64_t number, struct node *ret)
 {
 	struct node n = {0};
@@ -36,6 +47,8 @@ bool node_parse(uint64_t number, struct node *ret)
 		*ret = n;
 		return true;
 	}
+	if (number >> CLASS_SHIFT == CLASS_ALIAS)
+		number &= ~(CLASS_ALIAS << CLASS_SHIFT | SERIAL_MAX << (ALIAS_ROW_BITS + ATTR_BITS));
 	n.kind = (enum node_kind)(number >> KIND_SHIFT);
 	n.row = number >> ATTR_BITS & NODE_ROW_MAX;
 	n.attr = (uint16_t)(number & NODE_ATTR_MAX);

@@ -3,6 +3,7 @@
  *
  *   class 3 | kind 7 | row 42 | attribute 12     class 0: banger's own nodes; attribute 0 is the directory
  *   class 3 | vm 21  | inode 32 | generation 8   class 1: files of a guest
+ *   class 3 | kind 7 | serial 16 | row 26 | attribute 12   class 2: another number of a node of class 0
  *
  * The root is 1, as FUSE wants it. Any thread.
  */
@@ -58,7 +59,13 @@ struct node {
 
 uint64_t node_number(enum node_kind kind, uint64_t row, uint16_t attr);
 uint64_t node_guest_number(uint32_t vm, uint32_t ino, uint32_t generation);
-/* False: no node has this number. */
+/*
+ * Another number for the node NUMBER, by SERIAL; NUMBER itself where its row is too high. The kernel lets one writer at a time into an inode with
+ * direct I/O (fs/fuse/file.c, fuse_dio_lock: a write past the end is exclusive, and files of size 0 have no other), so a
+ * file whose writes wait is another inode to each who opens it.
+ */
+uint64_t node_alias(uint64_t number, uint64_t serial);
+/* False: no node has this number. An alias's is what it stands for. */
 bool node_parse(uint64_t number, struct node *ret);
 
 /* Rows that are made of two: a job of a VM, a VM that uses an object. */

@@ -141,6 +141,7 @@ static const struct attr root_attrs[] = {
 	{.id = 4,
 		.name = "ctl",
 		.mode = 0644,
+		.flags = ATTR_APART,
 		.show = ctl_show,
 		.store = ctl_store,
 		.doc = "Verbs of the whole: `shutdown` stops every VM in order and ends the daemon."},

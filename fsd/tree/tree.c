@@ -81,7 +81,7 @@ int tree_target(struct tree *t, uint64_t number, struct target *ret)
 		return -ESTALE;
 	at.attr = attr;
 	at.row = n.row;
-	at.node = number;
+	at.node = node_number(n.kind, n.row, n.attr);
 	if (!is_there(t, &at))
 		return -ESTALE;
 	*ret = at;

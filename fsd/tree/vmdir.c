@@ -179,6 +179,7 @@ static const struct attr vm_attrs[] = {
 	{.id = 2,
 		.name = "ctl",
 		.mode = 0644,
+		.flags = ATTR_APART,
 		.show = vm_ctl_show,
 		.store = vm_ctl_store,
 		.doc = "Verbs, a line each, done in order; returns when they are done. Reading lists the "

@@ -47,5 +47,12 @@ wait $starter
 like "ends the start as well" "$(cat "$CASE_DIR/said")" Interrupted
 ended "the pull"
 
+# Writers of one ctl don't wait for each other.
+begin
+is "a stop beside it" "$(errno_write "$FS/vms/box/ctl" stop)" OK
+wait $starter
+like "ends the start" "$(cat "$CASE_DIR/said")" Interrupted
+ended "a stop"
+
 umount "$(command -v apt-get)" "$(command -v apt-cache)"
 case_end

@@ -86,6 +86,27 @@ static void rows_of_two(void **state)
 	assert_true(node_row(999999, NODE_MINOR_MAX) <= NODE_ROW_MAX);
 }
 
+static void aliases(void **state)
+{
+	uint64_t number = node_number(KIND_VM, 999999, 2), other = node_alias(number, 1);
+	struct node n;
+
+	(void)state;
+	assert_true(other != number && other != node_alias(number, 2));
+	for (uint64_t serial = 0; serial < 70000; serial += 997) {
+		assert_true(node_parse(node_alias(number, serial), &n));
+		assert_false(n.guest);
+		assert_int_equal(n.kind, KIND_VM);
+		assert_int_equal(n.row, 999999);
+		assert_int_equal(n.attr, 2);
+	}
+	/* What hasn't room for a serial number, or is a guest's, is itself. */
+	number = node_number(KIND_EXEC, 1ull << 30, 2);
+	assert_true(node_alias(number, 5) == number);
+	number = node_guest_number(3, 4, 5);
+	assert_true(node_alias(number, 5) == number);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
