@@ -45,7 +45,7 @@ struct inode {
 	struct extent *extents;
 	size_t extent_count, extent_room;
 	struct xattr *xattrs;
-	bool written;
+	bool written, indexed; /* of a folder: its blocks are a hashed index */
 };
 
 struct node {
