@@ -39,7 +39,7 @@ struct inode *inode_free(struct inode *inode)
 
 int inode_add_xattr(struct inode *inode, const char *name, const void *value, size_t size, struct err *e)
 {
-	struct xattr *x = malloc(sizeof(*x) + size);
+	struct xattr *x = malloc(sizeof(*x) + size), **at, *old;
 
 	if (!x || !(x->name = strdup(name))) {
 		free(x);
@@ -47,6 +47,13 @@ int inode_add_xattr(struct inode *inode, const char *name, const void *value, si
 	}
 	x->size = size;
 	memcpy(x->value, value, size);
+	for (at = &inode->xattrs; (old = *at); at = &old->next)
+		if (strcmp(old->name, name) == 0) {
+			*at = old->next;
+			free(old->name);
+			free(old);
+			break;
+		}
 	x->next = inode->xattrs;
 	inode->xattrs = x;
 	return 0;

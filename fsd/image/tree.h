@@ -73,6 +73,7 @@ DEFINE_CLEANUP(struct itree *, itree_free)
 /* A new inode without a name yet; *RET is the caller's until it is given to itree_put(). */
 int inode_new(uint32_t mode, struct inode **ret, struct err *e);
 struct inode *inode_free(struct inode *inode);
+/* In the place of one of that name. */
 int inode_add_xattr(struct inode *inode, const char *name, const void *value, size_t size, struct err *e);
 
 /*
