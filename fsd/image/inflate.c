@@ -128,7 +128,9 @@ int inflate_step(
 		left = f->z.avail_in;
 		free_room = f->z.avail_out;
 	}
-	*in += give - left;
+	/* At the end of what there is, IN is NULL: nothing may be added to that. */
+	if (give > left)
+		*in += give - left;
 	*n_in -= give - left;
 	*out += room - free_room;
 	*n_out -= room - free_room;

@@ -1,4 +1,5 @@
 /* Both inflaters make the same of the same bytes, in pieces of any size, as far as both go. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,6 +51,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	r_two = inflate_all(INFLATE_ZLIB, data + 1, size - 1, piece, two, &n_two);
 	if (memcmp(one, two, n_one < n_two ? n_one : n_two) != 0)
 		abort();
+	/* ISA-L doesn't look at a header's reserved flags, zlib refuses them. */
+	if (r_one == -EILSEQ || r_two == -EILSEQ)
+		return 0;
 	/* Where one is satisfied, so is the other, with as many bytes. */
 	if (n_one < ROOM && n_two < ROOM && (r_one == 0 || r_two == 0) && (r_one != r_two || n_one != n_two))
 		abort();
