@@ -88,7 +88,6 @@ static int step_isal(struct inflate *f, struct err *e)
 
 static int step_zlib(struct inflate *f, struct err *e)
 {
-	bool begins = f->z.total_in == 0;
 	int r = inflate(&f->z, Z_NO_FLUSH);
 
 	if (r == Z_OK || r == Z_BUF_ERROR)
@@ -99,7 +98,9 @@ static int step_zlib(struct inflate *f, struct err *e)
 		inflateReset(&f->z);
 		return 1;
 	}
-	if (begins && f->z.total_out == 0 && f->z.msg && strstr(f->z.msg, "header"))
+	/* Its header may have come in pieces. */
+	if (f->z.total_out == 0 && f->z.msg &&
+		(strstr(f->z.msg, "header") || strstr(f->z.msg, "unknown compression method")))
 		return err_set(e, -EILSEQ, "not gzip");
 	return err_set(e, -EBADMSG, "the archive is damaged: %s", f->z.msg ? f->z.msg : "not gzip");
 }
@@ -128,7 +129,9 @@ int inflate_step(
 		left = f->z.avail_in;
 		free_room = f->z.avail_out;
 	}
-	*in += give - left;
+	/* At the end of what there is, IN is NULL: nothing may be added to that. */
+	if (give > left)
+		*in += give - left;
 	*n_in -= give - left;
 	*out += room - free_room;
 	*n_out -= room - free_room;

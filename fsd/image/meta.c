@@ -5,6 +5,7 @@
 #include <sys/sysmacros.h>
 
 #include "banger/io.h"
+#include "image/folder.h"
 #include "image/mkfs.h"
 #include "image/meta.h"
 
@@ -110,6 +111,8 @@ static int write_inode(struct writer *w, struct inode *from, uint32_t links, str
 	} else if (S_ISREG(from->mode) || S_ISDIR(from->mode) || S_ISLNK(from->mode)) {
 		fill_extents(from, &to);
 	}
+	if (from->indexed)
+		to.i_flags |= EXT2_INDEX_FL;
 	ext2fs_inode_size_set(w->fs, (struct ext2_inode *)&to, from->size);
 	ext2fs_iblk_set(w->fs, (struct ext2_inode *)&to, blocks);
 	r = ext2fs_write_inode_full(w->fs, from->number, (struct ext2_inode *)&to, sizeof(to));
@@ -118,76 +121,6 @@ static int write_inode(struct writer *w, struct inode *from, uint32_t links, str
 	if (!r && from->xattrs)
 		r = write_xattrs(w, from);
 	return r ? mkfs_error(e, r, "writing an inode") : 0;
-}
-
-/* A folder's block being filled. */
-struct dir_writer {
-	struct writer *w;
-	struct node *dir;
-	uint8_t *block;
-	uint32_t at, last, logical; /* of the entry before, to be stretched over the block's end */
-	struct err *e;
-};
-
-static int dir_flush(struct dir_writer *d)
-{
-	struct ext2_dir_entry *last = (struct ext2_dir_entry *)(d->block + d->last);
-	uint32_t room = WRITER_BLOCK - sizeof(struct ext2_dir_entry_tail), got;
-	uint64_t first;
-	errcode_t r;
-	int code;
-
-	last->rec_len = (uint16_t)(room - d->last);
-	ext2fs_initialize_dirent_tail(d->w->fs, EXT2_DIRENT_TAIL(d->block, WRITER_BLOCK));
-	code = writer_alloc(d->w, 1, &first, &got, d->e);
-	if (code == 0)
-		code = writer_extent(d->dir->inode, d->logical++, first, 1, d->e);
-	if (code < 0)
-		return code;
-	r = ext2fs_write_dir_block4(d->w->fs, first, d->block, 0, d->dir->inode->number);
-	memset(d->block, 0, WRITER_BLOCK);
-	d->at = d->last = 0;
-	return r ? mkfs_error(d->e, r, "writing a folder") : 0;
-}
-
-static uint8_t dir_type(uint32_t mode)
-{
-	switch (mode & S_IFMT) {
-	case S_IFREG:
-		return EXT2_FT_REG_FILE;
-	case S_IFDIR:
-		return EXT2_FT_DIR;
-	case S_IFLNK:
-		return EXT2_FT_SYMLINK;
-	case S_IFCHR:
-		return EXT2_FT_CHRDEV;
-	case S_IFBLK:
-		return EXT2_FT_BLKDEV;
-	case S_IFIFO:
-		return EXT2_FT_FIFO;
-	default:
-		return EXT2_FT_SOCK;
-	}
-}
-
-static int dir_entry(struct dir_writer *d, uint32_t number, uint8_t type, const char *name)
-{
-	size_t n = strlen(name);
-	uint32_t size = (uint32_t)((8 + n + 3) & ~3u),
-		 room = WRITER_BLOCK - sizeof(struct ext2_dir_entry_tail);
-	struct ext2_dir_entry *entry;
-	int r;
-
-	if (d->at + size > room && (r = dir_flush(d)) < 0)
-		return r;
-	entry = (struct ext2_dir_entry *)(d->block + d->at);
-	entry->inode = number;
-	entry->rec_len = (uint16_t)size;
-	entry->name_len = (uint16_t)(n | type << 8);
-	memcpy(entry->name, name, n);
-	d->last = d->at;
-	d->at += size;
-	return 0;
 }
 
 static int number_child(void *user, struct node *child)
@@ -202,11 +135,6 @@ static int number_child(void *user, struct node *child)
 		ext2fs_inode_alloc_stats2(w->fs, inode->number, +1, S_ISDIR(inode->mode));
 	}
 	return 0;
-}
-
-static int list_child(void *user, struct node *child)
-{
-	return dir_entry(user, child->inode->number, dir_type(child->inode->mode), child->name);
 }
 
 struct visit {
@@ -255,24 +183,12 @@ static int write_child(void *user, struct node *child)
 /* A folder's own blocks, its inode, then what is in it. */
 static int write_dir(struct visit *v, struct node *dir)
 {
-	struct dir_writer d = {.w = v->w, .dir = dir, .e = v->e};
 	uint32_t links = 2 + dir->subdirs;
 	int r = itree_each(dir, number_child, v->w);
 
 	if (r < 0)
 		return err_set(v->e, r, "the image has no inode left: more files than it was made for");
-	d.block = calloc(1, WRITER_BLOCK);
-	if (!d.block)
-		return err_sys(v->e, -ENOMEM, "image");
-	r = dir_entry(&d, dir->inode->number, EXT2_FT_DIR, ".");
-	if (r == 0)
-		r = dir_entry(&d, (dir->parent ? dir->parent : dir)->inode->number, EXT2_FT_DIR, "..");
-	if (r == 0)
-		r = itree_each(dir, list_child, &d);
-	if (r == 0)
-		r = dir_flush(&d);
-	free(d.block);
-	dir->inode->size = (uint64_t)d.logical * WRITER_BLOCK;
+	r = folder_write(v->w, dir, v->e);
 	if (r == 0)
 		r = write_inode(v->w, dir->inode, links > DIR_LINKS_MAX ? 1 : links, v->e);
 	return r == 0 ? itree_each(dir, write_child, v) : r;

@@ -55,22 +55,33 @@ static bool xattr_wanted(const char *name)
 	       strncmp(name, "trusted.", 8) == 0 || strncmp(name, "system.posix_acl_", 17) == 0;
 }
 
+/* What they take on the disk; of those that stay, for libarchive's own archives have each twice. */
+static size_t xattrs_size(const struct inode *inode)
+{
+	size_t total = 0;
+
+	for (const struct xattr *x = inode->xattrs; x; x = x->next)
+		total += x->size + strlen(x->name) + 16;
+	return total;
+}
+
 static int take_xattrs(struct archive_entry *entry, struct inode *inode, struct err *e)
 {
 	const char *name;
 	const void *value;
-	size_t n, total = 0;
+	size_t n;
 	int r = 0;
 
 	archive_entry_xattr_reset(entry);
 	while (r == 0 && archive_entry_xattr_next(entry, &name, &value, &n) == ARCHIVE_OK) {
 		if (!name || !xattr_wanted(name) || strlen(name) > 255)
 			continue;
-		total += n + strlen(name) + 16;
-		if (total > XATTR_MAX)
+		if (n > XATTR_MAX || xattrs_size(inode) > XATTR_MAX)
 			return err_set(e, -EBADMSG, "extended attributes of more than %d bytes", XATTR_MAX);
 		r = inode_add_xattr(inode, name, value, n, e);
 	}
+	if (r == 0 && xattrs_size(inode) > XATTR_MAX)
+		return err_set(e, -EBADMSG, "extended attributes of more than %d bytes", XATTR_MAX);
 	return r;
 }
 

@@ -39,7 +39,7 @@ struct inode *inode_free(struct inode *inode)
 
 int inode_add_xattr(struct inode *inode, const char *name, const void *value, size_t size, struct err *e)
 {
-	struct xattr *x = malloc(sizeof(*x) + size);
+	struct xattr *x = malloc(sizeof(*x) + size), **at, *old;
 
 	if (!x || !(x->name = strdup(name))) {
 		free(x);
@@ -47,18 +47,29 @@ int inode_add_xattr(struct inode *inode, const char *name, const void *value, si
 	}
 	x->size = size;
 	memcpy(x->value, value, size);
+	for (at = &inode->xattrs; (old = *at); at = &old->next)
+		if (strcmp(old->name, name) == 0) {
+			*at = old->next;
+			free(old->name);
+			free(old);
+			break;
+		}
 	x->next = inode->xattrs;
 	inode->xattrs = x;
 	return 0;
 }
 
-static void inode_unlink(struct itree *t, struct inode *inode)
+static void inode_drop(struct itree *t, struct inode *inode)
 {
-	if (--inode->links > 0)
-		return;
 	if (t->drop)
 		t->drop(t->user, inode);
 	inode_free(inode);
+}
+
+static void inode_unlink(struct itree *t, struct inode *inode)
+{
+	if (--inode->links == 0)
+		inode_drop(t, inode);
 }
 
 static int node_new(struct itree *t, struct node *parent, const char *name, size_t n, struct inode *inode,
@@ -341,9 +352,13 @@ static int put(struct itree *t, const char *path, struct inode *inode, struct er
 		old->layer = t->layer;
 		return 0;
 	}
+	/* Held meanwhile: a hard link's inode may have its only other name below the folder that goes. */
+	inode->links++;
 	if (old)
 		node_remove(t, old);
-	return node_new(t, dir, name, n, inode, &node, e);
+	r = node_new(t, dir, name, n, inode, &node, e);
+	inode->links--;
+	return r;
 }
 
 int itree_put(struct itree *t, const char *path, struct inode *inode, struct err *e)
@@ -357,6 +372,7 @@ int itree_put(struct itree *t, const char *path, struct inode *inode, struct err
 
 int itree_link(struct itree *t, const char *path, const char *target, struct err *e)
 {
+	struct inode *inode;
 	struct node *dir, *old;
 	const char *name;
 	size_t n;
@@ -372,7 +388,12 @@ int itree_link(struct itree *t, const char *path, const char *target, struct err
 		return err_set(e, -EBADMSG, "a hard link to the folder '%.200s'", target);
 	if (old->inode->links >= TREE_HARD_MAX)
 		return err_set(e, -EBADMSG, "more than %d hard links to '%.200s'", TREE_HARD_MAX, target);
-	return put(t, path, old->inode, e);
+	inode = old->inode;
+	r = put(t, path, inode, e);
+	/* Its names went with the folder that this one would have replaced. */
+	if (inode->links == 0)
+		inode_drop(t, inode);
+	return r;
 }
 
 struct sweep {

@@ -45,7 +45,7 @@ struct inode {
 	struct extent *extents;
 	size_t extent_count, extent_room;
 	struct xattr *xattrs;
-	bool written;
+	bool written, indexed; /* of a folder: its blocks are a hashed index */
 };
 
 struct node {
@@ -73,6 +73,7 @@ DEFINE_CLEANUP(struct itree *, itree_free)
 /* A new inode without a name yet; *RET is the caller's until it is given to itree_put(). */
 int inode_new(uint32_t mode, struct inode **ret, struct err *e);
 struct inode *inode_free(struct inode *inode);
+/* In the place of one of that name. */
 int inode_add_xattr(struct inode *inode, const char *name, const void *value, size_t size, struct err *e);
 
 /*

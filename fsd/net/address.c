@@ -7,7 +7,7 @@
 
 uint32_t subnet_last(const struct subnet *s)
 {
-	return (s->prefix >= 31 ? 1u : 1u << (32 - s->prefix)) - 2;
+	return s->prefix >= 31 ? 0 : (uint32_t)((1ull << (32 - s->prefix)) - 2);
 }
 
 uint32_t subnet_address(const struct subnet *s, uint32_t index)

@@ -8,7 +8,7 @@ struct subnet {
 	uint32_t network, prefix, gateway;
 };
 
-/* The highest host part that a VM may have: the one below the broadcast address. */
+/* The highest host part that a VM may have: the one below the broadcast address. 0 (a /31, a /32): none. */
 uint32_t subnet_last(const struct subnet *s);
 uint32_t subnet_address(const struct subnet *s, uint32_t index);
 
