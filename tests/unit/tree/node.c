@@ -110,6 +110,7 @@ static void aliases(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(aliases),
 		cmocka_unit_test(root_is_one),
 		cmocka_unit_test(there_and_back),
 		cmocka_unit_test(guests),
