@@ -78,6 +78,18 @@ static void drop_held(struct held *h)
 	free(h);
 }
 
+/* A call that failed leaves neither a slot with nothing in it nor what is held of a VM that has none: a number costs nothing. */
+static void settle(struct helper_state *s, uint32_t vm)
+{
+	struct journal_vm *slot = journal_find(s->journal, vm);
+	struct held *h = find_held(s, vm);
+
+	if (slot)
+		journal_settle(slot);
+	if (h && !journal_find(s->journal, vm))
+		drop_held(h);
+}
+
 static int ended(int pidfd)
 {
 	struct pollfd p = {.fd = pidfd, .events = POLLIN};
@@ -368,8 +380,8 @@ static int call_launch(struct call *c, struct err *e)
 	rec.slot->pid = 0;
 	r = journal_write(c->s->journal, rec.slot, e);
 	if (r == 0)
-		r = launcher_run(c->s->launcher, c->q, c->fds, c->q->u.launch.no_network ? -1 : h->tap_fd,
-			record_process, &rec, &pidfd, e);
+		r = launcher_run(c->s->launcher, c->q, instance_vm_uid(bridge_piece(c->s->bridge), c->q->vm),
+			c->fds, c->q->u.launch.no_network ? -1 : h->tap_fd, record_process, &rec, &pidfd, e);
 	/* From here the tap is the VMM's: it goes when that does. */
 	h->tap_fd = close_fd(h->tap_fd);
 	if (r < 0) {
@@ -505,6 +517,8 @@ int calls_run(struct helper_state *s, const struct helper_request *q, int *fds, 
 
 	reply->vm = q->vm;
 	r = table[q->call].run(&c, e);
+	if (r < 0 && q->vm != 0)
+		settle(s, q->vm);
 	for (size_t i = 0; i < nfds; i++)
 		close_fd(fds[i]);
 	*ret_fd = r == 0 ? c.ret_fd : -EBADF;
