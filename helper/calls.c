@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <sys/queue.h>
 #include <sys/syscall.h>
 
@@ -466,6 +467,9 @@ static int call_pidfd(struct call *c, struct err *e)
 }
 
 #define ARGS(member) sizeof(((struct helper_request *)NULL)->u.member)
+/* Likewise, but for the reserved field at its end. */
+#define ARGS_USED(member)                                                                                    \
+	(offsetof(struct helper_request, u.member.reserved) - offsetof(struct helper_request, u))
 
 static const struct {
 	const char *name;
@@ -479,12 +483,12 @@ static const struct {
 	[HELPER_UNMOUNT] = {"unmount", call_unmount, 0, 0, 0, 0},
 	[HELPER_NET_UP] = {"net-up", call_net_up, 0, 0, 0, 0},
 	[HELPER_NET_DOWN] = {"net-down", call_net_down, 0, 0, 0, 0},
-	[HELPER_TAP] = {"tap", call_tap, 0, 0, 1, ARGS(tap)},
+	[HELPER_TAP] = {"tap", call_tap, 0, 0, 1, ARGS_USED(tap)},
 	[HELPER_NAT] = {"nat", call_nat, 0, 0, 1, ARGS(nat)},
-	[HELPER_LAUNCH] = {"launch", call_launch, LAUNCH_FD_COUNT, LAUNCH_FD_COUNT, 1, ARGS(launch)},
-	[HELPER_SIGNAL] = {"signal", call_signal, 0, 0, 1, ARGS(signal)},
+	[HELPER_LAUNCH] = {"launch", call_launch, LAUNCH_FD_COUNT, LAUNCH_FD_COUNT, 1, ARGS_USED(launch)},
+	[HELPER_SIGNAL] = {"signal", call_signal, 0, 0, 1, ARGS_USED(signal)},
 	[HELPER_RELEASE] = {"release", call_release, 0, 0, 1, 0},
-	[HELPER_LIST] = {"list", call_list, 0, 0, 0, ARGS(list)},
+	[HELPER_LIST] = {"list", call_list, 0, 0, 0, ARGS_USED(list)},
 	[HELPER_PIDFD] = {"pidfd", call_pidfd, 0, 0, 1, 0},
 };
 
