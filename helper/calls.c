@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <sys/queue.h>
 #include <sys/syscall.h>
 
@@ -76,6 +77,18 @@ static void drop_held(struct held *h)
 	close_fd(h->tap_fd);
 	close_fd(h->pidfd);
 	free(h);
+}
+
+/* A call that failed leaves neither a slot with nothing in it nor what is held of a VM that has none: a number costs nothing. */
+static void settle(struct helper_state *s, uint32_t vm)
+{
+	struct journal_vm *slot = journal_find(s->journal, vm);
+	struct held *h = find_held(s, vm);
+
+	if (slot)
+		journal_settle(slot);
+	if (h && !journal_find(s->journal, vm))
+		drop_held(h);
 }
 
 static int ended(int pidfd)
@@ -368,8 +381,8 @@ static int call_launch(struct call *c, struct err *e)
 	rec.slot->pid = 0;
 	r = journal_write(c->s->journal, rec.slot, e);
 	if (r == 0)
-		r = launcher_run(c->s->launcher, c->q, c->fds, c->q->u.launch.no_network ? -1 : h->tap_fd,
-			record_process, &rec, &pidfd, e);
+		r = launcher_run(c->s->launcher, c->q, instance_vm_uid(bridge_piece(c->s->bridge), c->q->vm),
+			c->fds, c->q->u.launch.no_network ? -1 : h->tap_fd, record_process, &rec, &pidfd, e);
 	/* From here the tap is the VMM's: it goes when that does. */
 	h->tap_fd = close_fd(h->tap_fd);
 	if (r < 0) {
@@ -454,6 +467,9 @@ static int call_pidfd(struct call *c, struct err *e)
 }
 
 #define ARGS(member) sizeof(((struct helper_request *)NULL)->u.member)
+/* Likewise, but for the reserved field at its end. */
+#define ARGS_USED(member)                                                                                    \
+	(offsetof(struct helper_request, u.member.reserved) - offsetof(struct helper_request, u))
 
 static const struct {
 	const char *name;
@@ -467,12 +483,12 @@ static const struct {
 	[HELPER_UNMOUNT] = {"unmount", call_unmount, 0, 0, 0, 0},
 	[HELPER_NET_UP] = {"net-up", call_net_up, 0, 0, 0, 0},
 	[HELPER_NET_DOWN] = {"net-down", call_net_down, 0, 0, 0, 0},
-	[HELPER_TAP] = {"tap", call_tap, 0, 0, 1, ARGS(tap)},
+	[HELPER_TAP] = {"tap", call_tap, 0, 0, 1, ARGS_USED(tap)},
 	[HELPER_NAT] = {"nat", call_nat, 0, 0, 1, ARGS(nat)},
-	[HELPER_LAUNCH] = {"launch", call_launch, LAUNCH_FD_COUNT, LAUNCH_FD_COUNT, 1, ARGS(launch)},
-	[HELPER_SIGNAL] = {"signal", call_signal, 0, 0, 1, ARGS(signal)},
+	[HELPER_LAUNCH] = {"launch", call_launch, LAUNCH_FD_COUNT, LAUNCH_FD_COUNT, 1, ARGS_USED(launch)},
+	[HELPER_SIGNAL] = {"signal", call_signal, 0, 0, 1, ARGS_USED(signal)},
 	[HELPER_RELEASE] = {"release", call_release, 0, 0, 1, 0},
-	[HELPER_LIST] = {"list", call_list, 0, 0, 0, ARGS(list)},
+	[HELPER_LIST] = {"list", call_list, 0, 0, 0, ARGS_USED(list)},
 	[HELPER_PIDFD] = {"pidfd", call_pidfd, 0, 0, 1, 0},
 };
 
@@ -505,6 +521,8 @@ int calls_run(struct helper_state *s, const struct helper_request *q, int *fds, 
 
 	reply->vm = q->vm;
 	r = table[q->call].run(&c, e);
+	if (r < 0 && q->vm != 0)
+		settle(s, q->vm);
 	for (size_t i = 0; i < nfds; i++)
 		close_fd(fds[i]);
 	*ret_fd = r == 0 ? c.ret_fd : -EBADF;

@@ -103,9 +103,9 @@ void instance_remove(struct instance *i)
 	rmdir(i->run);
 }
 
-uid_t instance_vm_uid(uint32_t vm)
+uid_t instance_vm_uid(unsigned piece, uint32_t vm)
 {
-	return INSTANCE_UID_BASE + vm;
+	return INSTANCE_UID_BASE + piece * INSTANCE_UIDS + vm;
 }
 
 void instance_tap_name(const struct instance *i, uint32_t vm, char ret[IFNAMSIZ])

@@ -11,10 +11,12 @@
 #include "banger/helper_proto.h"
 
 /*
- * VMMs run as users of their own, INSTANCE_UID_BASE + the VM's number, without entries anywhere. The range lies above every
- * range that distributions and systemd give out (systemd's docs/UIDS-GIDS.md: "unused" from 1879048192 on), and below 2^31.
+ * VMMs run as users of their own, without entries anywhere: a million an instance (by its piece of the pool of subnets, 0 to 63), in
+ * it the VM's number. The range lies above every range that distributions and systemd give out (systemd's docs/UIDS-GIDS.md: "unused" from
+ * 1879048192 on), and below 2^31.
  */
 #define INSTANCE_UID_BASE 1879113728u
+#define INSTANCE_UIDS     (HELPER_VM_MAX + 1)
 
 /* A bridge takes 1023 ports (net/bridge/br_private.h: BR_MAX_PORTS 1 << 10, less one). */
 #define INSTANCE_VMS_MAX 1023
@@ -36,7 +38,8 @@ void instance_close(struct instance *inst);
 /* Removes what instance_open() made, as far as it is empty. */
 void instance_remove(struct instance *inst);
 
-uid_t instance_vm_uid(uint32_t vm);
+/* Of VM, in the instance whose subnet is PIECE (bridge_piece()). */
+uid_t instance_vm_uid(unsigned piece, uint32_t vm);
 /* "bg0-17"; IFNAMSIZ bytes. */
 void instance_tap_name(const struct instance *inst, uint32_t vm, char ret[IFNAMSIZ]);
 

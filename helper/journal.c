@@ -160,12 +160,17 @@ struct journal_vm *journal_next(struct journal *j, uint32_t after)
 	return best;
 }
 
+void journal_settle(struct journal_vm *slot)
+{
+	if (slot->tap == JOURNAL_NONE && slot->nat == JOURNAL_NONE && slot->process == JOURNAL_NONE)
+		memset(slot, 0, sizeof(*slot));
+}
+
 int journal_write(struct journal *j, struct journal_vm *slot, struct err *e)
 {
 	off_t at = HEAD_ROOM + (slot - j->slots) * (off_t)sizeof(*slot);
 
-	if (slot->tap == JOURNAL_NONE && slot->nat == JOURNAL_NONE && slot->process == JOURNAL_NONE)
-		memset(slot, 0, sizeof(*slot));
+	journal_settle(slot);
 	return write_at(j, slot, sizeof(*slot), at, e);
 }
 

@@ -57,12 +57,15 @@ int journal_write_head(struct journal *j, struct err *e);
 
 /* VM's slot, or NULL. */
 struct journal_vm *journal_find(struct journal *j, uint32_t vm);
-/* VM's slot, a free one where it has none: for a state that is set and written now, or the slot stays taken. -ENOSPC */
+/* VM's slot, a free one where it has none: for a state that is set and written now, or given back by journal_settle(). -ENOSPC */
 int journal_take(struct journal *j, uint32_t vm, struct journal_vm **ret, struct err *e);
 /* The slot with the lowest VM number above AFTER, or NULL. */
 struct journal_vm *journal_next(struct journal *j, uint32_t after);
 /* After a change: on disk when it returns. A slot in which nothing is left (all NONE) becomes free. */
 int journal_write(struct journal *j, struct journal_vm *slot, struct err *e);
+
+/* One that was taken and in which nothing came to be is free again; nothing of it is on disk. */
+void journal_settle(struct journal_vm *slot);
 
 /* Nothing is recorded at all. */
 int journal_empty(struct journal *j);

@@ -30,6 +30,7 @@ static const char *const programs[] = {"/usr/bin/qemu-system-x86_64", "/usr/libe
 /* What travels to the launcher, with descriptors: report, program, LAUNCH's ten, the tap where there is one. */
 struct order {
 	struct helper_request request;
+	uid_t user;
 	int has_tap;
 };
 
@@ -62,7 +63,7 @@ static void report_failure(int fd, int code)
 /* In the child that becomes the reaper. FDS in the order of launch_fds.h from FD_REPORT on. */
 static void become_reaper(int reaper_file, const struct order *o, int *fds, size_t n)
 {
-	uid_t id = instance_vm_uid(o->request.vm);
+	uid_t id = o->user;
 	_cleanup_err_ struct err e = {0};
 	struct argv argv;
 	struct stat kvm;
@@ -199,7 +200,8 @@ struct launcher *launcher_free(struct launcher *l)
 	return NULL;
 }
 
-int launcher_starttime(int pid, uint64_t *ret)
+/* FIELD, from 4 on, of /proc/PID/stat (proc(5)); -ESRCH. */
+static int stat_field(int pid, int wanted, uint64_t *ret)
 {
 	_cleanup_free_ char *path = NULL, *text = NULL;
 	char *at, *field;
@@ -215,10 +217,15 @@ int launcher_starttime(int pid, uint64_t *ret)
 	if (!at)
 		return -ESRCH;
 	at += 2;
-	for (int i = 3; i < 22; i++)
+	for (int i = 3; i < wanted; i++)
 		strsep(&at, " ");
 	field = strsep(&at, " ");
 	return field && parse_u64(field, 0, UINT64_MAX, ret) == 0 ? 0 : -ESRCH;
+}
+
+int launcher_starttime(int pid, uint64_t *ret)
+{
+	return stat_field(pid, 22, ret);
 }
 
 /* One report, and the descriptor it may carry. */
@@ -274,13 +281,11 @@ static int find_program(int *ret_fd, struct err *e)
 	return err_set(e, -ENOENT, "%s is not there: apt install qemu-system-x86", programs[0]);
 }
 
-static int converse(int sock, launcher_record_fn record, void *user, int *ret_pidfd, struct err *e)
+static int converse(int sock, launcher_record_fn record, void *data, int *ret_pidfd, struct err *e)
 {
 	_cleanup_close_ int pidfd = -EBADF, none = -EBADF;
 	struct report said;
-	struct ucred reaper;
-	socklen_t size = sizeof(reaper);
-	uint64_t starttime;
+	uint64_t starttime, reaper;
 	int r;
 
 	r = hear(sock, &said, &pidfd, e);
@@ -288,11 +293,11 @@ static int converse(int sock, launcher_record_fn record, void *user, int *ret_pi
 		return r;
 	if (said.value <= 0 || pidfd < 0)
 		return err_sys(e, said.value < 0 ? said.value : -EIO, "starting the VMM");
-	if (pidfd_pid(pidfd) != said.value || launcher_starttime(said.value, &starttime) < 0)
+	/* Who speaks is its parent: a socket pair's own credentials are those of who made it, ours. */
+	if (pidfd_pid(pidfd) != said.value || launcher_starttime(said.value, &starttime) < 0 ||
+		stat_field(said.value, 4, &reaper) < 0)
 		return err_set(e, -EIO, "the VMM is not who the reaper says");
-	if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &reaper, &size) < 0)
-		reaper.pid = 0;
-	r = record(user, said.value, reaper.pid, starttime, e);
+	r = record(data, said.value, (int)reaper, starttime, e);
 	if (r == 0 && send(sock, &said, sizeof(said), MSG_NOSIGNAL) < 0)
 		r = err_sys(e, -errno, "the reaper");
 	if (r == 0)
@@ -307,10 +312,11 @@ static int converse(int sock, launcher_record_fn record, void *user, int *ret_pi
 	return 0;
 }
 
-int launcher_run(struct launcher *l, const struct helper_request *request, const int fds[LAUNCH_FD_COUNT],
-	int tap_fd, launcher_record_fn record, void *user, int *ret_pidfd, struct err *e)
+int launcher_run(struct launcher *l, const struct helper_request *request, uid_t user,
+	const int fds[LAUNCH_FD_COUNT], int tap_fd, launcher_record_fn record, void *data, int *ret_pidfd,
+	struct err *e)
 {
-	struct order o = {.request = *request, .has_tap = tap_fd >= 0};
+	struct order o = {.request = *request, .user = user, .has_tap = tap_fd >= 0};
 	_cleanup_close_ int program = -EBADF, mine = -EBADF, theirs = -EBADF;
 	int all[IO_FDS_MAX], pair[2], r;
 	size_t n = 0;
@@ -332,5 +338,5 @@ int launcher_run(struct launcher *l, const struct helper_request *request, const
 	if (r < 0)
 		return err_sys(e, r, "the launcher");
 	theirs = close_fd(theirs);
-	return converse(mine, record, user, ret_pidfd, e);
+	return converse(mine, record, data, ret_pidfd, e);
 }

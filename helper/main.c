@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 
@@ -17,6 +18,8 @@
 #include "journal.h"
 #include "launcher.h"
 #include "server.h"
+
+#define FILES_WANTED (2 * INSTANCE_VMS_MAX + 128)
 
 /* Only the two that root may move the folders with (place.h) are left of the environment. */
 static int scrub_environment(void)
@@ -49,6 +52,18 @@ static int watch_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/* Two descriptors a VM, as many VMs as there are slots. */
+static int raise_limit(struct err *e)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+		return err_sys(e, -errno, "limit of descriptors");
+	if (files.rlim_cur < FILES_WANTED)
+		files.rlim_cur = files.rlim_max < FILES_WANTED ? files.rlim_max : FILES_WANTED;
+	return setrlimit(RLIMIT_NOFILE, &files) < 0 ? err_sys(e, -errno, "limit of descriptors") : 0;
+}
+
 static int run(const char *name, uid_t owner, struct err *e)
 {
 	_cleanup_(instance_close) struct instance inst = {.run_fd = -EBADF, .helper_fd = -EBADF};
@@ -60,7 +75,7 @@ static int run(const char *name, uid_t owner, struct err *e)
 
 	if ((r = instance_open(name, owner, &inst, e)) < 0 ||
 		(r = journal_open(inst.helper_fd, INSTANCE_VMS_MAX, &journal, e)) < 0 ||
-		(r = launcher_new(&launcher, e)) < 0 ||
+		(r = launcher_new(&launcher, e)) < 0 || (r = raise_limit(e)) < 0 ||
 		(r = calls_new(&inst, journal, launcher, &s, e)) < 0 ||
 		(r = server_listen(&inst, &sock, e)) < 0 || (r = caps_helper(e)) < 0 ||
 		(r = filter_install(e)) < 0 || (r = calls_reconcile(s, e)) < 0 ||

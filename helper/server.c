@@ -12,6 +12,7 @@
 
 #define LOG_MAX     (1 << 20)
 #define CLIENTS_MAX 16
+#define CLIENTS_OWN 12 /* of them the owner's at most: root's `banger down` gets through */
 
 struct client {
 	int fd;
@@ -57,12 +58,12 @@ static void client_new(const struct instance *inst, int listen_fd, struct client
 		fprintf(stderr, "banger-helper: refused user %u (pid %d)\n", peer.uid, peer.pid);
 		return;
 	}
-	for (int i = 0; i < CLIENTS_MAX; i++)
+	for (int i = 0; i < (peer.uid == 0 ? CLIENTS_MAX : CLIENTS_OWN); i++)
 		if (clients[i].fd < 0) {
 			clients[i] = (struct client){.fd = TAKE_FD(fd), .uid = peer.uid, .pid = peer.pid};
 			return;
 		}
-	fprintf(stderr, "banger-helper: refused pid %d: %d are connected\n", peer.pid, CLIENTS_MAX);
+	fprintf(stderr, "banger-helper: refused pid %d: as many as may be are connected\n", peer.pid);
 }
 
 /* One request. -EPIPE or -EPROTO: the connection is to be closed. */

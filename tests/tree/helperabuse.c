@@ -239,6 +239,15 @@ static void descriptors(unsigned vm, const char *in_tree)
 	q = launch(vm + 1000);
 	q.u.launch.vcpus = 100000;
 	expect("100000 vcpus", say(&q, sizeof(q), good, LAUNCH_FD_COUNT), -ERANGE);
+	/* Were a number with nothing behind it kept, there would be no room for a VM after these. */
+	for (unsigned i = 0; i < 1100; i++) {
+		q = launch(vm + 1 + i);
+		q.u.launch.no_network = 0;
+		expect("a launch without its tap", say(&q, sizeof(q), good, LAUNCH_FD_COUNT), -ENODEV);
+	}
+	q = request(HELPER_LIST, 0);
+	q.u.list.after = vm;
+	expect("nothing came of it", say(&q, sizeof(q), NULL, 0), -ENOENT);
 	q = launch(vm);
 	expect("a second launch of one that runs", say(&q, sizeof(q), good, LAUNCH_FD_COUNT), -EBUSY);
 	for (int i = 0; i < LAUNCH_FD_COUNT; i++)
@@ -259,7 +268,7 @@ static void floods(void)
 	for (size_t i = 0; i < ELEMENTSOF(fds); i++)
 		close_fd(fds[i]);
 	fds[0] = dial();
-	for (int i = 0; i < 1000; i++)
+	for (int i = 0; i < 100000; i++)
 		if (send(fds[0], &q, sizeof(q), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 			break;
 	expect("while one doesn't listen", say(&q, sizeof(q), NULL, 0), 0);
@@ -271,7 +280,7 @@ int main(int argc, char **argv)
 	struct helper_request q = request(HELPER_HELLO, 0);
 	uint64_t vm;
 
-	if (argc != 4 || parse_u64(argv[2], 1, HELPER_VM_MAX - 1001, &vm) < 0)
+	if (argc != 4 || parse_u64(argv[2], 1, HELPER_VM_MAX - 1101, &vm) < 0)
 		return 2;
 	socket_path = argv[1];
 	lengths();
