@@ -9,7 +9,9 @@
 #define LAYERS_MAX 500 /* docker's own limit is 127 */
 
 struct image_layer {
-	int fd;              /* the blob as the registry has it, from where it stands; borrowed */
+	int fd; /* the blob as the registry has it, from where it stands; borrowed */
+	int grow; /* it is still being written: a pipe that tells how far (registry/blobs.h, blob_follow()); -1: it is whole */
+	uint64_t size;       /* of the blob, as the manifest has it; 0: not known */
 	const char *digest;  /* "sha256:..." of the blob, as the manifest has it; NULL: not known */
 	const char *diff_id; /* "sha256:..." of the tar in it, as the configuration has it; NULL: not known */
 };

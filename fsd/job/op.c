@@ -7,6 +7,12 @@
 #include "banger/io.h"
 #include "job/op.h"
 
+struct part {
+	char *name; /* NULL: never heard of */
+	const char *stage;
+	uint64_t done, total, from, began;
+};
+
 struct op {
 	atomic_uint refs;
 	TAILQ_ENTRY(op) entry;
@@ -21,6 +27,8 @@ struct op {
 	const char *stage;
 	char *error; /* set once, then there until the end: a view may point to it */
 	uint64_t done, total;
+	struct part *parts;
+	size_t part_count;
 };
 
 struct ops {
@@ -119,6 +127,30 @@ bool ops_get(const struct ops *ops, uint64_t id, struct op_view *ret)
 	return op;
 }
 
+void ops_parts(const struct ops *ops, uint64_t id, void (*fn)(void *user, const struct op_part_view *part),
+	void *user)
+{
+	struct op *op = find(ops, id);
+
+	if (!op)
+		return;
+	pthread_mutex_lock(&op->lock);
+	for (size_t i = 0; i < op->part_count; i++) {
+		const struct part *p = &op->parts[i];
+		struct op_part_view view = {.name = p->name,
+			.stage = p->stage,
+			.done = p->done,
+			.total = p->total,
+			.from = p->from};
+
+		if (!p->name)
+			continue;
+		view.elapsed = p->began ? io_now_usec() - p->began : 0;
+		fn(user, &view);
+	}
+	pthread_mutex_unlock(&op->lock);
+}
+
 int ops_cancel(struct ops *ops, uint64_t id)
 {
 	struct op *op = find(ops, id);
@@ -147,6 +179,9 @@ static void op_destroy(struct op *op)
 	free(op->kind);
 	free(op->target);
 	free(op->error);
+	for (size_t i = 0; i < op->part_count; i++)
+		free(op->parts[i].name);
+	free(op->parts);
 	free(op);
 }
 
@@ -241,6 +276,44 @@ void op_progress(struct op *op, uint64_t done, uint64_t total)
 	pthread_mutex_lock(&op->lock);
 	op->done = done;
 	op->total = total;
+	pthread_mutex_unlock(&op->lock);
+}
+
+/* Room for part I. */
+static bool grow_parts(struct op *op, size_t i)
+{
+	struct part *parts;
+
+	if (i < op->part_count)
+		return true;
+	parts = i < OP_PARTS_MAX ? reallocarray(op->parts, i + 1, sizeof(*parts)) : NULL;
+	if (!parts)
+		return false;
+	memset(parts + op->part_count, 0, (i + 1 - op->part_count) * sizeof(*parts));
+	op->parts = parts;
+	op->part_count = i + 1;
+	return true;
+}
+
+void op_part(struct op *op, size_t i, const char *name, const char *stage, uint64_t done, uint64_t total)
+{
+	struct part *p;
+
+	if (!op)
+		return;
+	pthread_mutex_lock(&op->lock);
+	if (grow_parts(op, i)) {
+		p = &op->parts[i];
+		if (!p->name)
+			p->name = strdup(name);
+		if (p->stage != stage) {
+			p->from = done;
+			p->began = io_now_usec();
+		}
+		p->stage = stage;
+		p->done = done;
+		p->total = total;
+	}
 	pthread_mutex_unlock(&op->lock);
 }
 

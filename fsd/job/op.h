@@ -43,6 +43,17 @@ bool ops_get(const struct ops *ops, uint64_t id, struct op_view *ret);
 /* Asks operation ID to stop, and tells op_on_cancel()'s function. 0 or -ENOENT. Returns at once; the operation ends with -EINTR when it has undone its work. */
 int ops_cancel(struct ops *ops, uint64_t id);
 
+/*
+ * Parts of an operation that go side by side (the layers of a pull), as it was told of them; in order. ELAPSED: usec since the part came to
+ * its stage, in which it has gone from FROM to DONE. Loop thread; FN is called with a lock held.
+ */
+struct op_part_view {
+	const char *name, *stage;
+	uint64_t done, total, from, elapsed;
+};
+void ops_parts(const struct ops *ops, uint64_t id, void (*fn)(void *user, const struct op_part_view *part),
+	void *user);
+
 /* Begins an operation; *RET holds one reference. Ended by op_end() on the loop thread, which takes it out of OPS. */
 int op_begin(struct ops *ops, const char *kind, const char *target, struct op **ret, struct err *e);
 void op_end(struct op *op);
@@ -62,6 +73,12 @@ void op_stage(struct op *op, const char *stage);
 /* Why what was done is being undone; the first reason stays. TEXT is copied. */
 void op_error(struct op *op, const char *text);
 void op_progress(struct op *op, uint64_t done, uint64_t total);
+/*
+ * Part I, below OP_PARTS_MAX (more are not shown), called NAME (copied at first sight), is at STAGE (a constant string), DONE of TOTAL. The
+ * first DONE of a stage may be more than 0: what was there before counts for no speed.
+ */
+#define OP_PARTS_MAX 500
+void op_part(struct op *op, size_t i, const char *name, const char *stage, uint64_t done, uint64_t total);
 bool op_cancelled(const struct op *op);
 /* 0, or -EINTR with the text "cancelled" in E when OP was cancelled. */
 int op_check(const struct op *op, struct err *e);

@@ -85,7 +85,7 @@ static int layer(const struct entry *entries)
 
 static int merge(struct bench *b, const struct entry *const *layers, size_t n, struct err *e)
 {
-	struct image_layer l[4] = {0};
+	struct image_layer l[4] = {{.grow = -1}, {.grow = -1}, {.grow = -1}, {.grow = -1}};
 	struct image_result result;
 	int r;
 
@@ -266,7 +266,7 @@ static void digests(void **state)
 	for (int which = 0; which < 2; which++) {
 		const char *wrong = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
 		_cleanup_err_ struct err e = {0};
-		struct image_layer l = {.fd = layer(low)};
+		struct image_layer l = {.fd = layer(low), .grow = -1};
 
 		*(which ? &l.diff_id : &l.digest) = wrong;
 		assert_int_equal(ftruncate(b->out, 0), 0);

@@ -1,0 +1,36 @@
+/*
+ * Images made by a child process that can do nothing else: no file but the descriptors it was given, no network, no other program (Landlock,
+ * seccomp), bounded memory. What it parses is hostile: tars, compressed streams, file systems.
+ *
+ * Blocks: workers only.
+ */
+#ifndef BANGER_IMAGE_WORKER_H
+#define BANGER_IMAGE_WORKER_H
+
+#include "image/image.h"
+#include "image/layers.h"
+
+enum worker_task {
+	WORKER_TAR,    /* image_from_tar(), INPUT: the file */
+	WORKER_LAYERS, /* image_from_layers() */
+};
+
+struct worker_request {
+	enum worker_task task;
+	int input, output; /* borrowed; OUTPUT: the empty file */
+	const struct image_layer *layers;
+	size_t layer_count;
+	const char *seed;
+};
+
+/*
+ * As the function of the task, with its results and errors; -EIO: the child was killed (by what, and what to do), -ENOMEM: it wanted more memory than it may
+ * have. OP: progress, and cancellation ends the child.
+ */
+int worker_run(const struct worker_request *request, struct op *op, struct image_result *ret, struct err *e);
+
+/* main() of the child, when argv[1] is WORKER_ARGUMENT: to be called before anything else. An exit code. */
+#define WORKER_ARGUMENT "--image-worker"
+int worker_main(int argc, char **argv);
+
+#endif

@@ -1,0 +1,63 @@
+/*
+ * The cache of blobs: PLACE_STATE/blobs/ALGORITHM-HEX, whole and verified ones only; beside them ".part" files of downloads that were cut
+ * off, to go on with. One process (the daemon) uses it, from any thread.
+ */
+#ifndef BANGER_REGISTRY_BLOBS_H
+#define BANGER_REGISTRY_BLOBS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "banger/cleanup.h"
+#include "banger/err.h"
+#include "job/op.h"
+
+struct blobs;
+
+/* The folder is made when the first blob is. STATE_FD borrowed. */
+int blobs_new(int state_fd, struct blobs **ret, struct err *e);
+struct blobs *blobs_free(struct blobs *b);
+DEFINE_CLEANUP(struct blobs *, blobs_free)
+
+/* The blob, read-only; the caller's; it stays readable when it is pruned meanwhile. -ENOENT; nothing is verified again. Marks it as used now. */
+int blobs_open(struct blobs *b, const char *digest, int *ret_fd, uint64_t *ret_size, struct err *e);
+bool blobs_has(struct blobs *b, const char *digest);
+
+/* All of N bytes, verified, published. */
+int blobs_put(struct blobs *b, const char *digest, const void *data, size_t n, struct err *e);
+
+/*
+ * A download: the only one of its digest at a time. blob_begin() waits for another that is under way (OP cancels the wait: -EINTR).
+ * *RET NULL: there it is by now (open it). Otherwise the caller writes what follows blob_at() with blob_write(), then blob_commit(), which
+ * verifies size and digest (-EBADMSG: the part file goes too), fsyncs and publishes. blob_abandon() keeps the part file unless DROP.
+ */
+struct blob;
+int blob_begin(
+	struct blobs *b, const char *digest, uint64_t size, struct op *op, struct blob **ret, struct err *e);
+uint64_t blob_at(const struct blob *blob);
+/* Starts over: the server wouldn't go on where it was cut off. */
+int blob_rewind(struct blob *blob, struct err *e);
+int blob_write(struct blob *blob, const void *data, size_t n, struct err *e);
+int blob_commit(struct blob *blob, struct err *e);
+struct blob *blob_abandon(struct blob *blob, bool drop);
+
+/*
+ * A reader that follows a download: *RET_FD is the part (or whole) file, *RET_GROW the read end of a pipe that tells how much of it there is:
+ * a uint64_t each time it grows, the last one twice when it is whole and verified; it hangs up before that when the download failed.
+ */
+int blob_follow(struct blob *blob, int *ret_fd, int *ret_grow, struct err *e);
+
+/*
+ * Frees what nobody named: USED says which digests are still wanted; parts older than a day too, when nobody is at work on them. DRY: only says. FN for each one
+ * freed. QUOTA > 0: only what is above so many bytes in all goes, the longest unused first, and USED is asked as well.
+ */
+struct blobs_prune {
+	bool dry;
+	uint64_t quota;
+	bool (*used)(void *user, const char *digest);
+	void (*freed)(void *user, const char *name, uint64_t size);
+	void *user;
+};
+int blobs_prune(struct blobs *b, const struct blobs_prune *how, uint64_t *ret_bytes, struct err *e);
+
+#endif
