@@ -24,10 +24,10 @@ int hash_new(const char *digest, struct hash **ret, struct err *e);
 struct hash *hash_free(struct hash *h);
 DEFINE_CLEANUP(struct hash *, hash_free)
 void hash_update(struct hash *h, const void *data, size_t n);
-/* The digest of all so far; the hash goes on. */
+/* The digest of all so far; the hash goes on. "", which is no digest, where there was no memory. */
 void hash_text(const struct hash *h, char ret[DIGEST_TEXT_MAX]);
 
-/* sha256 of N bytes. */
+/* sha256 of N bytes; "" where there was no memory. */
 void digest_of(const void *data, size_t n, char ret[DIGEST_TEXT_MAX]);
 /* N bytes have DIGEST (checked). -EBADMSG with both. WHAT: "the manifest". */
 int digest_verify(const char *digest, const void *data, size_t n, const char *what, struct err *e);

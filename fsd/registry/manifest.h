@@ -72,8 +72,9 @@ int platform_text(const struct platform *p, char **ret, struct err *e);
  */
 int manifest_choose(const struct manifest *index, const struct platform *wanted, size_t *ret, size_t *ret_n,
 	struct err *e);
-/* Whether a media type (of a descriptor) is that of an index. */
+/* Whether a media type (of a descriptor) is that of an index, of an image's manifest. */
 bool media_type_is_index(const char *media_type);
+bool media_type_is_image(const char *media_type);
 
 /* What the image says of itself. Lists are NULL-terminated and never NULL; strings never NULL. */
 struct image_config {

@@ -2,6 +2,8 @@
 
 #include <stdbool.h>
 
+#include "registry/digest.h"
+
 #define LOWER  "abcdefghijklmnopqrstuvwxyz"
 #define UPPER  "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 #define DIGITS "0123456789"
@@ -85,22 +87,6 @@ static bool tag_valid(const char *s)
 	return n > 0 && n <= REFERENCE_TAG_MAX && !s[n] && s[0] != '.' && s[0] != '-';
 }
 
-static bool digest_valid(const char *s)
-{
-	static const struct {
-		const char *prefix;
-		size_t digits;
-	} kinds[] = {{"sha256:", 64}, {"sha512:", 128}};
-
-	for (size_t i = 0; i < ELEMENTSOF(kinds); i++) {
-		size_t n = strlen(kinds[i].prefix);
-
-		if (strncmp(s, kinds[i].prefix, n) == 0)
-			return strspn(s + n, DIGITS "abcdef") == kinds[i].digits && !s[n + kinds[i].digits];
-	}
-	return false;
-}
-
 /* What stands before the first '/' is a registry only if it can't be a directory of docker.io's. */
 static bool is_host(const char *s, size_t n)
 {
@@ -156,7 +142,7 @@ static int parse(struct reference *ref, char *s, struct err *e)
 
 	if (digest) {
 		*digest++ = '\0';
-		if (!digest_valid(digest))
+		if (digest_check(digest, NULL) < 0)
 			return err_set(e, -EINVAL,
 				"its digest isn't sha256: and 64 or sha512: and 128 lower-case hexadecimal "
 				"digits");
