@@ -42,12 +42,28 @@ bool host_name_valid(const char *s)
 	}
 }
 
+/* "docker.io" comes first: the one that references have. */
+static const char *const docker[] = {"docker.io", "index.docker.io", "registry-1.docker.io"};
+
+static bool equal(const char *name, size_t n, const char *other)
+{
+	return strlen(other) == n && strncasecmp(name, other, n) == 0;
+}
+
+static bool is_docker(const char *name, size_t n)
+{
+	for (size_t i = 0; i < ELEMENTSOF(docker); i++)
+		if (equal(name, n, docker[i]))
+			return true;
+	return false;
+}
+
 const char *host_name_canonical(const char *host)
 {
-	static const char *const names[] = {"docker.io", "index.docker.io", "registry-1.docker.io"};
+	return is_docker(host, strlen(host)) ? docker[0] : host;
+}
 
-	for (size_t i = 0; i < ELEMENTSOF(names); i++)
-		if (strcasecmp(host, names[i]) == 0)
-			return names[0];
-	return host;
+bool host_name_same(const char *name, size_t n, const char *host)
+{
+	return equal(name, n, host) || (is_docker(name, n) && is_docker(host, strlen(host)));
 }

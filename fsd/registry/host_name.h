@@ -5,6 +5,7 @@
 #define BANGER_REGISTRY_HOST_NAME_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 /*
  * By the grammar of distribution/reference: labels of letters, digits and '-' with single dots between them, or an IPv6 address in
@@ -14,5 +15,8 @@ bool host_name_valid(const char *s);
 
 /* "docker.io" for each of the names that docker.io goes by, else HOST itself. */
 const char *host_name_canonical(const char *host);
+
+/* Whether the N bytes of NAME are HOST, in whatever case, or another name of docker.io's where HOST is one. */
+bool host_name_same(const char *name, size_t n, const char *host);
 
 #endif

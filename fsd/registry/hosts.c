@@ -44,7 +44,7 @@ static int find_insecure(const char *insecure, const char *host, bool *ret, stru
 		r = check_host(entry, "insecure registries", e);
 		if (r < 0)
 			return r;
-		if (host && strcasecmp(host_name_canonical(entry), host_name_canonical(host)) == 0)
+		if (host && host_name_same(entry, n, host))
 			found = true;
 	}
 	if (ret)
@@ -290,7 +290,7 @@ static int add_mirrors(
 			r = find_insecure(config->insecure, m.host, &p.try_http, e);
 		if (r < 0)
 			return r;
-		if (strcasecmp(host_name_canonical(m.of), host) != 0)
+		if (!host_name_same(m.of, strlen(m.of), host))
 			continue;
 		/* Who writes http:// has said it: nothing else is tried. */
 		p.insecure = p.try_http || m.http;
