@@ -23,13 +23,14 @@ struct credentials_places {
 
 struct credentials {
 	char *user, *password;
-	char *identity_token; /* OAuth2 refresh token in their stead, or NULL */
+	char *identity_token; /* OAuth2 refresh token in the password's stead (user may be NULL or ""), or NULL */
 	char *source;         /* the file or the program, for messages */
 };
 
 /*
  * For PATH ("library/alpine") at HOST ("docker.io"). *RET NULL: nobody in particular. A file that is there and can't be read or parsed is an
- * error that names it: to go on as nobody would tell the user nothing. -EACCES, -EBADMSG, -ETIMEDOUT.
+ * error that names it: to go on as nobody would tell the user nothing. -EACCES, -EFBIG (1 MiB), -EBADMSG; of programs: -EIO (it failed, or isn't
+ * installed), -ETIMEDOUT, -EINTR (OP was cancelled).
  */
 int credentials_find(const struct credentials_places *places, const char *host, const char *path,
 	struct op *op, struct credentials **ret, struct err *e);
@@ -37,11 +38,11 @@ int credentials_find(const struct credentials_places *places, const char *host, 
 struct credentials *credentials_free(struct credentials *c);
 DEFINE_CLEANUP(struct credentials *, credentials_free)
 
-/* Into and out of banger's own file, replaced in one step. -ENOENT: nobody was logged in at HOST. */
+/* Into and out of banger's own file, replaced in one step. -EINVAL: no host, or nobody; a user with ':' in it. -ENOENT: nobody was logged in at HOST. */
 int credentials_save(const struct credentials_places *places, const char *host, const struct credentials *c,
 	struct err *e);
 int credentials_forget(const struct credentials_places *places, const char *host, struct err *e);
-/* FN for each host in banger's own file. */
+/* FN for each host in banger's own file: the user's name, or "<token>". What FN returns but 0 ends it. */
 int credentials_each(const struct credentials_places *places,
 	int (*fn)(void *user, const char *host, const char *name), void *user, struct err *e);
 

@@ -25,11 +25,13 @@ struct endpoint {
 	char *base;    /* "https://registry-1.docker.io": no slash at the end */
 	bool mirror;   /* what it hasn't may be at the next one; `?ns=HOST` is sent */
 	bool insecure; /* certificates are not verified, http is allowed */
-	bool try_http; /* https first; where nobody speaks it, http: loopback and insecure ones */
+	bool try_http; /* https first; where nobody speaks it, http: loopback and insecure ones. A mirror that was
+			   given as http:// has that in BASE, INSECURE set and this not */
 	char *ca_file, *cert_file, *key_file; /* NULL: the system's, none */
 };
 
-/* Endpoints for HOST, the order in which they are tried; the last is the registry's own. -EINVAL: a setting is malformed. */
+/* Endpoints for HOST, the order in which they are tried; the last is the registry's own. -EINVAL: HOST or a setting is
+ * malformed; a certs.d/HOST that can't be read is an error too. */
 int hosts_endpoints(const struct hosts_config *config, const char *host, struct endpoint **ret, size_t *ret_n,
 	struct err *e);
 void endpoints_free(struct endpoint *list, size_t n);

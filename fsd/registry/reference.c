@@ -3,6 +3,7 @@
 #include <stdbool.h>
 
 #include "registry/digest.h"
+#include "registry/host_name.h"
 
 #define LOWER  "abcdefghijklmnopqrstuvwxyz"
 #define UPPER  "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -43,43 +44,6 @@ static bool path_valid(const char *s)
 	}
 }
 
-static bool port_valid(const char *s)
-{
-	size_t n = strspn(s, DIGITS);
-	unsigned port = 0;
-
-	if (n == 0 || n > 5 || s[n])
-		return false;
-	for (; *s; s++)
-		port = port * 10 + (unsigned)(*s - '0');
-	return port >= 1 && port <= 65535;
-}
-
-static bool host_valid(const char *s)
-{
-	if (*s == '[') {
-		size_t n = strspn(s + 1, DIGITS "abcdefABCDEF:");
-
-		if (n < 2 || s[n + 1] != ']')
-			return false;
-		s += n + 2;
-		return !*s || (*s == ':' && port_valid(s + 1));
-	}
-	for (;;) {
-		size_t n = strspn(s, LOWER UPPER DIGITS "-");
-
-		if (n == 0 || s[0] == '-' || s[n - 1] == '-')
-			return false;
-		s += n;
-		if (!*s)
-			return true;
-		if (*s == ':')
-			return port_valid(s + 1);
-		if (*s++ != '.')
-			return false;
-	}
-}
-
 static bool tag_valid(const char *s)
 {
 	size_t n = strspn(s, LOWER UPPER DIGITS "_.-");
@@ -111,7 +75,7 @@ static int set_name(struct reference *ref, const char *name, struct err *e)
 	}
 	if (!ref->host)
 		return err_set(e, -ENOMEM, "out of memory");
-	if (strlen(ref->host) > REFERENCE_HOST_MAX || !host_valid(ref->host))
+	if (strlen(ref->host) > REFERENCE_HOST_MAX || !host_name_valid(ref->host))
 		return err_set(e, -EINVAL, "its registry isn't HOST or HOST:PORT");
 	if (strcmp(ref->host, "index.docker.io") == 0)
 		memmove(ref->host, "docker.io", sizeof("docker.io"));
