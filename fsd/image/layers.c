@@ -18,10 +18,11 @@ static int verify(const char *what, const char *wanted, const unsigned char sum[
 static int read_layer(struct source *s, const struct image_layer *layer, struct err *e)
 {
 	_cleanup_(stream_freep) struct stream *stream = NULL;
+	struct stream_input input = {.fd = layer->fd, .grow = layer->grow, .size = layer->size};
 	unsigned char sum[32];
 	int r;
 
-	r = stream_open(layer->fd, s->op, layer->diff_id ? STREAM_HASH_BOTH : STREAM_HASH_PACKED, &stream, e);
+	r = stream_open(&input, s->op, layer->diff_id ? STREAM_HASH_BOTH : STREAM_HASH_PACKED, &stream, e);
 	if (r == 0)
 		r = tar_read(s, stream, TAR_LAYER, e);
 	if (r < 0)

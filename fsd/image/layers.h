@@ -18,7 +18,7 @@ struct image_layer {
 
 /*
  * As image_from_tar(), of N layers, the lowest first (OCI image-spec layer.md: whiteouts, opaque folders). Both digests of each are
- * verified: -EBADMSG. Errors say which layer and entry. RET->digest is "": the manifest's is the image's.
+ * verified, and the size: -EBADMSG. -EIO: the download of a layer that grows failed; why is its downloader's to say. Errors say which layer and entry. RET->digest is "": the manifest's is the image's.
  */
 int image_from_layers(const struct image_layer *layers, size_t n, int out_fd, const char *uuid_seed,
 	struct op *op, struct image_result *ret, struct err *e);

@@ -3,8 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,9 +18,13 @@
 #define RATIO_FREE (1ull << 30)
 
 struct stream {
-	int fd;
+	struct stream_input in;
+	int wake; /* while the file grows: ends the reader's wait for more of it; otherwise negative */
 	struct op *op;
-	uint64_t size; /* of a regular file */
+	uint64_t size; /* of a regular file, or what was promised */
+	/* The reader's, while the file grows. */
+	uint64_t at, announced;
+	bool heard, whole;
 	_Atomic uint64_t read;
 	EVP_MD_CTX *hash, *plain_hash; /* the latter may be NULL */
 	unsigned char sum[EVP_MAX_MD_SIZE], plain_sum[EVP_MAX_MD_SIZE];
@@ -30,14 +36,64 @@ struct stream {
 	struct err read_err, unpack_err;
 };
 
-/* Fills a block as far as FD goes: 0 at its end. */
+/* Takes what the pipe has to say; it is readable. */
+static int hear(struct stream *s)
+{
+	uint64_t said[64];
+	ssize_t n = read(s->in.grow, said, sizeof(said));
+
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return 0;
+	if (n < 0)
+		return err_sys(&s->read_err, -errno, "waiting for its download");
+	/* What is written to a pipe in one piece of eight bytes is read in pieces of eight. */
+	if (n == 0 || n % (ssize_t)sizeof(said[0]) != 0)
+		return err_set(&s->read_err, -EIO, "its download failed");
+	for (size_t i = 0; i < (size_t)n / sizeof(said[0]) && !s->whole; i++) {
+		s->whole = s->heard && said[i] == s->announced;
+		s->heard = true;
+		/* It may be less than before: a download that had to start over. */
+		s->announced = said[i];
+	}
+	return 0;
+}
+
+/* Until there is more than was read, or the file is whole. -ECANCELED, and no error for anybody: nobody wants it any more. */
+static int wait_for_more(struct stream *s)
+{
+	while (s->announced <= s->at && !s->whole) {
+		struct pollfd p[] = {{.fd = s->in.grow, .events = POLLIN}, {.fd = s->wake, .events = POLLIN},
+			{.fd = op_cancel_fd(s->op), .events = POLLIN}};
+		int r;
+
+		if (poll(p, ELEMENTSOF(p), -1) < 0 && errno != EINTR)
+			return err_sys(&s->read_err, -errno, "waiting for its download");
+		r = op_check(s->op, &s->read_err);
+		if (r == 0 && p[1].revents)
+			return -ECANCELED;
+		if (r == 0 && p[0].revents)
+			r = hear(s);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Fills a block as far as the file goes, or as far as it has grown: 0 at its end. */
 static ssize_t read_block(struct stream *s, uint8_t *block)
 {
-	size_t have = 0;
+	size_t have = 0, want = QUEUE_BLOCK;
 	ssize_t n;
+	int r;
 
-	while (have < QUEUE_BLOCK) {
-		n = read(s->fd, block + have, QUEUE_BLOCK - have);
+	if (s->in.grow >= 0) {
+		r = wait_for_more(s);
+		if (r < 0 || s->announced <= s->at)
+			return r;
+		want = s->announced - s->at < QUEUE_BLOCK ? (size_t)(s->announced - s->at) : QUEUE_BLOCK;
+	}
+	while (have < want) {
+		n = read(s->in.fd, block + have, want - have);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -46,7 +102,24 @@ static ssize_t read_block(struct stream *s, uint8_t *block)
 			break;
 		have += (size_t)n;
 	}
+	if (s->in.grow >= 0 && have < want)
+		return err_set(&s->read_err, -EIO, "its file is shorter than its download says");
+	s->at += have;
 	return (ssize_t)have;
+}
+
+/* N more bytes, 0: the end. */
+static int check_size(struct stream *s, size_t n)
+{
+	if (s->in.size == 0)
+		return 0;
+	if (s->read + n > s->in.size)
+		return err_set(&s->read_err, -EBADMSG, "it has more than the %llu bytes that were promised",
+			(unsigned long long)s->in.size);
+	if (n == 0 && s->read < s->in.size)
+		return err_set(&s->read_err, -EBADMSG, "it has %llu bytes, but %llu were promised",
+			(unsigned long long)s->read, (unsigned long long)s->in.size);
+	return 0;
 }
 
 static void *read_thread(void *arg)
@@ -59,7 +132,7 @@ static void *read_thread(void *arg)
 		if (op_check(s->op, &s->read_err) < 0)
 			break;
 		n = read_block(s, block);
-		if (n <= 0)
+		if (n < 0 || check_size(s, (size_t)n) < 0 || n == 0)
 			break;
 		EVP_DigestUpdate(s->hash, block, (size_t)n);
 		s->read += (uint64_t)n;
@@ -69,6 +142,14 @@ static void *read_thread(void *arg)
 	EVP_DigestFinal_ex(s->hash, s->sum, NULL);
 	queue_end(s->packed);
 	return NULL;
+}
+
+/* The reader ends soon, wherever it is. */
+static void leave_packed(struct stream *s)
+{
+	queue_leave(s->packed);
+	if (s->wake >= 0)
+		eventfd_write(s->wake, 1);
 }
 
 /* N more bytes of what came out. false: nobody wants them any more, or there is an error. */
@@ -205,7 +286,7 @@ static void *unpack_thread(void *arg)
 		unpack_all(s, data, n);
 	/* Bytes behind the archive's end belong to the digest; garbage there is none of ours. After an error they don't matter. */
 	if (s->unpack_err.code)
-		queue_leave(s->packed);
+		leave_packed(s);
 	while (queue_take(s->packed, &n))
 		continue;
 	queue_end(s->plain);
@@ -222,7 +303,8 @@ static EVP_MD_CTX *sha256_new(void)
 	return NULL;
 }
 
-int stream_open(int fd, struct op *op, enum stream_hash hash, struct stream **ret, struct err *e)
+int stream_open(const struct stream_input *input, struct op *op, enum stream_hash hash, struct stream **ret,
+	struct err *e)
 {
 	struct stream *s = calloc(1, sizeof(*s));
 	struct stat st;
@@ -230,16 +312,27 @@ int stream_open(int fd, struct op *op, enum stream_hash hash, struct stream **re
 
 	if (!s)
 		return err_sys(e, -ENOMEM, "image");
-	s->fd = fd;
+	s->in = *input;
+	s->wake = -EBADF;
 	s->op = op;
 	if (!(s->packed = queue_new()) || !(s->plain = queue_new()) || !(s->hash = sha256_new()) ||
 		(hash == STREAM_HASH_BOTH && !(s->plain_hash = sha256_new()))) {
 		stream_free(s);
 		return err_sys(e, -ENOMEM, "image");
 	}
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
-		s->size = (uint64_t)st.st_size;
-		posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+	if (input->grow >= 0 && (s->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0) {
+		r = err_sys(e, -errno, "image");
+		stream_free(s);
+		return r;
+	}
+	s->size = input->size;
+	if (fstat(input->fd, &st) == 0 && S_ISREG(st.st_mode)) {
+		off_t at = lseek(input->fd, 0, SEEK_CUR);
+
+		s->at = at > 0 ? (uint64_t)at : 0;
+		if (s->size == 0 && input->grow < 0)
+			s->size = (uint64_t)st.st_size;
+		posix_fadvise(input->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
 	}
 	r = -pthread_create(&s->reader, NULL, read_thread, s);
 	s->reading = r == 0;
@@ -260,7 +353,7 @@ struct stream *stream_free(struct stream *s)
 	if (!s)
 		return NULL;
 	if (s->reading) {
-		queue_leave(s->packed);
+		leave_packed(s);
 		pthread_join(s->reader, NULL);
 	}
 	if (s->unpacking) {
@@ -271,6 +364,7 @@ struct stream *stream_free(struct stream *s)
 	queue_free(s->plain);
 	EVP_MD_CTX_free(s->hash);
 	EVP_MD_CTX_free(s->plain_hash);
+	close_fd(s->wake);
 	err_clear(&s->read_err);
 	err_clear(&s->unpack_err);
 	free(s);

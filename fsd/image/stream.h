@@ -19,15 +19,28 @@ enum stream_hash {
 	STREAM_HASH_BOTH,   /* and of what they unpack to */
 };
 
-/* FD: borrowed until stream_free(). OP: progress in bytes of FD, cancellation. */
-int stream_open(int fd, struct op *op, enum stream_hash hash, struct stream **ret, struct err *e);
+/*
+ * A packed file, from where FD stands. GROW: the pipe that tells how much of it there is while it is being written, as blob_follow() has it
+ * (registry/blobs.h); no byte is read before it is announced there. Both are borrowed until stream_free().
+ */
+struct stream_input {
+	int fd;
+	int grow;      /* -1: it is whole */
+	uint64_t size; /* bytes that must come; 0: not known */
+};
+#define STREAM_WHOLE(file) (&(struct stream_input){.fd = (file), .grow = -1})
+
+/* OP: progress in bytes of the file, cancellation. */
+int stream_open(const struct stream_input *input, struct op *op, enum stream_hash hash, struct stream **ret,
+	struct err *e);
 /* Ends both threads, wherever they are. */
 struct stream *stream_free(struct stream *s);
 DEFINE_CLEANUP(struct stream *, stream_free)
 
 /*
  * The next bytes, good until the next call; their number. 0: the end, and then the whole of FD was read, what follows the
- * archive too, and its checksums hold. -EBADMSG cut off, damaged, a bomb; -EINTR cancelled; reading's own errors.
+ * archive too, and its checksums hold. -EBADMSG cut off, damaged, a bomb, not of its size; -EINTR cancelled; -EIO the one who wrote it gave up;
+ * reading's own errors.
  */
 ssize_t stream_next(struct stream *s, const void **ret, struct err *e);
 

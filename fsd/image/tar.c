@@ -314,7 +314,7 @@ int image_from_tar(int source_fd, int out_fd, const char *uuid_seed, struct op *
 	op_stage(op, "unpack");
 	r = source_begin(out_fd, 0, uuid_seed, op, &s, e);
 	if (r == 0)
-		r = stream_open(source_fd, op, STREAM_HASH_PACKED, &stream, e);
+		r = stream_open(STREAM_WHOLE(source_fd), op, STREAM_HASH_PACKED, &stream, e);
 	if (r == 0)
 		r = tar_read(&s, stream, TAR_ROOTFS, e);
 	if (r == 0)

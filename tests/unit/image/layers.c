@@ -9,10 +9,14 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <ext2fs/ext2fs.h>
+#include <poll.h>
+#include <pthread.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "banger/cleanup.h"
+#include "banger/io.h"
 #include "banger/proc.h"
 #include "image/layers.h"
 
@@ -296,6 +300,204 @@ static void same_bytes(void **state)
 	assert_memory_equal(first, second, 16 << 20);
 }
 
+/* A download: the bytes of WHOLE come to PART piece by piece. */
+struct download {
+	pthread_t thread;
+	int whole, part, tell[2];
+	uint64_t size, stop; /* it fails when it has so many */
+	bool twice;          /* the first half again from the start, after the server began anew */
+};
+
+static void tell(struct download *d, uint64_t n)
+{
+	assert_int_equal(io_write_full(d->tell[1], &n, sizeof(n)), 0);
+}
+
+/* All but the last bytes of each piece are announced, so that who reads too far reads what isn't the layer's. */
+static void *download_thread(void *arg)
+{
+	struct download *d = arg;
+	char garbage[64], byte;
+
+	memset(garbage, 'g', sizeof(garbage));
+	for (uint64_t at = 0; at < d->size && at < d->stop; at++) {
+		assert_int_equal(pread(d->whole, &byte, 1, (off_t)at), 1);
+		assert_int_equal(io_pwrite_full(d->part, garbage, sizeof(garbage), (off_t)at + 1), 0);
+		assert_int_equal(io_pwrite_full(d->part, &byte, 1, (off_t)at), 0);
+		if (at % 7 == 0)
+			tell(d, at + 1);
+		if (d->twice && at == d->size / 2) {
+			d->twice = false;
+			tell(d, at = 0);
+			tell(d, 1);
+		}
+	}
+	if (d->stop > d->size) {
+		tell(d, d->size);
+		tell(d, d->size);
+	}
+	d->tell[1] = close_fd(d->tell[1]);
+	return NULL;
+}
+
+static void download_begin(struct download *d, const struct entry *entries)
+{
+	struct stat st;
+
+	d->whole = layer(entries);
+	d->part = memfd_create("part", MFD_CLOEXEC);
+	assert_int_equal(fstat(d->whole, &st), 0);
+	d->size = (uint64_t)st.st_size;
+	assert_int_equal(pipe2(d->tell, O_CLOEXEC), 0);
+}
+
+static void download_end(struct download *d)
+{
+	pthread_join(d->thread, NULL);
+	close_fd(d->whole);
+	close_fd(d->part);
+	close_fd(d->tell[0]);
+}
+
+static void growing(void **state)
+{
+	const struct entry low[] = {{"a", 'f', "one"}, {"b", 'f', "two"}, {NULL, 0, NULL}};
+	const struct entry up[] = {{"b", 'f', "three"}, {NULL, 0, NULL}};
+	struct bench *b = *state;
+
+	for (int round = 0; round < 2; round++) {
+		struct download d[2] = {{.stop = UINT64_MAX, .twice = round}, {.stop = UINT64_MAX}};
+		struct image_layer l[2];
+		struct image_result result;
+		_cleanup_err_ struct err e = {0};
+		ext2_filsys fs;
+		int r;
+
+		for (size_t i = 0; i < 2; i++) {
+			download_begin(&d[i], i ? up : low);
+			l[i] = (struct image_layer){.fd = d[i].part, .grow = d[i].tell[0], .size = d[i].size};
+			assert_int_equal(pthread_create(&d[i].thread, NULL, download_thread, &d[i]), 0);
+		}
+		assert_int_equal(ftruncate(b->out, 0), 0);
+		r = image_from_layers(l, 2, b->out, "seed", NULL, &result, &e);
+		if (r < 0)
+			fail_msg("%s", err_text(&e));
+		for (size_t i = 0; i < 2; i++)
+			download_end(&d[i]);
+		fs = open_fs(b);
+		expect_contents(fs, "/a", "one");
+		expect_contents(fs, "/b", "three");
+		ext2fs_free(fs);
+	}
+}
+
+static void download_fails(void **state)
+{
+	const struct entry low[] = {{"a", 'f', "one"}, {NULL, 0, NULL}};
+	struct bench *b = *state;
+
+	/* In the middle, before the first byte, and with all of it there but not verified. */
+	for (int round = 0; round < 3; round++) {
+		struct download d = {0};
+		struct image_layer l[2] = {{.fd = layer(low), .grow = -1}};
+		struct image_result result;
+		_cleanup_err_ struct err e = {0};
+
+		download_begin(&d, low);
+		d.stop = round == 0 ? d.size / 2 : round == 1 ? 0 : d.size;
+		l[1] = (struct image_layer){.fd = d.part, .grow = d.tell[0]};
+		assert_int_equal(pthread_create(&d.thread, NULL, download_thread, &d), 0);
+		assert_int_equal(ftruncate(b->out, 0), 0);
+		assert_int_equal(image_from_layers(l, 2, b->out, "seed", NULL, &result, &e), -EIO);
+		assert_string_equal(err_text(&e), "layer 2 (of the archive): its download failed");
+		download_end(&d);
+		close_fd(l[0].fd);
+	}
+}
+
+/* What came is no layer already: the rest of the download, which never comes, isn't waited for. */
+static void hostile_and_growing(void **state)
+{
+	_cleanup_close_ int part = memfd_create("part", MFD_CLOEXEC);
+	_cleanup_err_ struct err e = {0};
+	struct bench *b = *state;
+	struct image_result result;
+	char bytes[100000];
+	uint64_t n = sizeof(bytes);
+	int grow[2];
+
+	memset(bytes, 0xff, sizeof(bytes));
+	memcpy(bytes, "\x1f\x8b\x08\0\0\0\0\0\0\0", 10);
+	assert_int_equal(io_pwrite_full(part, bytes, sizeof(bytes), 0), 0);
+	assert_int_equal(pipe2(grow, O_CLOEXEC), 0);
+	assert_int_equal(io_write_full(grow[1], &n, sizeof(n)), 0);
+	assert_int_equal(
+		image_from_layers(&(struct image_layer){.fd = part, .grow = grow[0], .size = 1 << 30}, 1,
+			b->out, "seed", NULL, &result, &e),
+		-EBADMSG);
+	assert_non_null(strstr(err_text(&e), "damaged"));
+	close_fd(grow[0]);
+	close_fd(grow[1]);
+}
+
+static void *cancel_thread(void *op)
+{
+	/* The reader waits by now, or sees it before it does. */
+	poll(NULL, 0, 50);
+	op_cancel(op);
+	return NULL;
+}
+
+static void growing_and_cancelled(void **state)
+{
+	_cleanup_close_ int part = memfd_create("part", MFD_CLOEXEC);
+	_cleanup_err_ struct err e = {0};
+	struct bench *b = *state;
+	struct image_result result;
+	struct ops *ops;
+	struct op *op;
+	pthread_t thread;
+	int grow[2];
+
+	assert_int_equal(pipe2(grow, O_CLOEXEC), 0);
+	assert_int_equal(ops_new(1, &ops, &e), 0);
+	assert_int_equal(op_begin(ops, "pull", "images/x", &op, &e), 0);
+	assert_int_equal(pthread_create(&thread, NULL, cancel_thread, op), 0);
+	assert_int_equal(image_from_layers(&(struct image_layer){.fd = part, .grow = grow[0]}, 1, b->out,
+				 "seed", op, &result, &e),
+		-EINTR);
+	pthread_join(thread, NULL);
+	op_end(op);
+	op_unref(op);
+	ops_free(ops);
+	close_fd(grow[0]);
+	close_fd(grow[1]);
+}
+
+static void sizes(void **state)
+{
+	const struct entry low[] = {{"a", 'f', "one"}, {NULL, 0, NULL}};
+	struct bench *b = *state;
+
+	for (int more = -1; more <= 1; more++) {
+		_cleanup_err_ struct err e = {0};
+		struct image_layer l = {.fd = layer(low), .grow = -1};
+		struct image_result result;
+		struct stat st;
+
+		assert_int_equal(fstat(l.fd, &st), 0);
+		l.size = (uint64_t)(st.st_size + more);
+		assert_int_equal(ftruncate(b->out, 0), 0);
+		assert_int_equal(image_from_layers(&l, 1, b->out, "seed", NULL, &result, &e),
+			more == 0 ? 0 : -EBADMSG);
+		if (more != 0) {
+			assert_non_null(strstr(err_text(&e), "layer 1"));
+			assert_non_null(strstr(err_text(&e), "promised"));
+		}
+		close_fd(l.fd);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -306,6 +508,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(digests, setup, teardown),
 		cmocka_unit_test_setup_teardown(same_bytes, setup, teardown),
+		cmocka_unit_test_setup_teardown(growing, setup, teardown),
+		cmocka_unit_test_setup_teardown(download_fails, setup, teardown),
+		cmocka_unit_test_setup_teardown(hostile_and_growing, setup, teardown),
+		cmocka_unit_test_setup_teardown(growing_and_cancelled, setup, teardown),
+		cmocka_unit_test_setup_teardown(sizes, setup, teardown),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -64,7 +64,7 @@ static int64_t read_all(const void *packed, size_t n, const uint8_t *check, unsi
 	int64_t total = 0;
 	ssize_t k;
 
-	assert_int_equal(stream_open(fd, NULL, STREAM_HASH_BOTH, &s, &e), 0);
+	assert_int_equal(stream_open(STREAM_WHOLE(fd), NULL, STREAM_HASH_BOTH, &s, &e), 0);
 	while ((k = stream_next(s, &data, &e)) > 0) {
 		if (check)
 			assert_memory_equal(data, check + total, (size_t)k);
