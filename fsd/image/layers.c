@@ -36,18 +36,24 @@ static int read_layer(struct source *s, const struct image_layer *layer, struct 
 	return r;
 }
 
+int layers_check_count(size_t n, struct err *e)
+{
+	return n > 0 && n <= LAYERS_MAX
+		       ? 0
+		       : err_set(e, -EBADMSG, "%zu layers: 1 to %d are legal", n, LAYERS_MAX);
+}
+
 int image_from_layers(const struct image_layer *layers, size_t n, int out_fd, const char *uuid_seed,
 	struct op *op, struct image_result *ret, struct err *e)
 {
 	struct image_result result = {0};
 	struct source s = {0};
-	int r = 0;
+	int r = layers_check_count(n, e);
 
-	if (n == 0 || n > LAYERS_MAX)
-		return err_set(e, -EBADMSG, "%zu layers: 1 to %d are legal", n, LAYERS_MAX);
-	r = source_begin(out_fd, 0, uuid_seed, op, &s, e);
+	if (r == 0)
+		r = source_begin(out_fd, 0, uuid_seed, op, &s, e);
 	for (size_t i = 0; r == 0 && i < n; i++) {
-		op_stage(op, "unpack layers");
+		op_stage(op, IMAGE_STAGE_LAYERS);
 		s.tree->layer = (uint32_t)i + 1;
 		r = read_layer(&s, &layers[i], e);
 		if (r < 0 && r != -EINTR)

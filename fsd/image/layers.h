@@ -7,6 +7,8 @@
 #include "image/image.h"
 
 #define LAYERS_MAX 500 /* docker's own limit is 127 */
+/* -EBADMSG: none, or more than that. */
+int layers_check_count(size_t n, struct err *e);
 
 struct image_layer {
 	int fd; /* the blob as the registry has it, from where it stands; borrowed */

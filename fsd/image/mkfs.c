@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <et/com_err.h>
+#include <fcntl.h>
 #include <openssl/evp.h>
 #include <sys/random.h>
 
@@ -81,7 +82,8 @@ int mkfs_make(int fd, const struct writer_shape *shape, ext2_filsys *ret, struct
 	};
 	uint64_t inodes = shape->inodes ? shape->inodes : shape->size / INODE_RATIO;
 	unsigned char seed[32];
-	char path[32];
+	char name[16];
+	int own;
 	ext2_filsys fs = NULL;
 	errcode_t r;
 
@@ -90,8 +92,12 @@ int mkfs_make(int fd, const struct writer_shape *shape, ext2_filsys *ret, struct
 	initialize_ext2_error_table();
 	ext2fs_blocks_count_set(&param, shape->size / WRITER_BLOCK);
 	param.s_inodes_count = inodes < 64 ? 64 : inodes > UINT32_MAX / 2 ? UINT32_MAX / 2 : (uint32_t)inodes;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	r = ext2fs_initialize(path, EXT2_FLAG_64BITS, &param, unix_io_manager, &fs);
+	/* A descriptor, for a worker opens nothing by name; the library closes it. */
+	own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	if (own < 0)
+		return err_sys(e, -errno, "making the file system");
+	snprintf(name, sizeof(name), "%d", own);
+	r = ext2fs_initialize(name, EXT2_FLAG_64BITS, &param, unixfd_io_manager, &fs);
 	if (r)
 		return mkfs_error(e, r, "making the file system");
 	/* With a seed nothing hangs on the clock either. */

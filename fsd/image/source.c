@@ -7,7 +7,6 @@
 
 #define SIZE_UNKNOWN (32ull << 30) /* apparent: sparse, so it costs its metadata */
 #define SIZE_MIN     (256ull << 20)
-#define SIZE_MAX_    (1ull << 40)
 
 int source_begin(
 	int out_fd, uint64_t bytes, const char *seed, struct op *op, struct source *ret, struct err *e)
@@ -18,8 +17,8 @@ int source_begin(
 	struct source s = {.op = op};
 	int r;
 
-	if (size > SIZE_MAX_)
-		return err_set(e, -EFBIG, "larger than %llu GiB", SIZE_MAX_ >> 30);
+	if (size > SOURCE_SIZE_MAX)
+		return err_set(e, -EFBIG, "larger than %llu GiB", SOURCE_SIZE_MAX >> 30);
 	shape.size = size - size % WRITER_BLOCK;
 	/* One inode for 8 KiB, and never few: folders of many small files are usual. */
 	shape.inodes = size / 8192 > 262144 ? size / 8192 : 262144;
@@ -45,7 +44,7 @@ int source_finish(struct source *s, int out_fd, struct image_result *ret, struct
 	struct stat st;
 	int r;
 
-	op_stage(s->op, "write the image");
+	op_stage(s->op, IMAGE_STAGE_WRITE);
 	ret->entries = s->tree->entries;
 	r = writer_finish(s->writer, s->tree, &ret->content, e);
 	if (r < 0)

@@ -5,6 +5,13 @@
 #include "image/image.h"
 #include "image/writer.h"
 
+/* Stages of an operation (job/op.h), those that a worker tells of (worker_wire.c). */
+#define IMAGE_STAGE_TAR    "unpack"
+#define IMAGE_STAGE_LAYERS "unpack layers"
+#define IMAGE_STAGE_WRITE  "write the image"
+
+#define SOURCE_SIZE_MAX (1ull << 40) /* of an image's file */
+
 /* An image being made: tree and writer. */
 struct source {
 	struct itree *tree;

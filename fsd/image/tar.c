@@ -311,7 +311,7 @@ int image_from_tar(int source_fd, int out_fd, const char *uuid_seed, struct op *
 	unsigned char sum[32];
 	int r;
 
-	op_stage(op, "unpack");
+	op_stage(op, IMAGE_STAGE_TAR);
 	r = source_begin(out_fd, 0, uuid_seed, op, &s, e);
 	if (r == 0)
 		r = stream_open(STREAM_WHOLE(source_fd), op, STREAM_HASH_PACKED, &stream, e);

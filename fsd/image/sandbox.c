@@ -1,0 +1,192 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#include "banger/cleanup.h"
+#include "image/sandbox.h"
+
+/* linux/landlock.h as it is by now; Debian 12's ends with its second version. */
+#define LANDLOCK_VERSION_FLAG 1u
+struct landlock_attr {
+	uint64_t fs, net, scoped;
+};
+
+/* All rights that version ABI of Landlock knows are its to give, and it gives none. */
+static int enter_landlock(struct err *e)
+{
+	/* Access rights of files by version: thirteen, REFER, TRUNCATE, (those of networks), IOCTL_DEV. */
+	static const unsigned fs_bits[] = {0, 13, 14, 15, 15, 16};
+	int abi = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_VERSION_FLAG), r = 0;
+	_cleanup_close_ int fd = -EBADF;
+	struct landlock_attr attr = {0};
+
+	if (abi < 1)
+		return 0;
+	attr.fs = (1ull << fs_bits[abi < (int)ELEMENTSOF(fs_bits) ? abi : (int)ELEMENTSOF(fs_bits) - 1]) - 1;
+	attr.net = abi >= 4 ? 3 : 0;    /* bind and connect, TCP */
+	attr.scoped = abi >= 6 ? 3 : 0; /* abstract sockets, signals */
+	fd = (int)syscall(SYS_landlock_create_ruleset, &attr,
+		abi >= 6   ? sizeof(attr)
+		: abi >= 4 ? 2 * sizeof(uint64_t)
+			   : sizeof(uint64_t),
+		0);
+	if (fd < 0 || syscall(SYS_landlock_restrict_self, fd, 0) < 0)
+		r = err_sys(e, -errno, "Landlock");
+	return r;
+}
+
+/* By name: a call that this architecture lacks is left out. */
+static const char *const allowed[] = {
+	/* memory, threads, the end */
+	"brk",
+	"munmap",
+	"mremap",
+	"madvise",
+	"futex",
+	"set_robust_list",
+	"rseq",
+	"sched_yield",
+	"sched_getaffinity",
+	"membarrier",
+	"exit",
+	"exit_group",
+	"restart_syscall",
+	"rt_sigaction",
+	"rt_sigprocmask",
+	"rt_sigreturn",
+	/* what libraries ask */
+	"getpid",
+	"gettid",
+	"getuid",
+	"geteuid",
+	"getgid",
+	"getegid",
+	"uname",
+	"sysinfo",
+	"getrandom",
+	"clock_gettime",
+	"gettimeofday",
+	"clock_nanosleep",
+	"nanosleep",
+	/* descriptors */
+	"read",
+	"write",
+	"readv",
+	"writev",
+	"pread64",
+	"pwrite64",
+	"lseek",
+	"_llseek",
+	"fstat",
+	"newfstatat", /* fstat() of glibc; what it tells of a path is no contents */
+	"ftruncate",
+	"fallocate",
+	"fadvise64",
+	"fsync",
+	"fdatasync",
+	"sync_file_range",
+	"sync_file_range2",
+	"close",
+	"poll",
+	"ppoll",
+	"eventfd2",
+#if SANDBOX_ASAN
+	"sigaltstack",
+	"getppid",
+	"msync",
+	"arch_prctl",
+#endif
+};
+
+/* What libraries try and can do without. */
+static const struct {
+	const char *name;
+	int error;
+} refused[] = {
+	{"open", EACCES}, {"openat", EACCES}, {"access", EACCES}, {"faccessat", EACCES},
+	{"faccessat2", EACCES}, {"stat", EACCES}, {"lstat", EACCES}, {"statx", EACCES}, {"readlink", EACCES},
+	{"readlinkat", EACCES}, {"ioctl", ENOTTY}, {"prctl", EPERM},
+	{"clone3", ENOSYS}, /* its flags are out of a filter's sight; glibc goes on with clone */
+};
+
+/* Those that hang on an argument: argument ARG, of which MASK are the bits that count, has VALUE. */
+struct partly {
+	const char *name;
+	unsigned arg;
+	uint64_t mask, value;
+};
+
+static int add_rules(scmp_filter_ctx filter)
+{
+	const struct partly partly[] = {
+		{"mmap", 2, PROT_EXEC, 0},
+		{"mprotect", 2, PROT_EXEC, 0},
+		{"clone", 0, CLONE_THREAD, CLONE_THREAD},
+		{"prlimit64", 0, UINT32_MAX, 0}, /* its own */
+		{"tgkill", 0, UINT32_MAX, (uint64_t)getpid()},
+		{"fcntl", 1, UINT32_MAX, F_GETFD},
+		{"fcntl", 1, UINT32_MAX, F_GETFL},
+		{"fcntl", 1, UINT32_MAX, F_DUPFD_CLOEXEC},
+	};
+	int r = 0, number;
+
+	for (size_t i = 0; r == 0 && i < ELEMENTSOF(allowed); i++)
+		if ((number = seccomp_syscall_resolve_name(allowed[i])) != __NR_SCMP_ERROR)
+			r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, number, 0);
+	for (size_t i = 0; r == 0 && i < ELEMENTSOF(refused); i++)
+		if ((number = seccomp_syscall_resolve_name(refused[i].name)) != __NR_SCMP_ERROR)
+			r = seccomp_rule_add(filter, SCMP_ACT_ERRNO((unsigned)refused[i].error), number, 0);
+	for (size_t i = 0; r == 0 && i < ELEMENTSOF(partly); i++) {
+		const struct scmp_arg_cmp cmp = {
+			partly[i].arg, SCMP_CMP_MASKED_EQ, partly[i].mask, partly[i].value};
+
+		if ((number = seccomp_syscall_resolve_name(partly[i].name)) != __NR_SCMP_ERROR)
+			r = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, number, 1, &cmp);
+	}
+	return r;
+}
+
+static int enter_seccomp(struct err *e)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
+	int r = filter ? add_rules(filter) : -ENOMEM;
+
+	if (r == 0)
+		r = seccomp_load(filter);
+	seccomp_release(filter);
+	return r < 0 ? err_sys(e, r, "seccomp filter") : 0;
+}
+
+/* Never above what it has already. */
+static int limit(__rlimit_resource_t what, rlim_t to, struct err *e)
+{
+	struct rlimit l;
+
+	if (getrlimit(what, &l) < 0)
+		return err_sys(e, -errno, "limits");
+	l.rlim_max = l.rlim_max < to ? l.rlim_max : to;
+	l.rlim_cur = l.rlim_max;
+	return setrlimit(what, &l) < 0 ? err_sys(e, -errno, "limits") : 0;
+}
+
+int sandbox_enter(uint64_t file_max, unsigned fds, struct err *e)
+{
+	int r = limit(RLIMIT_CORE, 0, e);
+
+	if (r == 0)
+		r = limit(RLIMIT_FSIZE, file_max, e);
+	if (r == 0)
+		r = limit(RLIMIT_NOFILE, fds, e);
+	if (r == 0 && !SANDBOX_ASAN)
+		r = limit(RLIMIT_AS, SANDBOX_MEMORY, e);
+	if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		r = err_sys(e, -errno, "no_new_privs");
+	if (r == 0)
+		r = enter_landlock(e);
+	return r == 0 ? enter_seccomp(e) : r;
+}

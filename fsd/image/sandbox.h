@@ -1,0 +1,36 @@
+/*
+ * The confinement of a process that reads what is hostile: from here on it has its descriptors, bounded memory, and threads. It reaches no
+ * file by name, no network, no other process.
+ */
+#ifndef BANGER_IMAGE_SANDBOX_H
+#define BANGER_IMAGE_SANDBOX_H
+
+#include <stdint.h>
+
+#include "banger/err.h"
+
+/*
+ * Of address space: 4000000 entries (tree.h) of 272 bytes each are 1.1 GiB; beside them the largest dictionary that `xz -9` and `zstd -19`
+ * ask for, libraries and stacks. Not with AddressSanitizer, which takes terabytes of it.
+ */
+#define SANDBOX_MEMORY (2ull << 30)
+
+#if defined(__SANITIZE_ADDRESS__)
+#define SANDBOX_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANDBOX_ASAN 1
+#endif
+#endif
+#ifndef SANDBOX_ASAN
+#define SANDBOX_ASAN 0
+#endif
+
+/*
+ * For good, and for every thread that begins afterwards: there must be one. FILE_MAX: bytes of the largest file; FDS: no descriptor of that
+ * number or above. Opening a file fails with EACCES, for libraries try; any other system call that isn't on the list is the end: SIGSYS. A
+ * kernel without Landlock leaves that layer out.
+ */
+int sandbox_enter(uint64_t file_max, unsigned fds, struct err *e);
+
+#endif

@@ -1,0 +1,307 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "banger/cleanup.h"
+#include "image/sandbox.h"
+#include "image/worker.h"
+#include "image/worker_wire.h"
+
+#define GRACE_MSEC 2000 /* from its last word to its end */
+
+struct worker {
+	pid_t pid;
+	int pidfd, sock;
+	struct op *op;
+	uint32_t stage; /* as it was told last */
+};
+
+/* What the child keeps, in order, each once. */
+struct kept {
+	size_t n;
+	int fds[2 * LAYERS_MAX + 3];
+};
+
+static int compare_fds(const void *a, const void *b)
+{
+	int x = *(const int *)a, y = *(const int *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void keep(struct kept *k, int fd)
+{
+	if (fd >= 0)
+		k->fds[k->n++] = fd;
+}
+
+static int gather(const struct worker_request *request, int sock, struct kept *ret, struct err *e)
+{
+	size_t once = 0;
+
+	keep(ret, sock);
+	keep(ret, request->output);
+	if (request->task == WORKER_TAR)
+		keep(ret, request->input);
+	for (size_t i = 0; request->task == WORKER_LAYERS && i < request->layer_count; i++) {
+		keep(ret, request->layers[i].fd);
+		keep(ret, request->layers[i].grow);
+	}
+	qsort(ret->fds, ret->n, sizeof(*ret->fds), compare_fds);
+	for (size_t i = 0; i < ret->n; i++)
+		if (once == 0 || ret->fds[once - 1] != ret->fds[i])
+			ret->fds[once++] = ret->fds[i];
+	ret->n = once;
+	return ret->fds[0] > 2 ? 0 : err_set(e, -EBADF, "descriptors 0 to 2 are not for workers");
+}
+
+/* After fork in a program with threads: system calls only. */
+static _Noreturn void child(const struct kept *k, int sock, int null, pid_t parent, char *const argv[])
+{
+	static char *const nothing[] = {NULL};
+	struct wire_report failure = {.kind = WIRE_NO_PROGRAM};
+	sigset_t none;
+	int next = 3;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	for (int sig = 1; sig < 32; sig++)
+		signal(sig, SIG_DFL);
+	setsid();
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	/* Or it died before that was said. */
+	if (getppid() != parent)
+		_exit(1);
+	if (chdir("/") < 0)
+		goto failed;
+	/* A sanitizer's report is for whoever tests; nothing else may write to the daemon's log. */
+	for (int fd = 0; fd < (SANDBOX_ASAN ? 2 : 3); fd++)
+		if (dup2(null, fd) < 0)
+			goto failed;
+	for (size_t i = 0; i < k->n; i++) {
+		if (fcntl(k->fds[i], F_SETFD, 0) < 0)
+			goto failed;
+		if (k->fds[i] > next)
+			syscall(SYS_close_range, next, k->fds[i] - 1, 0);
+		next = k->fds[i] + 1;
+	}
+	syscall(SYS_close_range, next, ~0u, 0);
+	execve("/proc/self/exe", argv, nothing);
+failed:
+	failure.code = -errno;
+	(void)!write(sock, &failure, WIRE_PROGRESS_SIZE);
+	_exit(127);
+}
+
+/* Its status; it has a while to go by itself, unless NOW. */
+static int reap(struct worker *w, bool now)
+{
+	struct pollfd p = {.fd = w->pidfd, .events = POLLIN};
+	int status = 0;
+
+	while (!now && poll(&p, 1, GRACE_MSEC) < 0 && errno == EINTR)
+		continue;
+	kill(w->pid, SIGKILL);
+	while (waitpid(w->pid, &status, 0) < 0 && errno == EINTR)
+		continue;
+	close_fd(w->pidfd);
+	close_fd(w->sock);
+	return status;
+}
+
+static int start(const struct worker_request *request, struct worker *w, struct err *e)
+{
+	_cleanup_free_ struct kept *k = calloc(1, sizeof(*k));
+	_cleanup_close_ int null = -EBADF, mine = -EBADF, its = -EBADF;
+	int pair[2], r;
+	char number[16], *argv[] = {(char *)"banger-image-worker", (char *)WORKER_ARGUMENT, number, NULL};
+	sigset_t all, before;
+	pid_t parent = getpid();
+
+	if (!k)
+		return err_sys(e, -ENOMEM, "image worker");
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_sys(e, -errno, "image worker");
+	mine = pair[0];
+	its = pair[1];
+	r = gather(request, its, k, e);
+	if (r < 0)
+		return r;
+	snprintf(number, sizeof(number), "%d", its);
+	/* A handler of ours must not run in the child. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	w->pid = fork();
+	if (w->pid == 0)
+		child(k, its, null, parent, argv);
+	r = -errno;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (w->pid < 0)
+		return err_sys(e, r, "image worker");
+	w->pidfd = (int)syscall(SYS_pidfd_open, w->pid, 0);
+	if (w->pidfd < 0) {
+		r = err_sys(e, -errno, "image worker");
+		reap(w, true);
+		return r;
+	}
+	w->sock = TAKE_FD(mine);
+	return 0;
+}
+
+/* Until the child's socket is ready for EVENTS. */
+static int await(struct worker *w, short events, struct err *e)
+{
+	struct pollfd p[] = {
+		{.fd = w->sock, .events = events}, {.fd = op_cancel_fd(w->op), .events = POLLIN}};
+
+	for (;;) {
+		int r = op_check(w->op, e);
+
+		if (r < 0)
+			return r;
+		if (poll(p, ELEMENTSOF(p), -1) < 0 && errno != EINTR)
+			return err_sys(e, -errno, "image worker");
+		if (p[0].revents)
+			return op_check(w->op, e);
+	}
+}
+
+/* 0 also when the child is gone: receiving tells why. */
+static int tell(struct worker *w, const void *message, size_t n, struct err *e)
+{
+	int r;
+
+	do {
+		r = await(w, POLLOUT, e);
+		if (r < 0)
+			return r;
+		if (send(w->sock, message, n, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
+			return 0;
+	} while (errno == EAGAIN || errno == EINTR);
+	return errno == EPIPE || errno == ECONNRESET ? 0 : err_sys(e, -errno, "image worker");
+}
+
+static int tell_request(struct worker *w, const struct worker_request *request, struct err *e)
+{
+	struct wire_request message;
+	struct wire_layer layer;
+	int r = wire_pack_request(request, &message, e);
+
+	if (r == 0)
+		r = tell(w, &message, sizeof(message), e);
+	for (size_t i = 0; r == 0 && i < message.layer_count; i++) {
+		r = wire_pack_layer(&request->layers[i], &layer, e);
+		if (r == 0)
+			r = tell(w, &layer, sizeof(layer), e);
+	}
+	return r;
+}
+
+static void relay(struct worker *w, const struct wire_report *report)
+{
+	const char *name = wire_stage_name(report->stage);
+
+	if (name && report->stage != w->stage)
+		op_stage(w->op, name);
+	w->stage = report->stage;
+	op_progress(w->op, report->done, report->total);
+}
+
+/* Reports, up to the last one: 1; 0: there was none. */
+static int follow(struct worker *w, struct wire_report *ret, struct err *e)
+{
+	for (;;) {
+		ssize_t n;
+		int r = await(w, POLLIN, e);
+
+		if (r < 0)
+			return r;
+		memset(ret, 0, sizeof(*ret));
+		n = recv(w->sock, ret, sizeof(*ret), MSG_DONTWAIT | MSG_TRUNC);
+		/* A reset is told once, before what there is to receive still. */
+		if (n < 0 && (errno == EINTR || errno == EAGAIN || errno == ECONNRESET))
+			continue;
+		if (n < 0)
+			return err_sys(e, -errno, "image worker");
+		if (n == 0)
+			return 0;
+		if (wire_check_report(ret, (size_t)n) < 0)
+			return err_set(e, -EIO,
+				"the worker that makes the image said what no worker says: what it read is "
+				"hostile, or banger is broken");
+		if (ret->kind != WIRE_PROGRESS)
+			return 1;
+		relay(w, ret);
+	}
+}
+
+static int judge_result(const struct wire_report *report, struct image_result *ret, struct err *e)
+{
+	/* Only OP can cancel, and did not. */
+	int code = report->code == -EINTR ? -EIO : report->code;
+
+	if (report->kind == WIRE_NO_PROGRAM)
+		return err_sys(e, code, "the program of the worker that makes the image can't be started");
+	if (code == 0) {
+		*ret = report->result;
+		return 0;
+	}
+	err_set(e, code, "%s", *report->text ? report->text : strerror(-code));
+	if (code == -ENOMEM && !SANDBOX_ASAN)
+		err_join(e, "what unpacks an image may have %llu MiB", SANDBOX_MEMORY >> 20);
+	return code;
+}
+
+static int judge_end(int status, struct err *e)
+{
+	int sig = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+	const char *name = sigabbrev_np(sig), *why;
+
+	if (sig == 0)
+		return err_set(e, -EIO,
+			"the worker that makes the image ended with exit code %d and without a result: "
+			"please report this as a bug",
+			WEXITSTATUS(status));
+	if (sig == SIGKILL)
+		why = "somebody killed it, or the kernel did because memory ran out (its log says so); try "
+		      "again";
+	else if (sig == SIGSYS)
+		why = "it asked the kernel for what it may not do: what it read is hostile, or this is a "
+		      "bug; "
+		      "please report it";
+	else
+		why = "what it read is hostile, or this is a bug; please report it";
+	return err_set(e, -EIO, "the worker that makes the image was killed by signal %d (SIG%s): %s", sig,
+		name ? name : "?", why);
+}
+
+int worker_run(const struct worker_request *request, struct op *op, struct image_result *ret, struct err *e)
+{
+	struct worker w = {.pid = -1, .pidfd = -EBADF, .sock = -EBADF, .op = op};
+	_cleanup_free_ struct wire_report *report = malloc(sizeof(*report));
+	int r, status;
+
+	if (!report)
+		return err_sys(e, -ENOMEM, "image worker");
+	r = request->task == WORKER_LAYERS ? layers_check_count(request->layer_count, e) : 0;
+	if (r < 0)
+		return r;
+	r = start(request, &w, e);
+	if (r < 0)
+		return r;
+	r = tell_request(&w, request, e);
+	if (r == 0)
+		r = follow(&w, report, e);
+	status = reap(&w, r < 0);
+	if (r < 0)
+		return r;
+	return r == 1 ? judge_result(report, ret, e) : judge_end(status, e);
+}
