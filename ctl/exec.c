@@ -18,12 +18,16 @@
 
 #define ENV_MAX 64
 
+static char *const shell_argv[] = {(char *)"/bin/sh", (char *)"-c",
+	(char *)"[ -x /bin/bash ] && exec /bin/bash -l; exec /bin/sh -l", NULL};
+
 struct request {
 	const char *vm;
 	bool tty, want_stdin, detach;
 	const char *env[ENV_MAX + 1], *cwd, *user;
 	size_t env_count;
-	char *const *argv; /* NULL-terminated */
+	char *const
+		*argv; /* NULL-terminated; NULL: what the VM's image is for, a shell where that is nothing */
 };
 
 struct running {
@@ -190,8 +194,10 @@ static int make_job(struct ctl *c, const char *vm, int *ret_fd, char **ret_dir)
 
 static int set_up(struct ctl *c, const struct request *q, const char *dir)
 {
-	int r = write_list(c, dir, "cmd", (const char *const *)q->argv);
+	int r = q->argv ? 0 : tree_write(c, "main", "%s/ctl", dir);
 
+	if (q->argv || r == -EINVAL)
+		r = write_list(c, dir, "cmd", (const char *const *)(q->argv ? q->argv : shell_argv));
 	if (r == 0 && q->env_count > 0)
 		r = write_list(c, dir, "env", q->env);
 	if (r == 0 && q->cwd)
@@ -337,8 +343,6 @@ static int vm_exec(struct ctl *c, int argc, char **argv)
 }
 
 /* The shell that the image has. */
-static char *const shell_argv[] = {(char *)"/bin/sh", (char *)"-c",
-	(char *)"[ -x /bin/bash ] && exec /bin/bash -l; exec /bin/sh -l", NULL};
 
 static int vm_shell(struct ctl *c, int argc, char **argv)
 {
@@ -360,30 +364,17 @@ static int make_name(char ret[16])
 	return 0;
 }
 
-static int vm_run(struct ctl *c, int argc, char **argv)
+/* A VM for one job: made, started, and, where REMOVE says so, deleted afterwards, whatever came of it. */
+static int run_once(struct ctl *c, const char *name, const char *image, bool remove, struct request *q)
 {
-	_cleanup_free_ char *image = NULL;
-	const char *name = NULL;
+	_cleanup_free_ char *setting = NULL;
 	char made[16], *settings[1];
-	bool remove = false;
-	struct request q = {.argv = shell_argv, .want_stdin = true};
-	int i, r, stopped;
+	int r, stopped;
 
-	for (i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
-		if (strcmp(argv[i], "--rm") == 0)
-			remove = true;
-		else if (strcmp(argv[i], "--image") == 0 && i + 1 < argc && !image) {
-			if (asprintf(&image, "image=%s", argv[++i]) < 0)
-				return EXIT_FAILED;
-		} else if (strcmp(argv[i], "--name") == 0 && i + 1 < argc)
-			name = argv[++i];
-		else
-			return ctl_usage(ctl_command("vm run"));
-	}
-	if (i < argc && argv[i + 1])
-		q.argv = argv + i + 1;
-	else
-		q.tty = isatty(STDIN_FILENO);
+	if (image && asprintf(&setting, "image=%s", image) < 0)
+		return EXIT_FAILED;
+	if (!q->argv)
+		q->tty = isatty(STDIN_FILENO);
 	if (!ctl_need_tree(c))
 		return EXIT_FAILED;
 	if (!name) {
@@ -391,14 +382,14 @@ static int vm_run(struct ctl *c, int argc, char **argv)
 			return ctl_fail("no random bytes");
 		name = made;
 	}
-	settings[0] = image;
-	r = vm_make(c, name, settings, image != NULL);
+	settings[0] = setting;
+	r = vm_make(c, name, settings, setting != NULL);
 	if (r != EXIT_OK)
 		return r;
 	r = vm_do(c, name, "start");
 	if (r == EXIT_OK) {
-		q.vm = name;
-		r = run_job(c, &q);
+		q->vm = name;
+		r = run_job(c, q);
 	}
 	/* SIGTERM, SIGHUP and Ctrl-C went to the job, so that we come here in any case. */
 	if (remove) {
@@ -410,11 +401,52 @@ static int vm_run(struct ctl *c, int argc, char **argv)
 	return r;
 }
 
+/* IMAGE_WORD: the image is a word of its own, not an option's. */
+static int parse_and_run(struct ctl *c, int argc, char **argv, bool image_word, const char *usage)
+{
+	const char *name = NULL, *image = NULL;
+	struct request q = {.want_stdin = true};
+	bool remove = false;
+	int i;
+
+	for (i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+		if (strcmp(argv[i], "--rm") == 0)
+			remove = true;
+		else if (!image_word && strcmp(argv[i], "--image") == 0 && i + 1 < argc && !image)
+			image = argv[++i];
+		else if (strcmp(argv[i], "--name") == 0 && i + 1 < argc)
+			name = argv[++i];
+		else if (strcmp(argv[i], "--env") == 0 && i + 1 < argc && q.env_count < ENV_MAX)
+			q.env[q.env_count++] = argv[++i];
+		else if (image_word && argv[i][0] != '-' && !image)
+			image = argv[i];
+		else
+			return ctl_usage(ctl_command(usage));
+	}
+	if (i < argc && argv[i + 1])
+		q.argv = argv + i + 1;
+	return run_once(c, name, image, remove, &q);
+}
+
+static int vm_run(struct ctl *c, int argc, char **argv)
+{
+	return parse_and_run(c, argc, argv, false, "vm run");
+}
+
+static int run(struct ctl *c, int argc, char **argv)
+{
+	return parse_and_run(c, argc, argv, true, "run");
+}
+
 const struct command commands_exec[] = {
 	{"vm exec", "[-i] [-t] [-d] [--env K=V]... [--cwd DIR] [--user USER] NAME [--] CMD [ARG...]",
 		"run a command in the guest; -i input, -t terminal, -d leave it running", vm_exec},
 	{"vm shell", "NAME", "a shell in the guest", vm_shell},
-	{"vm run", "[--rm] [--image I] [--name NAME] [-- CMD [ARG...]]",
-		"a VM for a command or a shell; --rm deletes it afterwards", vm_run},
+	{"run", "[--rm] [--name NAME] [--env K=V]... [IMAGE] [-- CMD [ARG...]]",
+		"a VM of an image, pulled where it isn't there, for what the image is for, or a command; "
+		"--rm deletes it "
+		"afterwards",
+		run},
+	{"vm run", "[--rm] [--image I] [--name NAME] [--env K=V]... [-- CMD [ARG...]]", "the same", vm_run},
 	{NULL, NULL, NULL, NULL},
 };

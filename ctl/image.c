@@ -11,7 +11,7 @@
 #include "show.h"
 #include "tree.h"
 
-static const char *const files[] = {"digest", "arch", "size", "created", "kernel", NULL};
+static const char *const files[] = {"ref", "digest", "platform", "arch", "size", "created", "kernel", NULL};
 
 static int list(struct ctl *c, const char *kind, int argc, char **argv)
 {
@@ -135,6 +135,86 @@ static int image_import(struct ctl *c, int argc, char **argv)
 	return import(c, "images", argc, argv, "image import");
 }
 
+static bool listed(char *const *names, const char *name)
+{
+	for (; names && *names; names++)
+		if (strcmp(*names, name) == 0)
+			return true;
+	return false;
+}
+
+/* What has come: "NAME DIGEST". */
+static void say_new(struct ctl *c, char *const *before)
+{
+	char **after = tree_names(c, "images");
+
+	for (size_t i = 0; after && after[i]; i++) {
+		_cleanup_free_ char *digest =
+			listed(before, after[i]) ? NULL : tree_read(c, "images/%s/digest", after[i]);
+
+		if (digest)
+			printf("%s %s\n", after[i], digest);
+	}
+	tree_free_names(after);
+}
+
+static int image_pull(struct ctl *c, int argc, char **argv)
+{
+	_cleanup_free_ char *line = NULL;
+	const char *platform = NULL, *words[2] = {NULL, NULL};
+	char **before;
+	int n = 0, r;
+
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--platform") == 0 && i + 1 < argc)
+			platform = argv[++i];
+		else if (argv[i][0] != '-' && n < 2)
+			words[n++] = argv[i];
+		else
+			return ctl_usage(ctl_command("image pull"));
+	}
+	if (n == 0)
+		return ctl_usage(ctl_command("image pull"));
+	if (!ctl_need_tree(c))
+		return EXIT_FAILED;
+	if (asprintf(&line, "pull %s%s%s%s%s", words[0], platform ? " platform " : "",
+		    platform ? platform : "", words[1] ? " as " : "", words[1] ? words[1] : "") < 0)
+		return EXIT_FAILED;
+	before = tree_names(c, "images");
+	r = verb(c, "images", line, words[1] ? words[1] : "");
+	if (r == EXIT_OK)
+		say_new(c, before);
+	tree_free_names(before);
+	return r;
+}
+
+static int image_show(struct ctl *c, int argc, char **argv)
+{
+	_cleanup_free_ char *path = NULL;
+	char **names;
+
+	if (argc != 2)
+		return ctl_usage(ctl_command("image show"));
+	if (!ctl_need_tree(c))
+		return EXIT_FAILED;
+	if (!name_object_valid(argv[1]) || asprintf(&path, "images/%s", argv[1]) < 0)
+		return ctl_fail("image show: '%s' is no name", argv[1]);
+	names = tree_names(c, path);
+	if (!names)
+		return ctl_fail("image %s: %s", argv[1], strerror(errno));
+	for (size_t i = 0; names[i]; i++) {
+		_cleanup_free_ char *value = strcmp(names[i], "users") == 0 || strcmp(names[i], "spec") == 0
+						     ? NULL
+						     : tree_read(c, "%s/%s", path, names[i]);
+		char *rest = value, *line;
+
+		while (rest && *rest && (line = strsep(&rest, "\n")))
+			printf("%-12s %s\n", names[i], line);
+	}
+	tree_free_names(names);
+	return EXIT_OK;
+}
+
 static int image_build(struct ctl *c, int argc, char **argv)
 {
 	_cleanup_free_ char *line = NULL;
@@ -183,11 +263,15 @@ static int kernel_delete(struct ctl *c, int argc, char **argv)
 
 const struct command commands_image[] = {
 	{"image ls", "[--json]", "the images", image_ls},
+	{"image show", "NAME", "all that is known of one", image_show},
+	{"image pull", "[--platform OS/ARCH] REF [NAME]",
+		"get one from a registry, or see that it is what is there", image_pull},
 	{"image import", "PATH [NAME]", "make one of a root file system's tar (any compression) or folder",
 		image_import},
 	{"image build", "debian|busybox [NAME]", "make a Debian with systemd and sshd, or busybox",
 		image_build},
-	{"image delete", "NAME...", "delete images that no VM uses", image_delete},
+	{"image rm", "NAME...", "delete images that no VM uses", image_delete},
+	{"image delete", "NAME...", "the same", image_delete},
 	{"kernel ls", "[--json]", "the kernels", kernel_ls},
 	{"kernel pull", "[NAME]", "get Debian's cloud kernel by this host's apt", kernel_pull},
 	{"kernel import", "PATH [NAME]",

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -12,42 +13,136 @@
 
 #define LOOK_MSEC 200
 
+#define PARTS_SHOWN 12
+
 struct watch {
 	struct ctl *c;
 	const char *target;
 	pthread_mutex_t lock;
 	pthread_cond_t over;
-	bool done, shown;
+	bool done;
+	unsigned lines; /* on the screen, above the cursor */
 };
 
-static void show_op(struct watch *w, const char *op)
+static void wipe(struct watch *w)
 {
-	_cleanup_free_ char *target = tree_read(w->c, "ops/%s/target", op), *kind = NULL, *stage = NULL,
-			    *progress = NULL;
-	char have[16], all[16];
-	uint64_t done = 0, total = 0;
-	char *slash;
+	if (w->lines > 0)
+		fprintf(stderr, "\033[%uA\r\033[J", w->lines);
+	w->lines = 0;
+}
 
-	if (!target || strcmp(target, w->target) != 0)
+/* "12.3 MiB of 45.0 MiB"; nothing for 0. */
+static void show_bytes(uint64_t done, uint64_t total)
+{
+	char have[16], all[16];
+
+	if (done == 0)
 		return;
-	kind = tree_read(w->c, "ops/%s/kind", op);
+	fprintf(stderr, " %s", show_size(done, have));
+	if (total > 0)
+		fprintf(stderr, " of %s", show_size(total, all));
+}
+
+static bool next_number(char **rest, uint64_t *ret)
+{
+	char *word = strsep(rest, " ");
+
+	return word && parse_u64(word, 0, UINT64_MAX, ret) == 0;
+}
+
+/* NAME STAGE DONE TOTAL RATE */
+static void show_part(struct watch *w, char *line)
+{
+	char *rest = line, *name = strsep(&rest, " "), *stage = strsep(&rest, " ");
+	uint64_t done, total, rate;
+	char speed[16];
+
+	if (!name || !stage || !next_number(&rest, &done) || !next_number(&rest, &total) ||
+		!next_number(&rest, &rate))
+		return;
+	/* A digest is known by its beginning. */
+	if (strncmp(name, "sha256:", 7) == 0)
+		name += 7;
+	fprintf(stderr, "  %.12s %s", name, stage);
+	show_bytes(done, total);
+	if (rate > 0)
+		fprintf(stderr, ", %s/s", show_size(rate, speed));
+	if (rate > 0 && total > done)
+		fprintf(stderr, ", %" PRIu64 " s left", (total - done + rate - 1) / rate);
+	fputc('\n', stderr);
+	w->lines++;
+}
+
+static void show_parts(struct watch *w, const char *op)
+{
+	_cleanup_free_ char *parts = tree_read(w->c, "ops/%s/parts", op);
+	char *rest = parts, *line;
+	unsigned more = 0, first = w->lines;
+
+	while (rest && (line = strsep(&rest, "\n")))
+		if (w->lines - first < PARTS_SHOWN)
+			show_part(w, line);
+		else if (*line)
+			more++;
+	if (more > 0) {
+		fprintf(stderr, "  and %u more\n", more);
+		w->lines++;
+	}
+}
+
+/* The word that follows KEY at the beginning of a line of TEXT. */
+static uint64_t value_of(const char *text, const char *key)
+{
+	const char *at = text ? strstr(text, key) : NULL;
+	_cleanup_free_ char *word = at ? strndup(at + strlen(key), strcspn(at + strlen(key), "\n")) : NULL;
+	uint64_t value = 0;
+
+	return word && parse_u64(word, 0, UINT64_MAX, &value) == 0 ? value : 0;
+}
+
+static bool same_target(const char *wanted, const char *target)
+{
+	size_t n = strlen(wanted);
+
+	return n > 0 && wanted[n - 1] == '/' ? strncmp(wanted, target, n) == 0 : strcmp(wanted, target) == 0;
+}
+
+/* *WAITS: it waits for an image or a kernel, whose operation is of interest too. */
+static void show_op(struct watch *w, const char *op, bool making, bool *waits)
+{
+	_cleanup_free_ char *target = tree_read(w->c, "ops/%s/target", op),
+			    *kind = tree_read(w->c, "ops/%s/kind", op), *stage = NULL, *progress = NULL;
+
+	if (!target || !kind)
+		return;
+	if (making ? strcmp(kind, "pull") != 0 && strcmp(kind, "build") != 0
+		   : !same_target(w->target, target))
+		return;
 	stage = tree_read(w->c, "ops/%s/stage", op);
 	progress = tree_read(w->c, "ops/%s/progress", op);
-	if (!kind || !stage)
+	if (!stage)
 		return;
-	fprintf(stderr, "\r\033[K%s %s: %s", kind, target, stage);
-	slash = progress ? strpbrk(progress, " /") : NULL;
-	if (slash) {
-		*slash++ = '\0';
-		slash += strspn(slash, " /");
-		if (parse_u64(progress, 0, UINT64_MAX, &done) == 0 && done > 0) {
-			fprintf(stderr, " %s", show_size(done, have));
-			if (parse_u64(slash, 1, UINT64_MAX, &total) == 0)
-				fprintf(stderr, " of %s", show_size(total, all));
-		}
-	}
+	if (!making)
+		*waits = strcmp(stage, "image") == 0 || strcmp(stage, "kernel") == 0;
+	fprintf(stderr, "%s %s: %s", kind, target, stage);
+	show_bytes(value_of(progress, "done "), value_of(progress, "total "));
+	fputc('\n', stderr);
+	w->lines++;
+	show_parts(w, op);
+}
+
+static void show_all(struct watch *w)
+{
+	char **ops = tree_names(w->c, "ops");
+	bool waits = false;
+
+	wipe(w);
+	for (size_t i = 0; ops && ops[i]; i++)
+		show_op(w, ops[i], false, &waits);
+	for (size_t i = 0; waits && ops[i]; i++)
+		show_op(w, ops[i], true, &waits);
 	fflush(stderr);
-	w->shown = true;
+	tree_free_names(ops);
 }
 
 static void *look(void *arg)
@@ -57,7 +152,6 @@ static void *look(void *arg)
 	pthread_mutex_lock(&w->lock);
 	while (!w->done) {
 		struct timespec until;
-		char **ops;
 
 		clock_gettime(CLOCK_REALTIME, &until);
 		until.tv_nsec += LOOK_MSEC * 1000000l;
@@ -67,10 +161,7 @@ static void *look(void *arg)
 		if (w->done)
 			break;
 		pthread_mutex_unlock(&w->lock);
-		ops = tree_names(w->c, "ops");
-		for (size_t i = 0; ops && ops[i]; i++)
-			show_op(w, ops[i]);
-		tree_free_names(ops);
+		show_all(w);
 		pthread_mutex_lock(&w->lock);
 	}
 	pthread_mutex_unlock(&w->lock);
@@ -113,8 +204,7 @@ int progress_write(struct ctl *c, const char *path, const char *text, const char
 		pthread_cond_signal(&w.over);
 		pthread_mutex_unlock(&w.lock);
 		pthread_join(thread, NULL);
-		if (w.shown)
-			fputs("\r\033[K", stderr);
+		wipe(&w);
 	}
 	return r;
 }

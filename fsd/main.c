@@ -13,6 +13,7 @@
 #include <locale.h>
 #include <malloc.h>
 #include <poll.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/file.h>
@@ -26,7 +27,9 @@
 #include "banger/io.h"
 #include "banger/place.h"
 #include "fuse/server.h"
+#include "image/worker.h"
 #include "job/job.h"
+#include "registry/pull.h"
 #include "store/store.h"
 #include "tree/doc.h"
 #include "vm/config.h"
@@ -48,6 +51,10 @@ struct daemon {
 	struct settings *settings;
 	struct ops *ops;
 	struct jobs *jobs;
+	struct blobs *blobs;
+	struct registry *registry;
+	struct credentials_places places;
+	char *runtime_dir;
 	struct objects *images, *kernels;
 	struct vms *vms;
 	struct server *server;
@@ -214,6 +221,47 @@ static const char *host_fact(void *user, const char *name)
 	return text;
 }
 
+/* Images are pulled with what the owner has at home: his logins, his certificates. */
+static int open_registry(struct daemon *d, struct err *e)
+{
+	const struct passwd *owner = getpwuid(getuid());
+	const char *home = getenv("HOME"), *runtime_dir = getenv("XDG_RUNTIME_DIR");
+	struct registry_config config = {0};
+	int r;
+
+	if (!runtime_dir && asprintf(&d->runtime_dir, "/run/user/%u", getuid()) < 0)
+		d->runtime_dir = NULL;
+	d->places = (struct credentials_places){
+		.state_fd = d->state_fd,
+		.home = home    ? home
+			: owner ? owner->pw_dir
+				: NULL,
+		.runtime_dir = runtime_dir ? runtime_dir : d->runtime_dir,
+		.config_home = getenv("XDG_CONFIG_HOME"),
+		.docker_config = getenv("DOCKER_CONFIG"),
+		.auth_file = getenv("REGISTRY_AUTH_FILE"),
+	};
+	r = blobs_new(d->state_fd, &d->blobs, e);
+	config = (struct registry_config){.blobs = d->blobs, .places = d->places};
+	return r < 0 ? r : registry_new(&config, &d->registry, e);
+}
+
+static int open_objects(struct daemon *d, struct err *e)
+{
+	struct objects_sources sources = {0};
+	int r = open_registry(d, e);
+
+	sources = (struct objects_sources){
+		.registry = d->registry, .places = &d->places, .settings = d->settings};
+	if (r == 0)
+		r = objects_new(
+			OBJECTS_IMAGES, &sources, d->jobs, d->ops, d->store, d->state_fd, &d->images, e);
+	if (r == 0)
+		r = objects_new(
+			OBJECTS_KERNELS, &sources, d->jobs, d->ops, d->store, d->state_fd, &d->kernels, e);
+	return r;
+}
+
 static int daemon_open(struct daemon *d, char *const *options, size_t n_options, struct err *e)
 {
 	_cleanup_free_ char *socket = NULL;
@@ -234,10 +282,7 @@ static int daemon_open(struct daemon *d, char *const *options, size_t n_options,
 			return r;
 	if ((r = store_reserve_ops(d->store, OP_IDS_RESERVED, &first_op, e)) < 0 ||
 		(r = ops_new(first_op, &d->ops, e)) < 0 || (r = jobs_new(d->event, &d->jobs, e)) < 0 ||
-		(r = objects_new(OBJECTS_IMAGES, d->event, d->jobs, d->ops, d->store, d->state_fd, &d->images,
-			 e)) < 0 ||
-		(r = objects_new(OBJECTS_KERNELS, d->event, d->jobs, d->ops, d->store, d->state_fd,
-			 &d->kernels, e)) < 0)
+		(r = open_objects(d, e)) < 0)
 		return r;
 	return 0;
 }
@@ -268,6 +313,7 @@ static int daemon_serve(struct daemon *d, struct err *e)
 				.settings = d->settings,
 				.images = d->images,
 				.kernels = d->kernels,
+				.blobs = d->blobs,
 				.state_fd = d->state_fd,
 				.host_fact = host_fact,
 				.shutdown = on_shutdown,
@@ -310,6 +356,8 @@ static void daemon_close(struct daemon *d)
 	vms_free(d->vms);
 	objects_free(d->images);
 	objects_free(d->kernels);
+	registry_free(d->registry);
+	blobs_free(d->blobs);
 	server_free(d->server);
 	if (d->ending)
 		take_down(d);
@@ -324,6 +372,7 @@ static void daemon_close(struct daemon *d)
 	close_fd(d->run_fd);
 	close_fd(d->lock_fd);
 	free(d->fact);
+	free(d->runtime_dir);
 }
 
 static int run(const char *instance, char *const *options, size_t n_options)
@@ -378,6 +427,8 @@ int main(int argc, char **argv)
 	size_t n = 0;
 	int option;
 
+	if (argc > 1 && strcmp(argv[1], WORKER_ARGUMENT) == 0)
+		return worker_main(argc, argv);
 	while ((option = getopt_long(argc, argv, "", options, NULL)) >= 0) {
 		switch (option) {
 		case 'i':

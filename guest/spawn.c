@@ -81,13 +81,32 @@ struct account {
 	char *name, *home, *shell;
 };
 
-static int find_account(const char *user, struct account *ret)
+static int find_group(const char *name, gid_t *ret)
 {
+	const struct group *g = getgrnam(name);
+	uint64_t number;
+
+	if (!g && parse_u64(name, 0, UINT32_MAX - 1, &number) < 0)
+		return -ENOENT;
+	*ret = g ? g->gr_gid : (gid_t)number;
+	return 0;
+}
+
+/* WHO: a name or a number; after a ':' the group, likewise (as OCI image-spec config.md has it for User). */
+static int find_account(const char *who, struct account *ret)
+{
+	_cleanup_free_ char *user = strndup(who, strcspn(who, ":"));
+	const char *group = strchr(who, ':');
 	uint64_t number = 0;
 	struct passwd *p;
+	int r;
 
-	if (!*user)
-		user = "root";
+	if (user && !*user) {
+		free(user);
+		user = strdup("root");
+	}
+	if (!user)
+		return -ENOMEM;
 	p = getpwnam(user);
 	if (!p && parse_u64(user, 0, UINT32_MAX - 1, &number) == 0)
 		p = getpwuid((uid_t)number);
@@ -96,6 +115,9 @@ static int find_account(const char *user, struct account *ret)
 	/* A number, or root, needs no entry. */
 	ret->uid = p ? p->pw_uid : (uid_t)number;
 	ret->gid = p ? p->pw_gid : (gid_t)number;
+	r = group && group[1] ? find_group(group + 1, &ret->gid) : 0;
+	if (r < 0)
+		return r;
 	ret->name = strdup(p ? p->pw_name : user);
 	ret->home = strdup(p && *p->pw_dir ? p->pw_dir : ret->uid == 0 ? "/root" : "/");
 	ret->shell = strdup(p && *p->pw_shell ? p->pw_shell : "/bin/sh");

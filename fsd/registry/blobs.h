@@ -27,23 +27,26 @@ bool blobs_has(struct blobs *b, const char *digest);
 int blobs_put(struct blobs *b, const char *digest, const void *data, size_t n, struct err *e);
 
 /*
- * A download: the only one of its digest at a time. blob_begin() waits for another that is under way (OP cancels the wait: -EINTR).
- * *RET NULL: there it is by now (open it). Otherwise the caller writes what follows blob_at() with blob_write(), then blob_commit(), which
- * verifies size and digest (-EBADMSG: the part file goes too), fsyncs and publishes. blob_abandon() keeps the part file unless DROP.
+ * A download: the only one of its digest at a time. blob_begin() waits for another that is under way when OP is given (its cancel ends the
+ * wait: -EINTR), and is -EBUSY otherwise (OP NULL). *RET NULL: there it is by now (open it). Otherwise the caller asks blob_resume() how much is there from
+ * before, writes what follows with blob_write(), then calls blob_commit(), which verifies size and digest (-EBADMSG: the part file goes too),
+ * syncs and publishes. Every blob that was begun is given back by blob_end(), which keeps the part file of one that wasn't committed
+ * unless DROP. One thread at a time, but for blob_follow().
  */
 struct blob;
 int blob_begin(
 	struct blobs *b, const char *digest, uint64_t size, struct op *op, struct blob **ret, struct err *e);
-uint64_t blob_at(const struct blob *blob);
+int blob_resume(struct blob *blob, uint64_t *ret_at, struct err *e);
 /* Starts over: the server wouldn't go on where it was cut off. */
-int blob_rewind(struct blob *blob, struct err *e);
+void blob_rewind(struct blob *blob);
 int blob_write(struct blob *blob, const void *data, size_t n, struct err *e);
 int blob_commit(struct blob *blob, struct err *e);
-struct blob *blob_abandon(struct blob *blob, bool drop);
+struct blob *blob_end(struct blob *blob, bool drop);
 
 /*
- * A reader that follows a download: *RET_FD is the part (or whole) file, *RET_GROW the read end of a pipe that tells how much of it there is:
- * a uint64_t each time it grows, the last one twice when it is whole and verified; it hangs up before that when the download failed.
+ * A reader that follows a download, from any thread until blob_end(): *RET_FD is the part file, at its start, *RET_GROW the read end of a pipe
+ * that tells how much of it there is: a uint64_t each time it grows, the last one twice when it is whole and verified; it hangs up before that when the
+ * download failed. After the commit *RET_GROW is -1. Both are the caller's. SIGPIPE must be ignored.
  */
 int blob_follow(struct blob *blob, int *ret_fd, int *ret_grow, struct err *e);
 

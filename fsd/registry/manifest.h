@@ -66,6 +66,9 @@ void platform_clear(struct platform *p);
 /* "linux/arm64/v8". The caller's; -ENOMEM. */
 int platform_text(const struct platform *p, char **ret, struct err *e);
 
+/* Whether an image for HAVE runs where WANTED is asked for: the same, or a variant that it includes. */
+bool platform_fits(const struct platform *have, const struct platform *wanted);
+
 /*
  * The entries of INDEX that may be what WANTED asks for, best first: numbers into entries in RET (room for count), their number in
  * *RET_N. An entry that is itself an index, or names no platform, comes last: one has to look. -ENOENT: none, E lists the platforms that there are.

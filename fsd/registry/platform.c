@@ -190,6 +190,11 @@ static int fit(const struct platform *wanted, const struct platform *have)
 	return l <= limit ? l : -1;
 }
 
+bool platform_fits(const struct platform *have, const struct platform *wanted)
+{
+	return fit(wanted, have) >= 0;
+}
+
 struct choice {
 	size_t entry;
 	int fit;

@@ -26,14 +26,14 @@ struct pull_request {
 	const struct reference *ref;
 	const char *platform; /* "" : this machine's */
 	struct hosts_config hosts;
-	bool offline; /* ask nobody: only what is in the cache, for a reference with a digest */
 };
 
 struct pull;
 
 /*
- * Resolves, gets the documents, begins to fetch the layers. Progress goes to OP: a part per layer (op_part()). -ENOENT no such image; -EACCES not allowed, E
- * says to log in; -EBADMSG a document or digest is wrong; -EOPNOTSUPP; -ENOTUNIQ..., what the network says; -EINTR.
+ * Resolves, gets the documents, begins to fetch the layers; what the cache has isn't asked for again. Progress goes to OP: a part per layer (op_part()).
+ * -ENOENT no such image, or none for the platform; -EACCES not allowed, E says to log in; -EBADMSG a document or digest is wrong; -EOPNOTSUPP it is no image; what
+ * the network says (registry/http.h); -EINTR.
  */
 int pull_begin(struct registry *r, const struct pull_request *request, struct op *op, struct pull **ret,
 	struct err *e);
@@ -60,6 +60,9 @@ int pull_wait(struct pull *p, struct err *e);
  */
 int pull_resolve(struct registry *r, const struct pull_request *request, struct op *op, char **ret_digest,
 	struct err *e);
+
+/* Forgets what was granted to whoever was logged in: it is somebody else now, or nobody. */
+void registry_forget(struct registry *r);
 
 /* Asks the registry whether C may come in. -EACCES: it may not. */
 int registry_login(struct registry *r, const struct hosts_config *hosts, const char *host,

@@ -79,6 +79,17 @@ static int insert_vm(struct store *s, struct store_vm *row, uint32_t address_max
 	return 0;
 }
 
+/* Commits when R is 0. */
+static int end_transaction(struct store *s, int r, struct err *e)
+{
+	if (r == 0)
+		r = database_run(s, NULL, e, "COMMIT", "");
+	/* Some failures have rolled back already. */
+	if (r < 0 && !sqlite3_get_autocommit(s->db))
+		database_run(s, NULL, NULL, "ROLLBACK", "");
+	return r;
+}
+
 int store_vm_insert(struct store *s, struct store_vm *row, uint32_t address_max, struct err *e)
 {
 	uint32_t before = row->address_index;
@@ -87,13 +98,9 @@ int store_vm_insert(struct store *s, struct store_vm *row, uint32_t address_max,
 	r = database_run(s, NULL, e, "BEGIN IMMEDIATE", "");
 	if (r < 0)
 		return r;
-	r = insert_vm(s, row, address_max, e);
-	if (r == 0 && (r = database_run(s, NULL, e, "COMMIT", "")) < 0)
-		row->address_index = before;
+	r = end_transaction(s, insert_vm(s, row, address_max, e), e);
 	if (r < 0) {
-		/* Some failures have rolled back already. */
-		if (!sqlite3_get_autocommit(s->db))
-			database_run(s, NULL, NULL, "ROLLBACK", "");
+		row->address_index = before;
 		return r;
 	}
 	row->id = (uint32_t)sqlite3_last_insert_rowid(s->db);
@@ -182,7 +189,16 @@ void store_object_clear(struct store_object *row)
 	free(row->arch);
 	free(row->kernel);
 	free(row->file);
+	free(row->ref_digest);
+	free(row->platform);
+	free(row->layers);
+	free(row->config);
 	*row = (struct store_object){0};
+}
+
+static const char *text_or_empty(const char *text)
+{
+	return text ? text : "";
 }
 
 int store_object_insert(struct store *s, const char *kind, struct store_object *row, struct err *e)
@@ -191,10 +207,11 @@ int store_object_insert(struct store *s, const char *kind, struct store_object *
 	int r;
 
 	r = database_run(s, NULL, &mine,
-		"INSERT INTO object (kind, name, ref, digest, arch, kernel, file, size, created)"
-		" VALUES (?,?,?,?,?,?,?,?,?)",
-		"sssssssii", kind, row->name, row->ref, row->digest, row->arch, row->kernel, row->file,
-		(int64_t)row->size, (int64_t)row->created);
+		"INSERT INTO object (kind, name, ref, digest, arch, kernel, file, size, created, ref_digest, "
+		"platform, layers, config) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+		"sssssssiissss", kind, row->name, row->ref, row->digest, row->arch, row->kernel, row->file,
+		(int64_t)row->size, (int64_t)row->created, text_or_empty(row->ref_digest),
+		text_or_empty(row->platform), text_or_empty(row->layers), text_or_empty(row->config));
 	if (r < 0)
 		return name_taken(e, &mine, kind, row->name);
 	row->id = (uint32_t)sqlite3_last_insert_rowid(s->db);
@@ -206,13 +223,38 @@ int store_object_delete(struct store *s, const char *kind, uint32_t id, struct e
 	return delete_row(s, "DELETE FROM object WHERE id = ? AND kind = ?", kind, id, e);
 }
 
+static int replace_object(struct store *s, const char *kind, struct store_object *row, uint32_t old,
+	const char *old_name, const char *old_ref, const uint32_t *ids, size_t n, struct err *e)
+{
+	int r = old_name ? database_run(s, NULL, e,
+				   "UPDATE object SET name = ?, ref = ? WHERE id = ? AND kind = ?", "ssis",
+				   old_name, old_ref, (int64_t)old, kind)
+			 : database_run(s, NULL, e, "DELETE FROM object WHERE id = ? AND kind = ?", "is",
+				   (int64_t)old, kind);
+
+	for (size_t i = 0; r == 0 && old_name && i < n; i++)
+		r = database_run(
+			s, NULL, e, "UPDATE vm SET image = ? WHERE id = ?", "si", old_name, (int64_t)ids[i]);
+	return r < 0 ? r : store_object_insert(s, kind, row, e);
+}
+
+int store_object_replace(struct store *s, const char *kind, struct store_object *row, uint32_t old,
+	const char *old_name, const char *old_ref, const uint32_t *ids, size_t n, struct err *e)
+{
+	int r = database_run(s, NULL, e, "BEGIN IMMEDIATE", "");
+
+	if (r < 0)
+		return r;
+	return end_transaction(s, replace_object(s, kind, row, old, old_name, old_ref, ids, n, e), e);
+}
+
 int store_object_each(struct store *s, const char *kind,
 	int (*fn)(void *user, const struct store_object *row), void *user, struct err *e)
 {
 	sqlite3_stmt *stmt = NULL;
 	int r = database_prepare(s, &stmt, e,
-		"SELECT id, name, ref, digest, arch, kernel, file, size, created FROM object WHERE kind = ? "
-		"ORDER BY id",
+		"SELECT id, name, ref, digest, arch, kernel, file, size, created, ref_digest, platform, "
+		"layers, config FROM object WHERE kind = ? ORDER BY id",
 		"s", kind);
 	int step = SQLITE_DONE;
 
@@ -227,9 +269,14 @@ int store_object_each(struct store *s, const char *kind,
 			.file = database_text(stmt, 6),
 			.size = (uint64_t)sqlite3_column_int64(stmt, 7),
 			.created = (uint64_t)sqlite3_column_int64(stmt, 8),
+			.ref_digest = database_text(stmt, 9),
+			.platform = database_text(stmt, 10),
+			.layers = database_text(stmt, 11),
+			.config = database_text(stmt, 12),
 		};
 
-		if (!row.name || !row.ref || !row.digest || !row.arch || !row.kernel || !row.file)
+		if (!row.name || !row.ref || !row.digest || !row.arch || !row.kernel || !row.file ||
+			!row.ref_digest || !row.platform || !row.layers || !row.config)
 			r = err_sys(e, -ENOMEM, "%ss", kind);
 		else
 			r = fn(user, &row);

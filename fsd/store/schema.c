@@ -20,6 +20,10 @@ const char *const store_schema[] = {
 	"STRICT;"
 	"CREATE TABLE counter (name TEXT PRIMARY KEY, next INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
 	"INSERT INTO counter VALUES ('op', 1);",
+	"ALTER TABLE object ADD COLUMN ref_digest TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE object ADD COLUMN platform TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE object ADD COLUMN layers TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE object ADD COLUMN config TEXT NOT NULL DEFAULT '';",
 };
 
 const size_t store_schema_count = ELEMENTSOF(store_schema);

@@ -62,10 +62,21 @@ struct store_object {
 	uint32_t id;
 	char *name, *ref, *digest, *arch, *kernel, *file;
 	uint64_t size, created;
+	/* Of an image that came as an OCI image; "" of others, NULL is stored as that. */
+	char *ref_digest; /* what the reference led to: the index's, where there is one */
+	char *platform;   /* "linux/amd64" */
+	char *layers;     /* "DIGEST SIZE MEDIA-TYPE", a line each, the lowest first */
+	char *config;     /* its configuration, JSON */
 };
 void store_object_clear(struct store_object *row);
 int store_object_insert(struct store *s, const char *kind, struct store_object *row, struct err *e);
 int store_object_delete(struct store *s, const char *kind, uint32_t id, struct err *e);
+/*
+ * ROW takes the place (and the name) of row OLD, all in one transaction. OLD_NAME: the old one stays, under that name, with the reference
+ * OLD_REF, and the N VMs of IDS go on with it; NULL: it goes.
+ */
+int store_object_replace(struct store *s, const char *kind, struct store_object *row, uint32_t old,
+	const char *old_name, const char *old_ref, const uint32_t *ids, size_t n, struct err *e);
 int store_object_each(struct store *s, const char *kind,
 	int (*fn)(void *user, const struct store_object *row), void *user, struct err *e);
 

@@ -109,6 +109,7 @@ struct dir_type {
 	mode_t mode;
 	bool is_link;     /* the node is a symbolic link, not a directory */
 	bool fleeting;    /* children come and go by themselves */
+	bool moves;       /* a row's name may become another row's by itself: it is looked up each time */
 	const char *path; /* for the reference page */
 	const char *doc;
 	const struct attr *attrs;

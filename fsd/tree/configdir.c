@@ -223,6 +223,21 @@ static void op_show(struct tree *t, const struct target *at, FILE *out)
 	}
 }
 
+static void part_show(void *user, const struct op_part_view *p)
+{
+	uint64_t rate = p->elapsed > 0 && p->done > p->from
+				? (uint64_t)((double)(p->done - p->from) * 1e6 / (double)p->elapsed)
+				: 0;
+
+	fprintf(user, "%s %s %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", p->name, p->stage, p->done, p->total,
+		rate);
+}
+
+static void op_parts_show(struct tree *t, const struct target *at, FILE *out)
+{
+	ops_parts(t->config.ops, at->row, part_show, out);
+}
+
 static void op_ctl_show(struct tree *t, const struct target *at, FILE *out)
 {
 	struct op_view v;
@@ -253,6 +268,13 @@ static const struct attr op_attrs[] = {
 		"Flat keyed: done, and total where it is known, in the stage's own unit."),
 	OP(6, "started", OP_STARTED, "When it began."),
 	OP(8, "error", OP_ERROR, "Why it is being undone; an empty line as long as all goes well."),
+	{.id = 9,
+		.name = "parts",
+		.mode = 0444,
+		.show = op_parts_show,
+		.doc = "What goes on side by side, the layers of a pull, a line each: name, stage, bytes "
+		       "done, bytes in all (0: "
+		       "not known), bytes a second."},
 	{.id = 7,
 		.name = "ctl",
 		.mode = 0644,

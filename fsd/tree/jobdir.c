@@ -159,7 +159,7 @@ static void tty_store(struct tree *t, const struct target *at, const struct inpu
 }
 
 /* ctl: `start` is the last line, for it is the one that is waited for. */
-enum verb { START, SIGNAL, WINSIZE, CLOSE };
+enum verb { START, MAIN, SIGNAL, WINSIZE, CLOSE };
 struct command {
 	enum verb verb;
 	uint32_t signal;
@@ -196,6 +196,10 @@ static int command_parse(const char *line, struct command *ret)
 		return r == -E2BIG ? -EINVAL : r;
 	if (n == 1 && strcmp(words[0], "start") == 0) {
 		ret->verb = START;
+		return 0;
+	}
+	if (n == 1 && strcmp(words[0], "main") == 0) {
+		ret->verb = MAIN;
 		return 0;
 	}
 	if (n == 1 && strcmp(words[0], "close") == 0) {
@@ -278,6 +282,9 @@ static void ctl_store(struct tree *t, const struct target *at, const struct inpu
 		case WINSIZE:
 			r = exec_winsize(x, commands[i].rows, commands[i].cols, NULL);
 			break;
+		case MAIN:
+			r = exec_set_main(x, NULL);
+			break;
 		case CLOSE:
 			r = exec_stdin_close(x);
 			break;
@@ -292,7 +299,7 @@ static void ctl_show(struct tree *t, const struct target *at, FILE *out)
 
 	exec_view(job_of(t, at->row), &v);
 	if (v.state == EXEC_NEW)
-		fputs("start\nwinsize\n", out);
+		fputs("main\nstart\nwinsize\n", out);
 	else if (!job_over(&v))
 		fputs("signal\nwinsize\nclose\n", out);
 }
@@ -303,7 +310,9 @@ static const struct attr exec_attrs[] = {
 		.mode = 0600,
 		.show = ctl_show,
 		.store = ctl_store,
-		.doc = "`start` (returns when it runs; EINVAL without a command), `signal TERM`, `winsize "
+		.doc = "`main` (sets it up as what the VM's image is for: entrypoint, cmd, workdir, user; "
+		       "EINVAL for an image that says nothing of that), `start` (returns when it runs; "
+		       "EINVAL without a command), `signal TERM`, `winsize "
 		       "ROWS COLUMNS`, `close` "
 		       "(end of its standard input). Reading lists the legal ones."},
 	{.id = 3,

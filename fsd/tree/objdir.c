@@ -4,6 +4,8 @@
 
 #include "banger/cleanup.h"
 #include "banger/name.h"
+#include "vm/image_config.h"
+#include "vm/logins.h"
 #include "tree/state.h"
 #include "tree/tables.h"
 
@@ -27,7 +29,8 @@ struct verb {
 	struct tree *t;
 	struct call *call;
 	struct objects_waiter *waiter;
-	char *line;
+	struct logins_waiter *login;
+	char *line; /* what the log may show of it */
 };
 
 static void on_done(void *user, int code, const struct err *e)
@@ -46,6 +49,8 @@ static void on_cancel(struct call *call)
 
 	if (v->waiter)
 		objects_unwait(v->waiter);
+	else if (v->login)
+		logins_unwait(v->login);
 }
 
 static void ctl_store(struct tree *t, struct objects *o, const struct input *in, struct call *call)
@@ -54,7 +59,9 @@ static void ctl_store(struct tree *t, struct objects *o, const struct input *in,
 	_cleanup_err_ struct err e = {0};
 	int r;
 
-	if (!v || !(v->line = strdup(in->lines[0]))) {
+	bool login = o == images(t) && v && logins_verb(in->lines[0], &v->line);
+
+	if (!v || (!login && !(v->line = strdup(in->lines[0]))) || !v->line) {
 		free(v);
 		call_done(call, -ENOMEM);
 		return;
@@ -68,7 +75,8 @@ static void ctl_store(struct tree *t, struct objects *o, const struct input *in,
 	}
 	call->parked = v;
 	call->cancel = on_cancel;
-	r = objects_verb(o, v->line, on_done, v, &v->waiter, &e);
+	r = login ? logins_run(o, in->lines[0], on_done, v, &v->login, &e)
+		  : objects_verb(o, v->line, on_done, v, &v->waiter, &e);
 	if (r < 0)
 		on_done(v, r, &e);
 }
@@ -90,29 +98,50 @@ static void kernels_ctl_store(
 static void images_ctl_show(struct tree *t, const struct target *at, FILE *out)
 {
 	(void)at;
-	fputs(objects_verbs(images(t)), out);
+	objects_verbs(images(t), out);
+	fputs("login HOST USER PASSWORD\nlogout HOST\n", out);
+}
+
+static void logins_file_show(struct tree *t, const struct target *at, FILE *out)
+{
+	(void)at;
+	logins_show(images(t), out);
 }
 
 static void kernels_ctl_show(struct tree *t, const struct target *at, FILE *out)
 {
 	(void)at;
-	fputs(objects_verbs(kernels(t)), out);
+	objects_verbs(kernels(t), out);
 }
 
 /* Attributes of one. */
-enum { REF, DIGEST, ARCH, SIZE, CREATED, KERNEL };
+enum { REF, DIGEST, ARCH, SIZE, CREATED, KERNEL, PLATFORM, LAYERS, SPEC };
 
 static void show(const struct store_object *row, uintptr_t what, FILE *out)
 {
-	const char *const texts[] = {
-		[REF] = row->ref, [DIGEST] = row->digest, [ARCH] = row->arch, [KERNEL] = row->kernel};
+	const char *const texts[] = {[REF] = row->ref,
+		[DIGEST] = row->digest,
+		[ARCH] = row->arch,
+		[KERNEL] = row->kernel,
+		[PLATFORM] = row->platform,
+		[SPEC] = row->config};
 
 	if (what == SIZE)
 		fprintf(out, "%" PRIu64 "\n", row->size);
 	else if (what == CREATED)
 		fprintf(out, "%" PRIu64 "\n", row->created / 1000000);
+	else if (what == LAYERS)
+		fputs(row->layers, out);
 	else
-		fprintf(out, "%s\n", texts[what] ? texts[what] : "");
+		fprintf(out, "%s%s", texts[what], what == SPEC && !*texts[what] ? "" : "\n");
+}
+
+static void image_config_show(struct tree *t, const struct target *at, FILE *out)
+{
+	const struct store_object *row = row_of(images(t), at->row);
+
+	if (row)
+		objects_config_show(row, (enum image_config_field)(uintptr_t)at->attr->data, out);
 }
 
 static void image_show(struct tree *t, const struct target *at, FILE *out)
@@ -227,9 +256,9 @@ static void kernel_remove(struct tree *t, uint64_t row, uint64_t child, struct c
 }
 
 /* users/: rows are the object's id and the VM's. */
-static bool uses(const struct vm_view *v, const struct store_object *o, bool image)
+static bool uses(const struct vm_view *v, struct objects *o, const struct store_object *one, bool image)
 {
-	return strcmp(image ? v->image : v->kernel, o->name) == 0;
+	return objects_meant(o, image ? v->image : v->kernel) == one;
 }
 
 static bool user_next(
@@ -241,7 +270,7 @@ static bool user_next(
 
 	for (uint32_t id = node_minor(after); object && (vm = vms_next(t->vms, id)); id = v.id) {
 		vm_view(vm, &v);
-		if (!uses(&v, object, o == images(t)))
+		if (!uses(&v, o, object, o == images(t)))
 			continue;
 		*ret = node_row(object->id, v.id);
 		*ret_name = v.name;
@@ -259,7 +288,7 @@ static bool user_exists(struct tree *t, struct objects *o, uint64_t row)
 	if (!object || !vm)
 		return false;
 	vm_view(vm, &v);
-	return uses(&v, object, o == images(t));
+	return uses(&v, o, object, o == images(t));
 }
 
 static bool user_find(struct tree *t, struct objects *o, uint64_t row, const char *name, uint64_t *ret)
@@ -336,6 +365,11 @@ PARENT(kernel_user_parent, KIND_KERNEL_USERS, node_major(row))
 		.id = (n), .name = (text), .mode = 0444, .flags = ATTR_STORED, .show = function,             \
 		.data = (const void *)(uintptr_t)(what), .doc = (words)                                      \
 	}
+#define CONFIG(n, text, what, words)                                                                         \
+	{                                                                                                    \
+		.id = (n), .name = (text), .mode = 0444, .flags = ATTR_STORED, .show = image_config_show,    \
+		.data = (const void *)(uintptr_t)(what), .doc = (words)                                      \
+	}
 static const struct attr image_attrs[] = {
 	OBJECT(2, "ref", REF, image_show, "Where it came from."),
 	OBJECT(3, "digest", DIGEST, image_show, "`sha256:...` of its source."),
@@ -344,6 +378,21 @@ static const struct attr image_attrs[] = {
 	OBJECT(6, "created", CREATED, image_show, "When it was made."),
 	OBJECT(7, "kernel", KERNEL, image_show,
 		"Kernel that its VMs get when they name none; empty: the default one."),
+	OBJECT(8, "platform", PLATFORM, image_show, "Of an OCI image: `linux/amd64`; empty: not known."),
+	OBJECT(9, "layers", LAYERS, image_show,
+		"Of an OCI image: what it was made of, a line each, the lowest first: digest, bytes, media "
+		"type."),
+	OBJECT(10, "spec", SPEC, image_show,
+		"Of an OCI image: its configuration, the JSON that it came with."),
+	CONFIG(11, "env", IMAGE_ENV, "Variables that its jobs get, `K=V`, one a line."),
+	CONFIG(12, "entrypoint", IMAGE_ENTRYPOINT,
+		"What `banger run` runs, an argument a line; `cmd` follows it."),
+	CONFIG(13, "cmd", IMAGE_CMD, "Arguments of `entrypoint`, or the command where that is empty."),
+	CONFIG(14, "workdir", IMAGE_WORKDIR, "Where that runs."),
+	CONFIG(15, "user", IMAGE_USER, "As whom."),
+	CONFIG(17, "stop_signal", IMAGE_STOP_SIGNAL, "What ends it in order, `SIGTERM` where it is empty."),
+	CONFIG(18, "ports", IMAGE_PORTS, "Where it listens, as it says: `80/tcp`, one a line."),
+	CONFIG(19, "labels", IMAGE_LABELS, "What it says of itself, `K=V`, one a line."),
 	{.id = 16, .name = "users", .mode = S_IFDIR, .child = KIND_IMAGE_USERS},
 };
 static const struct attr kernel_attrs[] = {
@@ -362,9 +411,17 @@ static const struct attr images_attrs[] = {
 		.flags = ATTR_APART,
 		.show = images_ctl_show,
 		.store = images_ctl_store,
-		.doc = "Verbs, one a write, which returns when the image is ready: `import PATH as NAME`, "
-		       "`build debian [as NAME]`. "
-		       "Ctrl-C cancels."},
+		.doc = "Verbs, one a write, which returns when the image is ready: `pull REF [platform "
+		       "OS/ARCH] [as "
+		       "NAME]`, `import PATH as NAME`, `build debian [as NAME]`; or when that is done: "
+		       "`login HOST "
+		       "USER PASSWORD`, `logout HOST`. Ctrl-C cancels."},
+	{.id = 3,
+		.name = "logins",
+		.mode = 0444,
+		.show = logins_file_show,
+		.doc = "Registries that somebody was logged in at by `login`, and as whom: a line each, "
+		       "`HOST USER`."},
 };
 static const struct attr kernels_attrs[] = {
 	{.id = 2,
@@ -409,6 +466,7 @@ const struct dir_type kernels_dir = {
 const struct dir_type image_dir = {
 	.kind = KIND_IMAGE,
 	.path = "images/NAME/",
+	.moves = true,
 	.doc = "An image. `rmdir` deletes it; EBUSY while VMs use it.",
 	.attrs = image_attrs,
 	.attr_count = ELEMENTSOF(image_attrs),

@@ -5,6 +5,7 @@
 #include "banger/cleanup.h"
 #include "tree/state.h"
 #include "tree/tables.h"
+#include "vm/cache.h"
 
 static const char readme[] =
 	"banger: virtual machines as files. Whoever knows ls, cat, echo and mkdir can use them.\n"
@@ -49,18 +50,63 @@ static void ctl_show(struct tree *t, const struct target *at, FILE *out)
 {
 	(void)t;
 	(void)at;
-	fputs("shutdown\n", out);
+	fputs("prune blobs [dry-run]\nshutdown\n", out);
+}
+
+struct prune {
+	struct tree *t;
+	struct call *call;
+	bool dry;
+};
+
+static void prune_say(void *user, const char *line)
+{
+	struct prune *p = user;
+
+	tree_log(p->t, "prune: %s", line);
+}
+
+static void prune_done(void *user, int code, const struct err *e)
+{
+	struct prune *p = user;
+
+	log_deed(p->t, p->call, p->dry ? "prune blobs dry-run" : "prune blobs", code, e ? e->text : NULL);
+	call_done(p->call, code);
+	free(p);
+}
+
+static void prune(struct tree *t, struct call *call, bool dry)
+{
+	struct prune *p = calloc(1, sizeof(*p));
+	_cleanup_err_ struct err e = {0};
+	int r;
+
+	if (!p) {
+		call_done(call, -ENOMEM);
+		return;
+	}
+	*p = (struct prune){t, call, dry};
+	r = cache_prune(t->config.images, t->config.blobs, dry, prune_say, prune_done, p, &e);
+	if (r < 0)
+		prune_done(p, r, &e);
 }
 
 static void ctl_store(struct tree *t, const struct target *at, const struct input *in, struct call *call)
 {
+	const char *line = in->lines[0];
+
 	(void)at;
-	if (in->count != 1 || strcmp(in->lines[0], "shutdown") != 0) {
-		log_deed(t, call, "ctl", -EINVAL, "no such verb: shutdown is the only one");
-		call_done(call, -EINVAL);
+	if (in->count == 1 && strcmp(line, "shutdown") == 0) {
+		shutdown_begin(t, call);
 		return;
 	}
-	shutdown_begin(t, call);
+	if (in->count == 1 &&
+		(strcmp(line, "prune blobs") == 0 || strcmp(line, "prune blobs dry-run") == 0)) {
+		prune(t, call, strcmp(line, "prune blobs") != 0);
+		return;
+	}
+	log_deed(t, call, "ctl", -EINVAL, "no such verb: cat ctl lists them");
+	call_done(call, -EINVAL);
 }
 
 static void metrics_show(struct tree *t, const struct target *at, FILE *out)
@@ -144,7 +190,9 @@ static const struct attr root_attrs[] = {
 		.flags = ATTR_APART,
 		.show = ctl_show,
 		.store = ctl_store,
-		.doc = "Verbs of the whole: `shutdown` stops every VM in order and ends the daemon."},
+		.doc = "Verbs of the whole: `prune blobs [dry-run]` frees what was downloaded and no image "
+		       "is made of any more, and says in `log` what; `shutdown` stops every VM in order and "
+		       "ends the daemon."},
 	{.id = ROOT_LOG_ID,
 		.name = "log",
 		.mode = 0440,

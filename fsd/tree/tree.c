@@ -203,7 +203,7 @@ int tree_readlink(struct tree *t, const struct target *at, char **ret)
 double tree_entry_timeout(const struct target *at)
 {
 	/* Rows of a fleeting directory end without anybody having asked the kernel to remove them. */
-	return at->dir->fleeting ? 0 : TIMEOUT_LONG;
+	return at->dir->fleeting || (at->dir->moves && !at->attr) ? 0 : TIMEOUT_LONG;
 }
 
 double tree_attr_timeout(const struct target *at)

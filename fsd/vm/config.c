@@ -7,6 +7,8 @@
 #include "banger/io.h"
 #include "banger/name.h"
 #include "banger/parse.h"
+#include "registry/hosts.h"
+#include "registry/reference.h"
 #include "vm/config.h"
 
 static int number(const char *text, uint64_t min, uint64_t max, bool is_size, struct err *e)
@@ -23,6 +25,14 @@ static int number(const char *text, uint64_t min, uint64_t max, bool is_size, st
 static int check_name(const char *text, struct err *e)
 {
 	return name_object_valid(text) ? 0 : err_set(e, -EINVAL, "'%.64s' is no name", text);
+}
+
+/* The name of one, or where to pull it from. */
+static int check_image(const char *text, struct err *e)
+{
+	_cleanup_(reference_freep) struct reference *ref = NULL;
+
+	return name_object_valid(text) ? 0 : reference_parse(text, &ref, e);
 }
 
 static int check_vcpus(const char *text, struct err *e)
@@ -74,12 +84,20 @@ const struct setting settings_table[] = {
 		check_accel},
 	{"console_max", "1048576", "Bytes of each VM's console that are kept.", check_console},
 	{"default_disk", "8589934592", "A new VM's `disk`.", check_disk},
-	{"default_image", "busybox", "A new VM's `image`.", check_name},
+	{"default_image", "busybox", "A new VM's `image`.", check_image},
 	{"default_kernel", "debian", "A new VM's `kernel`.", check_name},
 	{"default_memory", "268435456", "A new VM's `memory`.", check_memory},
 	{"default_vcpus", "1", "A new VM's `vcpus`.", check_vcpus},
 	{"dns", "host", "The resolver that guests are given: an address, or `host` for those of the host.",
 		check_dns},
+	{"registry_insecure", "",
+		"Registries that are asked by http, or by https whose certificate isn't verified: "
+		"HOST[:PORT], blanks "
+		"between. Those on loopback are asked by http anyway.",
+		hosts_check_insecure},
+	{"registry_mirrors", "",
+		"`HOST=URL`, blanks between: where to look first for what is at registry HOST.",
+		hosts_check_mirrors},
 	{"start_timeout_usec", "60000000", "How long a guest's agent may take to answer at a start.",
 		check_usec},
 	{"stop_down_usec", "10000000", "How long a guest may take to shut down, once asked.", check_usec},

@@ -93,6 +93,11 @@ void exec_show_list(const char *const *list, FILE *out);
 /* One line; "": the default. */
 int exec_set_cwd(struct exec *x, const char *text, struct err *e);
 int exec_set_user(struct exec *x, const char *text, struct err *e);
+/*
+ * Sets up command, folder and user as the VM's image has them: its entrypoint and cmd. -EINVAL: it is no OCI image, or says nothing of that. Jobs have the image's
+ * variables in any case, before their own.
+ */
+int exec_set_main(struct exec *x, struct err *e);
 int exec_set_tty(struct exec *x, bool on, struct err *e);
 
 /*

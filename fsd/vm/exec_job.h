@@ -75,6 +75,9 @@ void exec_tell_output(struct exec *x, int stream);
 /* Calls the waiter of the start, if there is one. */
 void exec_tell_started(struct exec *x, int code, const struct err *e);
 
+/* exec_image.c: the variables of the VM's image, then the job's own; one block, the caller's. NULL: no memory. */
+char **exec_full_env(const struct exec *x);
+
 /* Gives the guest the credit that no reader holds back. */
 void exec_give_credit(struct exec *x, int stream);
 

@@ -136,9 +136,10 @@ static const struct agent_job_events events = {
 
 int exec_start(struct exec *x, bool want_stdin, vm_done_fn done, void *user, struct err *e)
 {
+	_cleanup_free_ char **env = exec_full_env(x);
 	struct agent_exec what = {
 		.argv = (const char *const *)x->argv,
-		.env = (const char *const *)x->env,
+		.env = (const char *const *)env,
 		.cwd = x->cwd,
 		.user = x->user,
 		.tty = x->tty,
@@ -155,6 +156,8 @@ int exec_start(struct exec *x, bool want_stdin, vm_done_fn done, void *user, str
 			x->number);
 	if (!x->vm->agent)
 		return err_set(e, -ENOTCONN, "the VM is not running: start it first");
+	if (!env)
+		return err_sys(e, -ENOMEM, "job %u", x->number);
 	r = agent_exec(x->vm->agent, &what, &events, x, &x->job, e);
 	if (r < 0)
 		return r;

@@ -106,6 +106,9 @@ void stop_remove_sockets(struct vms *vms, uint32_t id);
 /* The deed is over: waiters are told, state and error set. E may be NULL when CODE is 0. */
 void deed_end(struct deed *d, int code, const struct err *e);
 
+/* uses.c: images and kernels ask the model from now on who uses them. */
+void uses_begin(struct vms *vms);
+
 /* reconcile.c */
 int vms_reconcile(struct vms *vms, struct err *e);
 

@@ -38,6 +38,35 @@ int objects_remove(int dir_fd, const char *name, struct err *e)
 	return r < 0 ? err_sys(e, r, "removing %s", name) : 0;
 }
 
+int make_copy(const struct make *from, struct make *to)
+{
+	const struct {
+		const char *from;
+		char **to;
+	} texts[] = {{from->source, &to->source}, {from->platform, &to->platform},
+		{from->have_digest, &to->have_digest}, {from->insecure, &to->insecure},
+		{from->mirrors, &to->mirrors}};
+
+	*to = (struct make){
+		.kind = from->kind, .what = from->what, .registry = from->registry, .home = from->home};
+	for (size_t i = 0; i < ELEMENTSOF(texts); i++)
+		if (texts[i].from && !(*texts[i].to = strdup(texts[i].from))) {
+			make_clear(to);
+			return -ENOMEM;
+		}
+	return 0;
+}
+
+void make_clear(struct make *m)
+{
+	free(m->source);
+	free(m->platform);
+	free(m->have_digest);
+	free(m->insecure);
+	free(m->mirrors);
+	*m = (struct make){0};
+}
+
 /* PATH is a regular file or a folder: to open anything else could wait for ever. */
 static int open_source(const char *path, bool *ret_dir, int *ret_fd, struct err *e)
 {
@@ -68,7 +97,7 @@ static int open_busybox(int *ret_fd, struct err *e)
 	return err_set(e, -ENOENT, "there is no busybox to make the image of: apt install busybox-static");
 }
 
-static int make_image(enum make_what what, const char *source, int out, const char *seed, struct op *op,
+static int make_image(const struct make *m, int out, const char *seed, struct op *op,
 	struct store_object *row, struct err *e)
 {
 	_cleanup_close_ int fd = -EBADF;
@@ -76,17 +105,19 @@ static int make_image(enum make_what what, const char *source, int out, const ch
 	bool is_dir = false;
 	int r;
 
-	switch (what) {
+	switch (m->what) {
 	case MAKE_BUSYBOX:
 		r = open_busybox(&fd, e);
 		if (r == 0)
 			r = image_from_busybox(fd, out, seed, op, &result, e);
 		break;
+	case MAKE_PULL:
+		return make_pulled(m, out, op, row, e);
 	case MAKE_DEBIAN:
 		r = image_build_debian(out, seed, op, &result, e);
 		break;
 	default:
-		r = open_source(source, &is_dir, &fd, e);
+		r = open_source(m->source, &is_dir, &fd, e);
 		if (r == 0 && is_dir)
 			r = image_from_dir(fd, out, seed, op, &result, e);
 		else if (r == 0)
@@ -100,12 +131,11 @@ static int make_image(enum make_what what, const char *source, int out, const ch
 	return row->digest && row->arch ? 0 : err_sys(e, -ENOMEM, "image");
 }
 
-static int make_kernel(enum make_what what, const char *source, int dir, struct op *op,
-	struct store_object *row, struct err *e)
+static int make_kernel(const struct make *m, int dir, struct op *op, struct store_object *row, struct err *e)
 {
 	struct kernel_result result = {0};
-	int r = what == MAKE_PULL ? kernel_pull(dir, source, op, &result, e)
-				  : kernel_import(dir, source, op, &result, e);
+	int r = m->what == MAKE_PULL ? kernel_pull(dir, m->source, op, &result, e)
+				     : kernel_import(dir, m->source, op, &result, e);
 
 	if (r < 0)
 		return r;
@@ -116,8 +146,7 @@ static int make_kernel(enum make_what what, const char *source, int dir, struct 
 	return row->digest && row->arch ? 0 : err_sys(e, -ENOMEM, "kernel");
 }
 
-int objects_make(enum objects_kind kind, enum make_what what, const char *source, int dir_fd, struct op *op,
-	struct store_object *row, struct err *e)
+int objects_make(const struct make *m, int dir_fd, struct op *op, struct store_object *row, struct err *e)
 {
 	_cleanup_free_ char *temp = NULL;
 	_cleanup_close_ int fd = -EBADF;
@@ -127,19 +156,19 @@ int objects_make(enum objects_kind kind, enum make_what what, const char *source
 		temp = NULL;
 		return err_sys(e, -ENOMEM, "%s", row->name);
 	}
-	if (kind == OBJECTS_IMAGES) {
+	if (m->kind == OBJECTS_IMAGES) {
 		fd = openat(dir_fd, temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	} else if (mkdirat(dir_fd, temp, 0700) == 0) {
 		fd = openat(dir_fd, temp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	}
 	if (fd < 0)
 		return err_sys(e, -errno, "%s", row->name);
-	r = kind == OBJECTS_IMAGES ? make_image(what, source, fd, row->name, op, row, e)
-				   : make_kernel(what, source, fd, op, row, e);
+	r = m->kind == OBJECTS_IMAGES ? make_image(m, fd, row->name, op, row, e)
+				      : make_kernel(m, fd, op, row, e);
 	if (r == 0)
 		r = op_check(op, e);
 	/* Whole, on the disk, and only then under its name. */
-	if (r == 0 && ((kind == OBJECTS_IMAGES && fchmod(fd, 0444) < 0) || fsync(fd) < 0 ||
+	if (r == 0 && ((m->kind == OBJECTS_IMAGES && fchmod(fd, 0444) < 0) || fsync(fd) < 0 ||
 			      renameat(dir_fd, temp, dir_fd, row->file) < 0 || fsync(dir_fd) < 0))
 		r = err_sys(e, -errno, "%s", row->name);
 	if (r < 0)

@@ -1,5 +1,5 @@
 /*
- * How an image or a kernel is made: the blocking halves of objects.c's verbs. No other file includes this.
+ * How an image or a kernel is made: the blocking halves of the verbs. Only objects*.c include this, and what sweeps folders.
  */
 #ifndef BANGER_VM_OBJECTS_MAKE_H
 #define BANGER_VM_OBJECTS_MAKE_H
@@ -9,20 +9,38 @@
 #include "vm/objects.h"
 
 enum make_what {
-	MAKE_IMPORT, /* SOURCE: a path */
+	MAKE_IMPORT, /* source: a path */
 	MAKE_BUSYBOX,
-	MAKE_DEBIAN, /* SOURCE: a suite, or NULL */
-	MAKE_PULL,   /* SOURCE: a package, or NULL */
+	MAKE_DEBIAN,
+	MAKE_PULL, /* source: of an image, its reference; of a kernel, a package or NULL */
 };
+
+/* What is to be made, and of what. A worker has copies of its own. */
+struct make {
+	enum objects_kind kind;
+	enum make_what what;
+	char *source;
+	/* Of images pulled: */
+	char *platform;    /* "": this machine's */
+	char *have_digest; /* what is there already: the reference led to this then; NULL: nothing is there */
+	char *insecure, *mirrors; /* config/registry_* */
+	struct registry *registry;
+	const char *home; /* the owner's; borrowed for good, as the registry */
+};
+int make_copy(const struct make *from, struct make *to);
+void make_clear(struct make *m);
 
 /*
  * Makes WHAT below DIR_FD (PLACE_STATE/images or /kernels) under a temporary name, then under ROW->file, which the caller has set to a
- * name of its own: a file (image) or a folder (kernel). Fills in the rest of ROW. What failed has left nothing. Workers only.
+ * name of its own: a file (image) or a folder (kernel). Fills in the rest of ROW. What failed has left nothing. -EALREADY, E unset: what is there is
+ * what the reference leads to still. Workers only.
  */
-int objects_make(enum objects_kind kind, enum make_what what, const char *source, int dir_fd, struct op *op,
-	struct store_object *row, struct err *e);
+int objects_make(const struct make *m, int dir_fd, struct op *op, struct store_object *row, struct err *e);
 
 /* Removes NAME below DIR_FD, a file or a folder with all that is in it. */
 int objects_remove(int dir_fd, const char *name, struct err *e);
+
+/* objects_pull.c: as objects_make(), of an image out of a registry, into the empty file OUT. */
+int make_pulled(const struct make *m, int out, struct op *op, struct store_object *row, struct err *e);
 
 #endif

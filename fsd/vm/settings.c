@@ -42,23 +42,20 @@ static void show_image(const struct vm *vm, FILE *out)
 	fputs(vm->row.image, out);
 }
 
-static int check_object(const struct vm *vm, const struct objects *o, const char *what, const char *always,
-	const char *text, struct err *e)
+static int check_object(
+	const struct vm *vm, const struct objects *o, const char *what, const char *text, struct err *e)
 {
 	int r = must_not_run(vm, what, e);
 
 	if (r < 0)
 		return r;
-	if (!name_object_valid(text))
-		return err_set(e, -EINVAL, "%s: that is no name", what);
-	if (strcmp(text, always) != 0 && !objects_find(o, text))
-		return err_set(e, -ENOENT, "%s: there is no %s %s: ls %ss", what, what, text, what);
-	return 0;
+	r = objects_check(o, text, e);
+	return r < 0 ? err_wrap(e, "%s", what) : 0;
 }
 
 static int check_image(const struct vm *vm, const char *text, struct err *e)
 {
-	return check_object(vm, vm->vms->config.images, "image", "busybox", text, e);
+	return check_object(vm, vm->vms->config.images, "image", text, e);
 }
 
 static int put_text(char **field, const char *text, struct err *e)
@@ -84,7 +81,7 @@ static void show_kernel(const struct vm *vm, FILE *out)
 
 static int check_kernel(const struct vm *vm, const char *text, struct err *e)
 {
-	return check_object(vm, vm->vms->config.kernels, "kernel", "debian", text, e);
+	return check_object(vm, vm->vms->config.kernels, "kernel", text, e);
 }
 
 static int apply_kernel(struct vm *vm, const char *text, struct err *e)

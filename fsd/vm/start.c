@@ -341,7 +341,7 @@ static void start_launch(struct deed *d)
 {
 	struct vm *vm = d->vm;
 	const struct settings *settings = vm->vms->config.settings;
-	const struct store_object *image = objects_find(vm->vms->config.images, vm->row.image);
+	const struct store_object *image = objects_meant(vm->vms->config.images, vm->row.image);
 	const struct store_object *kernel = objects_find(vm->vms->config.kernels, vm->row.kernel);
 	_cleanup_err_ struct err e = {0};
 	struct start *s = calloc(1, sizeof(*s));

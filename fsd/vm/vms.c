@@ -265,26 +265,6 @@ int vm_open_dir(struct vms *vms, uint32_t id, int *ret_fd, struct err *e)
 	return open_below(vms->dir_fd, name, ret_fd, e);
 }
 
-static bool is_used(struct vms *vms, const char *name, bool image)
-{
-	struct vm *vm;
-
-	TAILQ_FOREACH (vm, &vms->list, link)
-		if (strcmp(image ? vm->row.image : vm->row.kernel, name) == 0)
-			return true;
-	return false;
-}
-
-static bool image_used(void *user, const char *name)
-{
-	return is_used(user, name, true);
-}
-
-static bool kernel_used(void *user, const char *name)
-{
-	return is_used(user, name, false);
-}
-
 int vms_new(sd_event *event, struct jobs *jobs, struct ops *ops, const struct vms_config *config,
 	const struct vm_watch *watch, void *user, struct vms **ret, struct err *e)
 {
@@ -321,8 +301,7 @@ int vms_new(sd_event *event, struct jobs *jobs, struct ops *ops, const struct vm
 		vms_free(vms);
 		return r;
 	}
-	objects_set_used(config->images, image_used, vms);
-	objects_set_used(config->kernels, kernel_used, vms);
+	uses_begin(vms);
 	vms->quiet = false;
 	*ret = vms;
 	return 0;

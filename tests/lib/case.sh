@@ -159,6 +159,7 @@ await()
 		fi
 		read -r -t 0.05 <> <(:)
 	done
+	return 0
 }
 
 # as_owner COMMAND...: as the unprivileged user that the instance belongs to.

@@ -210,6 +210,73 @@ static void objects_by_kind(void **state)
 	assert_int_equal(n, 1);
 }
 
+struct replaced {
+	unsigned rows;
+	uint32_t id;
+	bool old, young;
+};
+
+static int see_replaced(void *user, const struct store_object *row)
+{
+	struct replaced *seen = user;
+
+	seen->rows++;
+	if (strcmp(row->name, "x-old") == 0 && strcmp(row->digest, "sha256:1") == 0)
+		seen->old = true;
+	if (strcmp(row->name, "x") == 0 && strcmp(row->digest, "sha256:2") == 0 &&
+		strcmp(row->platform, "linux/amd64") == 0 && *row->config == '\0') {
+		seen->young = true;
+		seen->id = row->id;
+	}
+	return 0;
+}
+
+static int see_image_of_vm(void *user, const struct store_vm *row)
+{
+	(void)user;
+	assert_string_equal(row->image, "x-old");
+	return 0;
+}
+
+static void object_is_replaced(void **state)
+{
+	struct bench *b = *state;
+	struct store_vm vm_row = vm("user");
+	struct store_object row = {.name = (char *)"x",
+		.ref = (char *)"",
+		.digest = (char *)"sha256:1",
+		.arch = (char *)"",
+		.kernel = (char *)"",
+		.file = (char *)"1.ext4"};
+	struct replaced seen = {0};
+	uint32_t old;
+
+	assert_int_equal(store_object_insert(b->store, "image", &row, NULL), 0);
+	assert_int_equal(store_vm_insert(b->store, &vm_row, 100, NULL), 0);
+	old = row.id;
+	row.digest = (char *)"sha256:2";
+	row.file = (char *)"2.ext4";
+	row.platform = (char *)"linux/amd64";
+	assert_int_equal(
+		store_object_replace(b->store, "image", &row, old, "x-old", "r", &vm_row.id, 1, NULL), 0);
+	assert_int_equal(store_object_each(b->store, "image", see_replaced, &seen, NULL), 0);
+	assert_true(seen.rows == 2 && seen.old && seen.young && seen.id == row.id && row.id != old);
+	assert_int_equal(store_vm_each(b->store, see_image_of_vm, NULL, NULL), 0);
+	/* The old name is taken: nothing of it is done. */
+	old = row.id;
+	row.digest = (char *)"sha256:3";
+	assert_int_equal(
+		store_object_replace(b->store, "image", &row, old, "x-old", "r", NULL, 0, NULL), -EEXIST);
+	seen = (struct replaced){0};
+	assert_int_equal(store_object_each(b->store, "image", see_replaced, &seen, NULL), 0);
+	assert_true(seen.rows == 2 && seen.old && seen.young);
+	/* Nobody uses it: it goes. */
+	assert_int_equal(store_object_replace(b->store, "image", &row, old, NULL, NULL, NULL, 0, NULL), 0);
+	seen = (struct replaced){0};
+	assert_int_equal(store_object_each(b->store, "image", see_replaced, &seen, NULL), 0);
+	assert_true(seen.rows == 2 && seen.old && !seen.young);
+}
+
 static int see_config(void *user, const char *key, const char *value)
 {
 	fprintf(user, "%s=%s;", key, value);
@@ -571,6 +638,7 @@ int main(void)
 		TEST(vms_are_kept),
 		TEST(names_and_addresses),
 		TEST(objects_by_kind),
+		TEST(object_is_replaced),
 		TEST(config),
 		TEST(modes),
 		TEST(operation_numbers),

@@ -1,0 +1,23 @@
+/* From a reference to one image: through indexes to the manifest of a platform and its configuration. Blocks: workers only. */
+#ifndef BANGER_REGISTRY_RESOLVE_H
+#define BANGER_REGISTRY_RESOLVE_H
+
+#include "registry/remote.h"
+
+struct resolved {
+	char ref_digest[DIGEST_TEXT_MAX]; /* of what the reference led to */
+	char digest[DIGEST_TEXT_MAX];     /* of the manifest */
+	struct manifest *manifest;
+	struct image_config *config;
+	char *config_text;
+};
+void resolved_clear(struct resolved *r);
+
+/*
+ * REF: a tag or a digest in S's repository. PLATFORM: "" for this machine's. Number and digests of layers and configuration fit each other. -ENOENT: none for the
+ * platform, E lists those that there are; otherwise remote_manifest()'s and manifest_parse()'s errors.
+ */
+int resolve_image(struct session *s, struct http *h, const char *ref, const char *platform,
+	struct resolved *ret, struct err *e);
+
+#endif

@@ -1,0 +1,18 @@
+/*
+ * The cache of blobs, as the model uses it: what may go. Loop thread; the work is a job's.
+ */
+#ifndef BANGER_VM_CACHE_H
+#define BANGER_VM_CACHE_H
+
+#include "registry/blobs.h"
+#include "vm/objects.h"
+
+/*
+ * Blobs that no image is made of go, and downloads that nobody went on with for a day. DRY: none goes. SAY is called before DONE with each one that went (would
+ * go), and the sum: "freed sha256:... 123". Beside running pulls.
+ */
+typedef void (*cache_say_fn)(void *user, const char *line);
+int cache_prune(struct objects *images, struct blobs *blobs, bool dry, cache_say_fn say, objects_done_fn done,
+	void *user, struct err *e);
+
+#endif
