@@ -72,7 +72,9 @@ int auth_file_read(int dirfd, const char *path, bool legacy, struct auth_file **
 	if (r < 0)
 		return r;
 	r = auth_file_parse(text, n, legacy, ret, e);
-	return r < 0 ? err_wrap(e, "%s", path) : 0;
+	if (r < 0)
+		err_wrap(e, "%s", path);
+	return r;
 }
 
 static json_object *auths(const struct auth_file *f)

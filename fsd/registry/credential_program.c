@@ -147,8 +147,10 @@ static int take(const char *program, const char *text, size_t n, struct credenti
 	if (!c)
 		return err_set(e, -ENOMEM, "out of memory");
 	r = secret_json_parse(text, n, &o, e);
-	if (r < 0)
-		return err_wrap(e, "%s", program);
+	if (r < 0) {
+		err_wrap(e, "%s", program);
+		return r;
+	}
 	user = secret_json_string(o, "Username", &user_n);
 	secret = secret_json_string(o, "Secret", &secret_n);
 	if (!user || !secret || strlen(user) != user_n || strlen(secret) != secret_n)

@@ -92,12 +92,15 @@ static int look_into(const struct search *s, int dirfd, const char *file, const 
 		err_clear(e);
 		return 0;
 	}
-	if (r < 0)
-		return err_wrap(e, "credentials for %s", s->host);
+	if (r < 0) {
+		err_wrap(e, "credentials for %s", s->host);
+		return r;
+	}
 	r = ask_file(s, f, &c, e);
 	if (r < 0) {
 		err_wrap(e, "%s", name);
-		return err_wrap(e, "credentials for %s", s->host);
+		err_wrap(e, "credentials for %s", s->host);
+		return r;
 	}
 	if (c && !c->source) {
 		c->source = strdup(name);
@@ -165,10 +168,13 @@ static int read_own(const struct credentials_places *places, struct auth_file **
 {
 	int r = auth_file_read(places->state_fd, OWN_FILE, false, ret, e);
 
-	if (r != -ENOENT)
-		return r < 0 ? err_wrap(e, "banger's credentials") : 0;
-	err_clear(e);
-	return auth_file_parse("", 0, false, ret, e);
+	if (r == -ENOENT) {
+		err_clear(e);
+		r = auth_file_parse("", 0, false, ret, e);
+	}
+	if (r < 0)
+		err_wrap(e, "banger's credentials");
+	return r;
 }
 
 static int write_own(const struct credentials_places *places, const struct auth_file *f, struct err *e)
@@ -180,7 +186,9 @@ static int write_own(const struct credentials_places *places, const struct auth_
 		r = err_set(e, -EFBIG, OWN_FILE ": longer than %u bytes", AUTH_FILE_MAX);
 	if (r == 0)
 		r = io_replace_file(places->state_fd, OWN_FILE, text, strlen(text), 0600, e);
-	return r < 0 ? err_wrap(e, "banger's credentials") : 0;
+	if (r < 0)
+		err_wrap(e, "banger's credentials");
+	return r;
 }
 
 /* C NULL: takes HOST out. */

@@ -23,7 +23,7 @@ DEFINE_CLEANUP(char *, secret_free)
  */
 int secret_read_file(int dirfd, const char *path, size_t max, char **ret, size_t *ret_n, struct err *e);
 
-/* N bytes, a NUL after them, of strict JSON: an object, at most 16 levels deep. -EBADMSG with what is wrong and where. */
+/* N bytes, a NUL after them, of JSON as json-c's strict mode takes it: an object, at most 16 levels deep. -EBADMSG with what is wrong and where. */
 int secret_json_parse(const char *text, size_t n, json_object **ret, struct err *e);
 /* O is nobody else's: its strings are overwritten. NULL is allowed. */
 json_object *secret_json_free(json_object *o);
