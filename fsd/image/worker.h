@@ -17,7 +17,7 @@ enum worker_task {
 
 struct worker_request {
 	enum worker_task task;
-	int input, output; /* borrowed; OUTPUT: the empty file */
+	int input, output; /* borrowed, above 2, as those of LAYERS are; OUTPUT: the empty file */
 	const struct image_layer *layers;
 	size_t layer_count;
 	const char *seed;
@@ -25,11 +25,11 @@ struct worker_request {
 
 /*
  * As the function of the task, with its results and errors; -EIO: the child was killed (by what, and what to do), -ENOMEM: it wanted more memory than it may
- * have. OP: progress, and cancellation ends the child.
+ * have (sandbox.h). OP: progress, and cancellation ends the child. The program is the running one once more, whose main() has to know worker_main().
  */
 int worker_run(const struct worker_request *request, struct op *op, struct image_result *ret, struct err *e);
 
-/* main() of the child, when argv[1] is WORKER_ARGUMENT: to be called before anything else. An exit code. */
+/* main() of the child, when argv[1] is WORKER_ARGUMENT: to be called before anything else. Ends the process itself. */
 #define WORKER_ARGUMENT "--image-worker"
 int worker_main(int argc, char **argv);
 

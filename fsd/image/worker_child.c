@@ -167,6 +167,9 @@ int worker_main(int argc, char **argv)
 		_exit(1);
 	warm_up();
 	report.code = run(&t, &report.result, &e);
+	/* What a thread that has no room for its stack is told. */
+	if (report.code == -EAGAIN)
+		report.code = -ENOMEM;
 	if (report.code < 0)
 		snprintf(report.text, sizeof(report.text), "%s", err_text(&e));
 	tell(&t, &report, sizeof(report));
