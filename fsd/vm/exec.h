@@ -60,6 +60,9 @@ struct execs;
 /* Of the model (vm/vm.c keeps what execs_new() gave it). */
 struct execs *execs_of(struct vms *vms);
 struct execs *vm_execs(struct vm *vm);
+/* What VM ID's image says of itself; the caller's. NULL: it says nothing, or there is none. */
+struct image_config;
+struct image_config *vms_image_config(struct vms *vms, uint32_t id);
 
 /* STATE_FD: PLACE_STATE, borrowed for good. Files are made below vms/ID/exec, the folders too where they are missing. */
 int execs_new(struct vms *vms, int state_fd, struct execs **ret, struct err *e);

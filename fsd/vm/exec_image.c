@@ -3,18 +3,13 @@
 
 #include "banger/cleanup.h"
 #include "vm/exec_job.h"
-#include "vm/image_config.h"
 #include "vm/model.h"
 
 #define ENV_MAX 1024 /* what the agent takes */
 
 static struct image_config *config_of(const struct exec *x)
 {
-	struct vms *vms = x->vm->execs->vms;
-	struct vm *vm = vms_get(vms, x->vm->id);
-	const struct store_object *image = vm ? objects_meant(vms->config.images, vm->row.image) : NULL;
-
-	return image ? objects_config(image) : NULL;
+	return vms_image_config(x->vm->execs->vms, x->vm->id);
 }
 
 static size_t count_of(char *const *list, size_t *bytes)

@@ -6,6 +6,7 @@
 
 #include "banger/io.h"
 #include "banger/name.h"
+#include "vm/image_config.h"
 #include "vm/model.h"
 #include "vm/objects_make.h"
 
@@ -213,6 +214,14 @@ struct execs *execs_of(struct vms *vms)
 struct execs *vm_execs(struct vm *vm)
 {
 	return vm->vms->execs;
+}
+
+struct image_config *vms_image_config(struct vms *vms, uint32_t id)
+{
+	struct vm *vm = vms_get(vms, id);
+	const struct store_object *image = vm ? objects_meant(vms->config.images, vm->row.image) : NULL;
+
+	return image ? objects_config(image) : NULL;
 }
 
 static struct vm *vm_new(struct vms *vms)

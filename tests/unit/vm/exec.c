@@ -46,6 +46,13 @@ struct execs *vm_execs(struct vm *v)
 	return vms.execs;
 }
 
+struct image_config *vms_image_config(struct vms *v, uint32_t id)
+{
+	(void)v;
+	(void)id;
+	return NULL;
+}
+
 struct bench {
 	char dir[32], bin[4096];
 	int state_fd;
