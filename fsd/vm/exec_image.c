@@ -2,8 +2,8 @@
 #include <errno.h>
 
 #include "banger/cleanup.h"
+#include "registry/manifest.h"
 #include "vm/exec_job.h"
-#include "vm/model.h"
 
 #define ENV_MAX 1024 /* what the agent takes */
 
