@@ -17,8 +17,8 @@ char **strings_free(char **list)
 }
 
 /*
- * What json-c wouldn't tell, before it is given the text: how many values it is to make (each opening bracket and comma begins one), and
- * whether a NUL hides in an escape, where a key would end for json-c and for nobody else.
+ * What json-c wouldn't tell, before it is given the text: how many values it is to make (each opening bracket and comma begins one), whether
+ * a NUL hides in an escape, where a key would end for json-c and for nobody else, and single quotes, which it takes for keys even when strict.
  */
 static int scan(const char *text, size_t n, struct err *e)
 {
@@ -36,6 +36,10 @@ static int scan(const char *text, size_t n, struct err *e)
 			if (quoted && n - i >= 6 && memcmp(text + i, "\\u0000", 6) == 0)
 				return err_set(e, -EBADMSG, "there is a NUL in one of its strings");
 			i++;
+			break;
+		case '\'':
+			if (!quoted)
+				return err_set(e, -EBADMSG, "not JSON: a single quote is no quote");
 			break;
 		case '[':
 		case '{':
