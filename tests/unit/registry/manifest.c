@@ -350,8 +350,14 @@ static void test_fields(void **state)
 															  ",\"size\":9,\"annotations\":{\"a\":\"b\"},\"platform\":null},"
 															  "{" TYPE(
 																  OCI_IMAGE) "," D
-																	     ",\"size\":9,\"platform\":{\"os\":\"\",\"architecture\":\"\"},\"urls\":[\"a\",\"b\"]}");
-	static const bool attestation[] = {false, false, true, true, true, false, false};
+																	     ",\"size\":9,\"platform\":{\"os\":\"\",\"architecture\":\"\"},\"urls\":[\"a\",\"b\"]},"
+																	     "{" TYPE(
+																		     OCI_IMAGE) "," D
+																				",\"size\":9,\"platform\":{\"os\":\"unknown\",\"architecture\":\"amd64\"}},"
+																				"{" TYPE(
+																					OCI_IMAGE) "," D
+																						   ",\"size\":9,\"platform\":{\"os\":\"linux\",\"architecture\":\"unknown\"}}");
+	static const bool attestation[] = {false, false, true, true, true, false, false, true, true};
 	_cleanup_(manifest_freep) struct manifest *m = NULL;
 
 	(void)state;
