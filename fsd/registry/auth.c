@@ -118,8 +118,8 @@ static int who_to_be(struct session *s, struct credentials **ret, struct err *e)
 static int basic(struct session *s, const struct credentials *who, char **ret, struct err *e)
 {
 	if (!who || !who->user)
-		return err_set(
-			e, -EACCES, "%s wants to know who asks: log in: banger login %s", s->host, s->host);
+		return err_set(e, -EACCES, "%s wants to know who asks: log in: banger image login %s",
+			s->host, s->host);
 	return token_basic(who, ret, e);
 }
 

@@ -274,14 +274,16 @@ int session_refused(const struct session *s, const char *what, const struct http
 	case 401:
 	case 403:
 		return err_set(e, -EACCES,
-			"%s: %s may not be read, or doesn't exist%s: check the name, or log in: banger login "
+			"%s: %s may not be read, or doesn't exist%s: check the name, or log in: banger image "
+			"login "
 			"%s",
 			s->host, what, more, s->host);
 	case 404:
 		return err_set(e, -ENOENT, "%s has no %s%s", s->host, what, more);
 	case 429:
 		return err_set(e, -EBUSY,
-			"%s: too many requests%s: wait%s, or log in for a higher limit: banger login %s",
+			"%s: too many requests%s: wait%s, or log in for a higher limit: banger image login "
+			"%s",
 			s->host, more, a->retry_after ? "" : " a while", s->host);
 	default:
 		return err_set(e, -EIO, "%s: %s: HTTP status %ld%s", s->host, what, a->status, more);

@@ -120,11 +120,12 @@ static int ask(struct session *s, struct http *h, const struct http_request *req
 		return read_token(&a, realm, ret, ret_seconds, e);
 	if ((a.status == 401 || a.status == 403) && who)
 		return err_set(e, -EACCES,
-			"%s refuses the login of \"%s\" (from %s): log in again: banger login %s", s->host,
-			who->user ? who->user : "", who->source ? who->source : "the command", s->host);
+			"%s refuses the login of \"%s\" (from %s): log in again: banger image login %s",
+			s->host, who->user ? who->user : "", who->source ? who->source : "the command",
+			s->host);
 	if (a.status == 401 || a.status == 403)
-		return err_set(
-			e, -EACCES, "%s wants to know who asks: log in: banger login %s", s->host, s->host);
+		return err_set(e, -EACCES, "%s wants to know who asks: log in: banger image login %s",
+			s->host, s->host);
 	return session_refused(s, realm, &a, e);
 }
 
