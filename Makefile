@@ -173,6 +173,7 @@ $(B)/bench/%: $(B)/obj/tests/bench/%.o $(call room_lib,guest) $(call room_lib,jo
 
 # Programs that cases of tests/tree run: tests/tree/*.c, one file each.
 TREE_BIN := $(patsubst tests/tree/%.c,$(B)/tree/%,$(wildcard tests/tree/*.c))
+$(B)/tree/imagelist: LIBS := $(FSD_LIBS)
 $(B)/tree/%: $(B)/obj/tests/tree/%.o $(B)/lib/banger.a
 	$(link)
 .PHONY: bench programs
