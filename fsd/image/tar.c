@@ -85,6 +85,14 @@ static int take_xattrs(struct archive_entry *entry, struct inode *inode, struct 
 	return r;
 }
 
+/* libarchive reads "-1.5" as -1 and a half upwards; -0.5, whose sign it loses, stays as it is. */
+static struct timespec time_of(int64_t sec, long nsec)
+{
+	if (sec < 0 && nsec > 0)
+		return (struct timespec){.tv_sec = sec - (sec > INT64_MIN), .tv_nsec = 1000000000 - nsec};
+	return (struct timespec){.tv_sec = sec, .tv_nsec = nsec};
+}
+
 static int take_attributes(struct archive_entry *entry, struct inode *inode, struct err *e)
 {
 	int64_t uid = archive_entry_uid(entry), gid = archive_entry_gid(entry);
@@ -93,13 +101,10 @@ static int take_attributes(struct archive_entry *entry, struct inode *inode, str
 		return err_set(e, -EBADMSG, "an owner that is no number of 32 bits");
 	inode->uid = (uint32_t)uid;
 	inode->gid = (uint32_t)gid;
-	inode->mtime.tv_sec = archive_entry_mtime(entry);
-	inode->mtime.tv_nsec = archive_entry_mtime_nsec(entry);
+	inode->mtime = time_of(archive_entry_mtime(entry), archive_entry_mtime_nsec(entry));
 	inode->atime = inode->ctime = inode->mtime;
-	if (archive_entry_atime_is_set(entry)) {
-		inode->atime.tv_sec = archive_entry_atime(entry);
-		inode->atime.tv_nsec = archive_entry_atime_nsec(entry);
-	}
+	if (archive_entry_atime_is_set(entry))
+		inode->atime = time_of(archive_entry_atime(entry), archive_entry_atime_nsec(entry));
 	if (S_ISCHR(inode->mode) || S_ISBLK(inode->mode)) {
 		inode->major = (uint32_t)archive_entry_rdevmajor(entry) & 0xfff;
 		inode->minor = (uint32_t)archive_entry_rdevminor(entry) & 0xfffff;

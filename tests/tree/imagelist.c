@@ -173,10 +173,11 @@ static void print_list(void)
 	for (size_t i = 0; i < list.n; i++) {
 		printf("%s %s same=%s%s\n", list.items[i].path, list.items[i].head, first[i],
 			list.items[i].rest);
-		free(list.items[i].path);
 		free(list.items[i].head);
 		free(list.items[i].rest);
 	}
+	for (size_t i = 0; i < list.n; i++)
+		free(list.items[i].path);
 	free(order);
 	free(first);
 	free(list.items);
