@@ -3,16 +3,20 @@
 #include <isa-l/igzip_lib.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <string.h>
 #include <zlib.h>
 
 #include "image/inflate.h"
 
 #define GZIP_WINDOW                                                                                          \
 	(15 + 16) /* zlib.h, inflateInit2: the largest window; gzip's header and trailer, the checksum verified */
-#define STEP_MAX (1u << 30) /* both libraries count in 32 bits */
+#define FLAGS_RESERVED 0xe0       /* RFC 1952: must be zero, or what follows is unknown */
+#define STEP_MAX       (1u << 30) /* both libraries count in 32 bits */
 
 struct inflate {
 	bool by_isal;
+	uint8_t head_at; /* bytes of the member that were read, as far as HEAD goes */
+	uint8_t head[4];
 	union {
 		z_stream z;
 		struct inflate_state isal;
@@ -105,6 +109,15 @@ static int step_zlib(struct inflate *f, struct err *e)
 	return err_set(e, -EBADMSG, "the archive is damaged: %s", f->z.msg ? f->z.msg : "not gzip");
 }
 
+/* ISA-L doesn't look at them, zlib does: N bytes were read at IN. */
+static bool has_reserved_flags(struct inflate *f, const uint8_t *in, size_t n)
+{
+	for (; n > 0 && f->head_at < sizeof(f->head); n--)
+		f->head[f->head_at++] = *in++;
+	return f->head_at == sizeof(f->head) && memcmp(f->head, "\x1f\x8b\x08", 3) == 0 &&
+	       (f->head[3] & FLAGS_RESERVED);
+}
+
 int inflate_step(
 	struct inflate *f, const uint8_t **in, size_t *n_in, uint8_t **out, size_t *n_out, struct err *e)
 {
@@ -129,6 +142,10 @@ int inflate_step(
 		left = f->z.avail_in;
 		free_room = f->z.avail_out;
 	}
+	if (has_reserved_flags(f, *in, give - left))
+		r = err_set(e, -EBADMSG, "the archive is of a kind of gzip that nobody has defined yet");
+	if (r == 1)
+		f->head_at = 0;
 	/* At the end of what there is, IN is NULL: nothing may be added to that. */
 	if (give > left)
 		*in += give - left;

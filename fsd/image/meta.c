@@ -180,6 +180,25 @@ static int write_child(void *user, struct node *child)
 	return r < 0 ? r : write_inode(v->w, inode, inode->links, v->e);
 }
 
+/* The error is of DIR. */
+static int wrap_path(const struct node *dir, struct err *e)
+{
+	_cleanup_free_ char *path = strdup(dir->parent ? "" : "/");
+
+	for (; path && dir->parent; dir = dir->parent) {
+		char *longer;
+
+		if (asprintf(&longer, "/%s%s", dir->name, path) < 0)
+			longer = NULL;
+		free(path);
+		path = longer;
+	}
+	for (char *p = path; p && *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 127)
+			*p = '?';
+	return err_wrap(e, "%s", path ? path : "a folder");
+}
+
 /* A folder's own blocks, its inode, then what is in it. */
 static int write_dir(struct visit *v, struct node *dir)
 {
@@ -189,18 +208,22 @@ static int write_dir(struct visit *v, struct node *dir)
 	if (r < 0)
 		return err_set(v->e, r, "the image has no inode left: more files than it was made for");
 	r = folder_write(v->w, dir, v->e);
+	if (r < 0)
+		return wrap_path(dir, v->e);
 	if (r == 0)
 		r = write_inode(v->w, dir->inode, links > DIR_LINKS_MAX ? 1 : links, v->e);
 	return r == 0 ? itree_each(dir, write_child, v) : r;
 }
 
 /* lost+found stands in the image as mkfs made it: it gets its name back, unless the source brings one. */
-static int keep_lost_and_found(struct writer *w, struct itree *t, struct err *e)
+static int keep_lost_and_found(struct itree *t, struct err *e)
 {
 	struct inode *inode = NULL;
-	int r = inode_new(S_IFDIR | 0700, &inode, e);
+	int r;
 
-	(void)w;
+	if (itree_has(t, "lost+found"))
+		return 0;
+	r = inode_new(S_IFDIR | 0700, &inode, e);
 	if (r < 0)
 		return r;
 	inode->mtime = inode->atime = inode->ctime = (struct timespec){.tv_sec = 1};
@@ -216,7 +239,7 @@ int writer_finish(struct writer *w, struct itree *t, uint64_t *ret_content, stru
 
 	r = w->failed ? err_set(e, -EIO, "writing the image failed") : writer_flush(w, e);
 	if (r == 0)
-		r = keep_lost_and_found(w, t, e);
+		r = keep_lost_and_found(t, e);
 	if (r < 0)
 		return r;
 	/* The two folders that mkfs made are made anew with everything else. */

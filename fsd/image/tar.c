@@ -4,6 +4,7 @@
 #include <locale.h>
 #include <sys/stat.h>
 
+#include "image/acl.h"
 #include "image/tar.h"
 
 #define LINK_TARGET_MAX 4095 /* a block less its NUL (ext4) */
@@ -46,13 +47,21 @@ static void printable(const char *path, char *ret, size_t size)
 	ret[n] = '\0';
 }
 
+/* With PREFIX, and something behind it. */
+static bool has_prefix(const char *name, const char *prefix)
+{
+	size_t n = strlen(prefix);
+
+	return strncmp(name, prefix, n) == 0 && name[n];
+}
+
 static bool xattr_wanted(const char *name)
 {
 	/* Those of overlayfs would hide or redirect files when the guest mounts the image below an overlay. */
 	if (strncmp(name, "trusted.overlay.", 16) == 0 || strncmp(name, "user.overlay.", 13) == 0)
 		return false;
-	return strncmp(name, "user.", 5) == 0 || strncmp(name, "security.", 9) == 0 ||
-	       strncmp(name, "trusted.", 8) == 0 || strncmp(name, "system.posix_acl_", 17) == 0;
+	return has_prefix(name, "user.") || has_prefix(name, "security.") || has_prefix(name, "trusted.") ||
+	       acl_is_name(name);
 }
 
 /* What they take on the disk; of those that stay, for libarchive's own archives have each twice. */
@@ -61,7 +70,7 @@ static size_t xattrs_size(const struct inode *inode)
 	size_t total = 0;
 
 	for (const struct xattr *x = inode->xattrs; x; x = x->next)
-		total += x->size + strlen(x->name) + 16;
+		total += 16 + ((x->size + 3) & ~(size_t)3) + ((strlen(x->name) + 3) & ~(size_t)3);
 	return total;
 }
 
@@ -78,6 +87,9 @@ static int take_xattrs(struct archive_entry *entry, struct inode *inode, struct 
 			continue;
 		if (n > XATTR_MAX || xattrs_size(inode) > XATTR_MAX)
 			return err_set(e, -EBADMSG, "extended attributes of more than %d bytes", XATTR_MAX);
+		if (acl_is_name(name) && !acl_is_valid(name, value, n, S_ISDIR(inode->mode)))
+			return err_set(
+				e, -EBADMSG, "the extended attribute %s is no access control list", name);
 		r = inode_add_xattr(inode, name, value, n, e);
 	}
 	if (r == 0 && xattrs_size(inode) > XATTR_MAX)
@@ -227,32 +239,50 @@ static int take_whiteout(struct source *s, const char *path, struct err *e)
 	return r < 0 ? r : 1;
 }
 
+/* For what is wrong where no name can be read: LAST is the one before. */
+static int wrap_behind(struct err *e, const char *last)
+{
+	return *last ? err_wrap(e, "behind %s", last) : e ? e->code : -EBADMSG;
+}
+
 static int take_all(struct source *s, struct archive *a, struct input *in, enum tar_kind kind, struct err *e)
 {
 	struct archive_entry *entry;
 	uint64_t count = 0;
+	char shown[256] = "";
 	int k, r = 0;
 
 	while (r >= 0 && ((k = archive_read_next_header(a, &entry)) == ARCHIVE_OK || k == ARCHIVE_WARN)) {
 		/* The bytes as they stand, whatever the locale makes of them. */
 		const char *path = archive_entry_pathname(entry);
-		char shown[256];
 
 		if (!path || !*path)
-			return err_set(e, -EBADMSG, "an entry without a name");
-		count++;
-		r = kind == TAR_LAYER ? take_whiteout(s, path, e) : 0;
+			r = err_set(e, -EBADMSG, "an entry without a name");
+		/* Those that replace each other too: they cost time. */
+		else if (++count > TREE_ENTRIES_MAX)
+			r = err_set(e, -EFBIG, "more than %u entries", TREE_ENTRIES_MAX);
+		else if (kind == TAR_LAYER)
+			r = take_whiteout(s, path, e);
+		if (path && *path)
+			printable(path, shown, sizeof(shown));
 		if (r == 0)
 			r = take_entry(s, a, in, entry, path, e);
-		if (r < 0 && r != -EINTR) {
-			printable(path, shown, sizeof(shown));
-			return err_wrap(e, "%s", shown);
-		}
+		if (r < 0 && r != -EINTR)
+			return path && *path ? err_wrap(e, "%s", shown) : wrap_behind(e, shown);
 	}
 	if (r < 0)
 		return r;
-	if (k != ARCHIVE_EOF)
-		return archive_failure(a, in, e);
+	if (k != ARCHIVE_EOF) {
+		const char *path = archive_entry_pathname(entry);
+
+		r = archive_failure(a, in, e);
+		if (r == -EINTR)
+			return r;
+		if (!path || !*path)
+			return wrap_behind(e, shown);
+		printable(path, shown, sizeof(shown));
+		return err_wrap(e, "%s", shown);
+	}
 	/* A layer that changes nothing is an empty archive. */
 	if (count == 0 && kind == TAR_ROOTFS)
 		return err_set(e, -EBADMSG, "not a tar archive, or an empty one");
