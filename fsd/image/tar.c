@@ -208,6 +208,16 @@ static const char *last_name(const char *path, size_t *ret_n)
 	return end > at ? path + at : NULL;
 }
 
+/* Whether a folder on the way to PATH has a name that deletes; those that aufs keeps for itself are folders like others. */
+static bool below_whiteout(const char *path)
+{
+	for (const char *next; (next = strchr(path, '/')); path = next + 1)
+		if (strncmp(path, WHITEOUT, WHITEOUT_SIZE) == 0 && next[1] &&
+			strncmp(path + WHITEOUT_SIZE, WHITEOUT, WHITEOUT_SIZE) != 0)
+			return true;
+	return false;
+}
+
 /* 1: PATH was a deletion, and is done; 0: it is an entry like others. */
 static int take_whiteout(struct source *s, const char *path, struct err *e)
 {
@@ -216,6 +226,8 @@ static int take_whiteout(struct source *s, const char *path, struct err *e)
 	const char *name = last_name(path, &n);
 	int r, folder = name ? (int)(name - path) : 0;
 
+	if (below_whiteout(path))
+		return err_set(e, -EBADMSG, "below a name that only deletes");
 	if (!name || n < WHITEOUT_SIZE || strncmp(name, WHITEOUT, WHITEOUT_SIZE) != 0)
 		return 0;
 	if (n == strlen(OPAQUE) && strncmp(name, OPAQUE, n) == 0) {
