@@ -4,7 +4,6 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
-#include "banger/io.h"
 #include "image/folder.h"
 #include "image/mkfs.h"
 #include "image/meta.h"
@@ -149,6 +148,7 @@ static int write_link_target(struct visit *v, struct inode *inode)
 {
 	uint64_t first;
 	uint32_t got;
+	errcode_t code;
 	int r;
 
 	if (inode->size < FAST_LINK_MAX)
@@ -158,10 +158,11 @@ static int write_link_target(struct visit *v, struct inode *inode)
 	r = writer_alloc(v->w, 1, &first, &got, v->e);
 	if (r == 0)
 		r = writer_extent(inode, 0, first, 1, v->e);
-	if (r == 0 &&
-		(r = io_pwrite_full(v->w->fd, v->block, WRITER_BLOCK, (off_t)(first * WRITER_BLOCK))) < 0)
-		err_sys(v->e, r, "writing the image");
-	return r;
+	if (r < 0)
+		return r;
+	/* By the library: it may hold what mkfs wrote to this block, and would write that later. */
+	code = io_channel_write_blk64(v->w->fs->io, first, 1, v->block);
+	return code ? mkfs_error(v->e, code, "writing the image") : 0;
 }
 
 static int write_child(void *user, struct node *child)

@@ -20,10 +20,10 @@
 #define TREE_DEPTH_MAX   255
 #define TREE_PATH_MAX    4095
 #define TREE_NAME_MAX    255
-#define TREE_LINKS_MAX   40 /* symbolic links on the way, as the kernel's own limit */
-#define TREE_STEPS_MAX                                                                                       \
-	1000000000ull /* names walked over for all entries: 250 for each; links to long paths make many of few */
-#define TREE_HARD_MAX 65000 /* ext4: EXT4_LINK_MAX */
+#define TREE_LINKS_MAX   40    /* symbolic links on the way, as the kernel's own limit */
+#define TREE_HARD_MAX    65000 /* ext4: EXT4_LINK_MAX */
+/* Names walked over for all entries, 100 for each: links to long paths make many of few. */
+#define TREE_STEPS_MAX 400000000ull
 
 /* A run of blocks of a file's contents. */
 struct extent {
