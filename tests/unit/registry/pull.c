@@ -479,7 +479,7 @@ static void test_insufficient_for_ever(void **state)
 	scripted_rule(
 		b->server, (struct scripted_rule){.status = 401,
 				   .headers = CHALLENGE ",scope=\"l\",error=\"insufficient_scope\"\r\n"});
-	assert_refused(b, -EACCES, "banger login");
+	assert_refused(b, -EACCES, "banger image login");
 	assert_true(scripted_count(b->server, NULL) <= 6);
 	assert_int_equal(count_whole(b), 0);
 }
@@ -521,7 +521,7 @@ static void test_token_login(void **state)
 	scripted_rule(b->server, (struct scripted_rule){.path = "/token", .status = 401});
 	scripted_rule(b->server, (struct scripted_rule){.status = 401, .headers = CHALLENGE "\r\n"});
 	assert_refused(b, -EACCES, "refuses the login of \"me\"");
-	assert_non_null(strstr(err_text(&b->e), format(b, "banger login %s", b->host)));
+	assert_non_null(strstr(err_text(&b->e), format(b, "banger image login %s", b->host)));
 	assert_null(strstr(err_text(&b->e), "wrong"));
 	assert_int_equal(scripted_count(b->server, NULL), 2);
 }
@@ -562,13 +562,13 @@ static void test_basic(void **state)
 
 	b = again(state);
 	scripted_rule(b->server, (struct scripted_rule){.status = 401, .headers = challenge});
-	assert_refused(b, -EACCES, format(b, "banger login %s", b->host));
+	assert_refused(b, -EACCES, format(b, "banger image login %s", b->host));
 	assert_int_equal(scripted_count(b->server, NULL), 1);
 
 	b = again(state);
 	log_in(b, "me:wrong");
 	scripted_rule(b->server, (struct scripted_rule){.status = 401, .headers = challenge});
-	assert_refused(b, -EACCES, format(b, "banger login %s", b->host));
+	assert_refused(b, -EACCES, format(b, "banger image login %s", b->host));
 	assert_int_equal(scripted_count(b->server, NULL), 2);
 	/* Corrected elsewhere, it counts at once. */
 	log_in(b, "me:word");
@@ -590,7 +590,7 @@ static void test_refused_for_ever(void **state)
 			b->server, (struct scripted_rule){
 					   .path = "/token", .status = 200, .body = "{\"token\":\"t1\"}"});
 		scripted_rule(b->server, (struct scripted_rule){.status = 401, .headers = challenges[i]});
-		assert_refused(b, -EACCES, "banger login");
+		assert_refused(b, -EACCES, "banger image login");
 		assert_true(scripted_count(b->server, NULL) <= 4);
 		assert_int_equal(count_whole(b), 0);
 	}
