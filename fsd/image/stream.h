@@ -5,6 +5,7 @@
 #ifndef BANGER_IMAGE_STREAM_H
 #define BANGER_IMAGE_STREAM_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -27,6 +28,7 @@ struct stream_input {
 	int fd;
 	int grow;      /* -1: it is whole */
 	uint64_t size; /* bytes that must come; 0: not known */
+	bool window;   /* they are all that is wanted: what follows them in the file is another's */
 };
 #define STREAM_WHOLE(file) (&(struct stream_input){.fd = (file), .grow = -1})
 
