@@ -24,8 +24,9 @@ struct worker_request {
 };
 
 /*
- * As the function of the task, with its results and errors; -EIO: the child was killed (by what, and what to do), -ENOMEM: it wanted more memory than it may
- * have (sandbox.h). OP: progress, and cancellation ends the child. The program is the running one once more, whose main() has to know worker_main().
+ * As the function of the task, with its results and errors; -EIO: the child was killed (by what, and what to do), -ENOMEM: it wanted more
+ * memory than it may have (sandbox.h). OP: progress, and cancellation ends the child. The program is the running one once more, whose
+ * main() has to know worker_main().
  */
 int worker_run(const struct worker_request *request, struct op *op, struct image_result *ret, struct err *e);
 

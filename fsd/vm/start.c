@@ -379,6 +379,8 @@ static void start_launch(struct deed *d)
 	if (r == 0 && (!s->name || !s->want_accel || !s->dns || !s->image_file))
 		r = err_sys(&e, -ENOMEM, "start");
 	if (r == 0)
+		r = objects_runs_here(vm->vms->config.images, image, &e);
+	if (r == 0)
 		r = objects_open(vm->vms->config.images, image, &s->fds[LAUNCH_FD_IMAGE], &e);
 	if (r == 0)
 		r = objects_open(vm->vms->config.kernels, kernel, &s->kernel_fd, &e);
