@@ -1,7 +1,6 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
-#include <locale.h>
 #include <sys/stat.h>
 
 #include "image/tar.h"
@@ -9,15 +8,9 @@
 #define LINK_TARGET_MAX 4095 /* a block less its NUL (ext4) */
 #define XATTR_MAX       4000 /* what an inode and one block hold (facts on images 2.5) */
 
-/* The tar, as it comes out of its packing. */
-struct input {
-	struct stream *stream;
-	struct err err; /* of the stream */
-};
-
 static ssize_t read_input(struct archive *a, void *user, const void **ret)
 {
-	struct input *in = user;
+	struct tar_input *in = user;
 	ssize_t n = stream_next(in->stream, ret, &in->err);
 
 	if (n < 0)
@@ -25,7 +18,7 @@ static ssize_t read_input(struct archive *a, void *user, const void **ret)
 	return n < 0 ? -1 : n;
 }
 
-static int archive_failure(struct archive *a, struct input *in, struct err *e)
+int tar_failure(struct archive *a, const struct tar_input *in, struct err *e)
 {
 	const char *text = archive_error_string(a);
 
@@ -107,8 +100,8 @@ static int take_attributes(struct archive_entry *entry, struct inode *inode, str
 	return take_xattrs(entry, inode, e);
 }
 
-static int take_contents(struct source *s, struct archive *a, struct input *in, struct archive_entry *entry,
-	struct inode *inode, struct err *e)
+static int take_contents(struct source *s, struct archive *a, struct tar_input *in,
+	struct archive_entry *entry, struct inode *inode, struct err *e)
 {
 	int64_t size = archive_entry_size(entry), offset;
 	const void *data;
@@ -124,7 +117,7 @@ static int take_contents(struct source *s, struct archive *a, struct input *in, 
 			r = writer_data(s->writer, inode, (uint64_t)offset, data, n, e);
 	}
 	if (r == 0 && k != ARCHIVE_EOF)
-		return archive_failure(a, in, e);
+		return tar_failure(a, in, e);
 	return r == 0 ? writer_end(s->writer, inode, (uint64_t)size, e) : r;
 }
 
@@ -139,7 +132,7 @@ static int take_link(struct archive_entry *entry, struct inode *inode, struct er
 	return inode->target ? 0 : err_sys(e, -ENOMEM, "image");
 }
 
-static int take_entry(struct source *s, struct archive *a, struct input *in, struct archive_entry *entry,
+static int take_entry(struct source *s, struct archive *a, struct tar_input *in, struct archive_entry *entry,
 	const char *path, struct err *e)
 {
 	const char *hard = archive_entry_hardlink(entry);
@@ -222,7 +215,8 @@ static int take_whiteout(struct source *s, const char *path, struct err *e)
 	return r < 0 ? r : 1;
 }
 
-static int take_all(struct source *s, struct archive *a, struct input *in, enum tar_kind kind, struct err *e)
+static int take_all(
+	struct source *s, struct archive *a, struct tar_input *in, enum tar_kind kind, struct err *e)
 {
 	struct archive_entry *entry;
 	uint64_t count = 0;
@@ -247,15 +241,49 @@ static int take_all(struct source *s, struct archive *a, struct input *in, enum 
 	if (r < 0)
 		return r;
 	if (k != ARCHIVE_EOF)
-		return archive_failure(a, in, e);
+		return tar_failure(a, in, e);
 	/* A layer that changes nothing is an empty archive. */
 	if (count == 0 && kind == TAR_ROOTFS)
 		return err_set(e, -EBADMSG, "not a tar archive, or an empty one");
 	return 0;
 }
 
+int tar_open(struct tar_input *in, bool empty, struct archive **ret, struct err *e)
+{
+	struct archive *a = archive_read_new();
+	int r = 0;
+
+	if (!a)
+		return err_sys(e, -ENOMEM, "image");
+	/* Without it libarchive warns about each name that isn't ASCII. */
+	in->utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", NULL);
+	if (in->utf8)
+		in->before = uselocale(in->utf8);
+	archive_read_support_format_tar(a);
+	if (empty)
+		archive_read_support_format_empty(a);
+	if (archive_read_open(a, in, NULL, read_input, NULL) != ARCHIVE_OK)
+		r = tar_failure(a, in, e);
+	if (r < 0)
+		tar_close(in, a);
+	else
+		*ret = a;
+	return r;
+}
+
+void tar_close(struct tar_input *in, struct archive *a)
+{
+	archive_read_free(a);
+	err_clear(&in->err);
+	if (in->utf8) {
+		uselocale(in->before);
+		freelocale(in->utf8);
+		in->utf8 = (locale_t)0;
+	}
+}
+
 /* The end of the tar is not the stream's: what follows is of the digest too, and may be what is damaged. */
-static int read_rest(struct input *in, struct err *e)
+int tar_rest(struct tar_input *in, struct err *e)
 {
 	const void *data;
 	ssize_t n;
@@ -266,39 +294,18 @@ static int read_rest(struct input *in, struct err *e)
 	return (int)n;
 }
 
-static int read_archive(struct source *s, struct input *in, enum tar_kind kind, struct err *e)
-{
-	struct archive *a = archive_read_new();
-	int r;
-
-	if (!a)
-		return err_sys(e, -ENOMEM, "image");
-	archive_read_support_format_tar(a);
-	if (kind == TAR_LAYER)
-		archive_read_support_format_empty(a);
-	if (archive_read_open(a, in, NULL, read_input, NULL) != ARCHIVE_OK)
-		r = archive_failure(a, in, e);
-	else
-		r = take_all(s, a, in, kind, e);
-	archive_read_free(a);
-	return r == 0 ? read_rest(in, e) : r;
-}
-
 int tar_read(struct source *s, struct stream *stream, enum tar_kind kind, struct err *e)
 {
-	struct input in = {.stream = stream};
-	locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", NULL), before = (locale_t)0;
-	int r;
+	struct tar_input in = {.stream = stream};
+	struct archive *a = NULL;
+	int r = tar_open(&in, kind == TAR_LAYER, &a, e);
 
-	/* Without it libarchive warns about each name that isn't ASCII. */
-	if (utf8)
-		before = uselocale(utf8);
-	r = read_archive(s, &in, kind, e);
-	err_clear(&in.err);
-	if (utf8) {
-		uselocale(before);
-		freelocale(utf8);
-	}
+	if (r < 0)
+		return r;
+	r = take_all(s, a, &in, kind, e);
+	if (r == 0)
+		r = tar_rest(&in, e);
+	tar_close(&in, a);
 	return r;
 }
 

@@ -11,8 +11,9 @@
 #include "image/layers.h"
 
 enum worker_task {
-	WORKER_TAR,    /* image_from_tar(), INPUT: the file */
-	WORKER_LAYERS, /* image_from_layers() */
+	WORKER_TAR,     /* image_from_tar(), INPUT: the file */
+	WORKER_LAYERS,  /* image_from_layers() */
+	WORKER_MEMBERS, /* members_unpack(), INPUT: the file, OUTPUT: what its members are copied to */
 };
 
 struct worker_request {

@@ -4,7 +4,8 @@
 #include "image/source.h"
 #include "image/worker_wire.h"
 
-static const char *const stages[] = {NULL, IMAGE_STAGE_TAR, IMAGE_STAGE_LAYERS, IMAGE_STAGE_WRITE};
+static const char *const stages[] = {
+	NULL, IMAGE_STAGE_TAR, IMAGE_STAGE_LAYERS, IMAGE_STAGE_WRITE, IMAGE_STAGE_MEMBERS};
 
 uint32_t wire_stage(const char *stage)
 {
@@ -35,7 +36,7 @@ int wire_pack_request(const struct worker_request *from, struct wire_request *re
 {
 	memset(ret, 0, sizeof(*ret));
 	ret->task = from->task;
-	ret->input = from->task == WORKER_TAR ? from->input : -1;
+	ret->input = from->task == WORKER_LAYERS ? -1 : from->input;
 	ret->output = from->output;
 	ret->layer_count = from->task == WORKER_LAYERS ? (uint32_t)from->layer_count : 0;
 	ret->seeded = from->seed != NULL;
