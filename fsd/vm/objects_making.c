@@ -211,7 +211,8 @@ int making_join(struct objects *o, const char *name, const struct make *what, ui
 
 	if (m) {
 		if (m->what.what != what->what || !same(m->what.source, what->source) ||
-			!same(m->what.platform, what->platform) || op_cancelled(m->op))
+			!same(m->what.tag, what->tag) || !same(m->what.platform, what->platform) ||
+			op_cancelled(m->op))
 			return err_set(e, -EBUSY, "%s %s is being made of something else: see ops/%" PRIu64,
 				o->kind_name, name, op_id(m->op));
 		return wait_for(m, done, user, ret, e);
