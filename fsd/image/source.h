@@ -9,6 +9,7 @@
 #define IMAGE_STAGE_TAR     "unpack"
 #define IMAGE_STAGE_LAYERS  "unpack layers"
 #define IMAGE_STAGE_MEMBERS "read the archive"
+#define IMAGE_STAGE_DIR     "read the folder"
 #define IMAGE_STAGE_WRITE   "write the image"
 
 #define SOURCE_SIZE_MAX (1ull << 40) /* of an image's file */

@@ -12,6 +12,7 @@
 
 enum worker_task {
 	WORKER_TAR,     /* image_from_tar(), INPUT: the file */
+	WORKER_DIR,     /* image_from_dir(), INPUT: the folder, the only one that it can read */
 	WORKER_LAYERS,  /* image_from_layers() */
 	WORKER_MEMBERS, /* members_unpack(), INPUT: the file, OUTPUT: what its members are copied to */
 };

@@ -87,7 +87,8 @@ static unsigned fds_wanted(const struct task *t)
 		last = last > t->layers[i].fd ? last : t->layers[i].fd;
 		last = last > t->layers[i].grow ? last : t->layers[i].grow;
 	}
-	return (unsigned)last + 16;
+	/* Two for each folder that it is in. */
+	return (unsigned)last + 16 + (t->request.task == WORKER_DIR ? 2 * (TREE_DEPTH_MAX + 2) : 0);
 }
 
 /* A message is whole or not at all: threads don't disturb each other. */
@@ -129,6 +130,8 @@ static int make(struct task *t, struct image_result *ret, struct err *e)
 
 	if (q->task == WORKER_TAR)
 		return image_from_tar(q->input, q->output, q->seed, t->op, ret, e);
+	if (q->task == WORKER_DIR)
+		return image_from_dir(q->input, q->output, q->seed, t->op, ret, e);
 	if (q->task == WORKER_LAYERS)
 		return image_from_layers(q->layers, q->layer_count, q->output, q->seed, t->op, ret, e);
 	if (q->task == WORKER_MEMBERS)
@@ -144,7 +147,8 @@ static int run(struct task *t, struct image_result *ret, struct err *e)
 	if (r == 0)
 		r = op_begin(t->ops, "image", "", &t->op, e);
 	if (r == 0)
-		r = sandbox_enter(SOURCE_SIZE_MAX, fds_wanted(t), e);
+		r = sandbox_enter(SOURCE_SIZE_MAX, fds_wanted(t),
+			t->request.task == WORKER_DIR ? t->request.input : -1, e);
 	if (r == 0 && (r = -pthread_create(&reporter, NULL, report_thread, t)) < 0)
 		err_sys(e, r, "image");
 	return r == 0 ? make(t, ret, e) : r;

@@ -5,7 +5,7 @@
 #include "image/worker_wire.h"
 
 static const char *const stages[] = {
-	NULL, IMAGE_STAGE_TAR, IMAGE_STAGE_LAYERS, IMAGE_STAGE_WRITE, IMAGE_STAGE_MEMBERS};
+	NULL, IMAGE_STAGE_TAR, IMAGE_STAGE_LAYERS, IMAGE_STAGE_WRITE, IMAGE_STAGE_DIR, IMAGE_STAGE_MEMBERS};
 
 uint32_t wire_stage(const char *stage)
 {

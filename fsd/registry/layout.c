@@ -58,7 +58,8 @@ int layout_read(const struct layout_files *files, const char *name, const char *
 
 	if (r == -ENOENT)
 		return err_set(e, -EBADMSG,
-			"the %s, %.200s, is missing: it isn't whole, copy or save it again", what, name);
+			"the %s, %.200s, is missing: the image isn't whole, copy or save it again", what,
+			name);
 	if (r < 0)
 		return r;
 	if (size && size != d.n)

@@ -70,8 +70,9 @@ static int look(const struct saved *s, size_t i, struct layout_file *ret, struct
 	int r = s->files->look(s->files->user, s->layers[i], ret, e);
 
 	if (r == -ENOENT)
-		return err_set(e, -EBADMSG, "layer %zu, %.200s, is missing: it isn't whole, save it again",
-			i + 1, s->layers[i]);
+		return err_set(e, -EBADMSG,
+			"layer %zu, %.200s, is missing: the image isn't whole, save it again", i + 1,
+			s->layers[i]);
 	return r;
 }
 
@@ -85,7 +86,7 @@ static int write_manifest(struct saved *s, struct err *e)
 
 	if (r == -ENOENT)
 		return err_set(e, -EBADMSG,
-			"the configuration, %.200s, is missing: it isn't whole, save it again",
+			"the configuration, %.200s, is missing: the image isn't whole, save it again",
 			s->config_name);
 	if (r < 0)
 		return r;
@@ -180,17 +181,13 @@ static int parse(const char *text, size_t n, json_object **ret, struct err *e)
 {
 	static const char before[] = "{\"images\":", after[] = "}";
 	_cleanup_free_ char *whole = malloc(n + sizeof(before) + sizeof(after));
-	int r;
 
 	if (!whole)
 		return err_sys(e, -ENOMEM, "manifest.json");
 	memcpy(whole, before, sizeof(before) - 1);
 	memcpy(whole + sizeof(before) - 1, text, n);
 	memcpy(whole + sizeof(before) - 1 + n, after, sizeof(after));
-	r = document_parse(whole, n + sizeof(before) + sizeof(after) - 2, MANIFEST_BYTES_MAX + 64, ret, e);
-	if (r < 0)
-		err_wrap(e, "manifest.json");
-	return r;
+	return document_parse(whole, n + sizeof(before) + sizeof(after) - 2, MANIFEST_BYTES_MAX + 64, ret, e);
 }
 
 int layout_docker(struct layout *l, const struct layout_files *files, const char *text, size_t n,
@@ -206,7 +203,11 @@ int layout_docker(struct layout *l, const struct layout_files *files, const char
 
 	if (r == 0)
 		r = document_list(o, "", "images", IMAGES_MAX, &list, e);
-	if (r == 0 && !list)
+	if (r < 0) {
+		err_wrap(e, "manifest.json");
+		return r;
+	}
+	if (!list)
 		r = err_set(e, -EBADMSG, "manifest.json: there is no image in it");
 	if (r == 0)
 		r = choose(list, tag, &image, e);

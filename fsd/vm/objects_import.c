@@ -186,17 +186,29 @@ struct layers_of {
 static int open_layer(void *user, size_t i, struct image_layer *layer, struct err *e)
 {
 	const struct layers_of *of = user;
+	const char *name = layout_layer(of->layout, i);
+	const struct member *m;
 	uint64_t size;
-	int r = open_file(of->files, layout_layer(of->layout, i), &layer->fd, &size, e);
+	int r = open_file(of->files, name, &layer->fd, &size, e);
 
 	if (r < 0) {
-		err_wrap(e, "layer %zu is missing: copy or save the image again", i + 1);
-		return r == -ENOENT ? -EBADMSG : r;
+		if (r == -ENOENT)
+			return err_set(e, -EBADMSG,
+				"layer %zu, %.200s, is missing: the image isn't whole, copy or save it again",
+				i + 1, name);
+		err_wrap(e, "layer %zu", i + 1);
+		return r;
 	}
 	layer->window = of->files->members != NULL;
 	if (size != layer->size)
 		return err_set(e, -EBADMSG, "layer %zu (%s) has %llu bytes, but %llu were promised", i + 1,
 			layer->digest, (unsigned long long)size, (unsigned long long)layer->size);
+	/* Said better here than by who fails to read it; who reads it verifies it too. */
+	if (layer->window && find_member(of->files, name, &m, NULL) == 0 &&
+		strncmp(layer->digest, m->digest, strlen("sha256:")) == 0 &&
+		strcmp(layer->digest, m->digest) != 0)
+		return err_set(e, -EBADMSG, "layer %zu (%s) is damaged: its digest is %s", i + 1,
+			layer->digest, m->digest);
 	return 0;
 }
 
@@ -239,7 +251,8 @@ static int open_spool(int dir_fd, const char *file, int *ret_fd, struct err *e)
 }
 
 /* *RET->members stays NULL where the file is no image's archive. */
-static int unpack(int fd, int dir_fd, const char *file, struct op *op, struct files *ret, struct err *e)
+static int unpack(const char *path, int fd, int dir_fd, const char *file, struct op *op, struct files *ret,
+	struct err *e)
 {
 	struct worker_request request = {.task = WORKER_MEMBERS, .input = fd};
 	struct image_result result = {0};
@@ -249,6 +262,8 @@ static int unpack(int fd, int dir_fd, const char *file, struct op *op, struct fi
 		return r;
 	request.output = ret->spool;
 	r = worker_run(&request, op, &result, e);
+	if (r < 0 && r != -EINTR)
+		err_wrap(e, "%s", path);
 	return r == 0 && result.entries > 0 ? members_load(ret->spool, &result, &ret->members, e) : r;
 }
 
@@ -269,15 +284,14 @@ static bool is_layout(int dir)
 static int make_rootfs(const struct make *m, int fd, bool is_dir, int out, struct op *op,
 	struct store_object *row, struct err *e)
 {
-	struct worker_request request = {.task = WORKER_TAR, .input = fd, .output = out, .seed = row->name};
+	struct worker_request request = {
+		.task = is_dir ? WORKER_DIR : WORKER_TAR, .input = fd, .output = out, .seed = row->name};
 	struct image_result result = {0};
 	int r;
 
 	if (m->tag)
 		return err_set(e, -EINVAL, "%s: a root file system's: there is no `tag` in it", m->source);
-	if (is_dir)
-		r = image_from_dir(fd, out, row->name, op, &result, e);
-	else if (lseek(fd, 0, SEEK_SET) < 0)
+	if (!is_dir && lseek(fd, 0, SEEK_SET) < 0)
 		r = err_sys(e, -errno, "%s", m->source);
 	else
 		r = worker_run(&request, op, &result, e);
@@ -293,7 +307,7 @@ int make_imported(
 	int r = open_source(m->source, &is_dir, &fd, e);
 
 	if (r == 0 && !is_dir)
-		r = unpack(fd, dir_fd, row->file, op, &files, e);
+		r = unpack(m->source, fd, dir_fd, row->file, op, &files, e);
 	if (r == 0 && is_dir && is_layout(fd))
 		files.dir = TAKE_FD(fd);
 	if (r < 0)
