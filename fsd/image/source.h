@@ -10,6 +10,7 @@
 #define IMAGE_STAGE_LAYERS  "unpack layers"
 #define IMAGE_STAGE_MEMBERS "read the archive"
 #define IMAGE_STAGE_DIR     "read the folder"
+#define IMAGE_STAGE_CHECK   "check"
 #define IMAGE_STAGE_WRITE   "write the image"
 
 #define SOURCE_SIZE_MAX (1ull << 40) /* of an image's file */

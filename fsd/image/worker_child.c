@@ -130,6 +130,8 @@ static int make(struct task *t, struct image_result *ret, struct err *e)
 
 	if (q->task == WORKER_TAR)
 		return image_from_tar(q->input, q->output, q->seed, t->op, ret, e);
+	if (q->task == WORKER_EXT4)
+		return image_check_ext4(q->output, t->op, ret, e);
 	if (q->task == WORKER_DIR)
 		return image_from_dir(q->input, q->output, q->seed, t->op, ret, e);
 	if (q->task == WORKER_LAYERS)

@@ -4,8 +4,8 @@
 #include "image/source.h"
 #include "image/worker_wire.h"
 
-static const char *const stages[] = {
-	NULL, IMAGE_STAGE_TAR, IMAGE_STAGE_LAYERS, IMAGE_STAGE_WRITE, IMAGE_STAGE_DIR, IMAGE_STAGE_MEMBERS};
+static const char *const stages[] = {NULL, IMAGE_STAGE_TAR, IMAGE_STAGE_LAYERS, IMAGE_STAGE_WRITE,
+	IMAGE_STAGE_DIR, IMAGE_STAGE_CHECK, IMAGE_STAGE_MEMBERS};
 
 uint32_t wire_stage(const char *stage)
 {

@@ -31,8 +31,7 @@ static void files_clear(struct files *f)
 	members_free(f->members);
 }
 
-/* PATH is a regular file or a folder: to open anything else could wait for ever. */
-static int open_source(const char *path, bool *ret_dir, int *ret_fd, struct err *e)
+int make_open_source(const char *path, bool *ret_dir, int *ret_fd, struct err *e)
 {
 	_cleanup_close_ int fd = -EBADF;
 	struct stat st;
@@ -304,7 +303,7 @@ int make_imported(
 	_cleanup_(files_clear) struct files files = {.dir = -EBADF, .spool = -EBADF};
 	_cleanup_close_ int fd = -EBADF;
 	bool is_dir = false;
-	int r = open_source(m->source, &is_dir, &fd, e);
+	int r = make_open_source(m->source, &is_dir, &fd, e);
 
 	if (r == 0 && !is_dir)
 		r = unpack(m->source, fd, dir_fd, row->file, op, &files, e);

@@ -104,6 +104,8 @@ static int make_image(
 		break;
 	case MAKE_PULL:
 		return make_pulled(m, out, op, row, e);
+	case MAKE_REGISTER:
+		return make_registered(m, out, op, row, e);
 	case MAKE_DEBIAN:
 		r = image_build_debian(out, seed, op, &result, e);
 		break;

@@ -11,7 +11,8 @@
 #include "vm/objects.h"
 
 enum make_what {
-	MAKE_IMPORT, /* source: a path */
+	MAKE_IMPORT,   /* source: a path */
+	MAKE_REGISTER, /* source: a path to an ext4 */
 	MAKE_BUSYBOX,
 	MAKE_DEBIAN,
 	MAKE_PULL, /* source: of an image, its reference; of a kernel, a package or NULL */
@@ -58,6 +59,11 @@ struct make_layers {
 /* objects_layers.c: as objects_make(), of those layers, into the empty file OUT. */
 int make_of_layers(
 	const struct make_layers *from, int out, struct op *op, struct store_object *row, struct err *e);
+
+/* objects_import.c: PATH is a regular file or a folder: to open anything else could wait for ever. -EINVAL: it is none. */
+int make_open_source(const char *path, bool *ret_dir, int *ret_fd, struct err *e);
+/* objects_register.c: as objects_make(), of an ext4 file, into the empty file OUT. */
+int make_registered(const struct make *m, int out, struct op *op, struct store_object *row, struct err *e);
 
 /* objects_import.c: as objects_make(), of a file or a folder, into the empty file OUT. DIR_FD: where files may be made. */
 int make_imported(

@@ -181,6 +181,7 @@ struct making *making_of(const struct objects *o, const char *name)
 static int begin(struct making *m, struct err *e)
 {
 	static const char *const kinds[] = {[MAKE_IMPORT] = "import",
+		[MAKE_REGISTER] = "register",
 		[MAKE_BUSYBOX] = "build",
 		[MAKE_DEBIAN] = "build",
 		[MAKE_PULL] = "pull"};

@@ -133,6 +133,7 @@ static const struct verb {
 	{OBJECTS_IMAGES, "pull", NULL, MAKE_PULL, true, NULL, "pull REF [platform OS/ARCH] [as NAME]\n"},
 	{OBJECTS_IMAGES, "import", NULL, MAKE_IMPORT, true, NULL,
 		"import PATH [tag TAG] [platform OS/ARCH] [as NAME]\n"},
+	{OBJECTS_IMAGES, "register", NULL, MAKE_REGISTER, true, NULL, "register PATH [as NAME]\n"},
 	{OBJECTS_IMAGES, "build", "debian", MAKE_DEBIAN, false, "debian", "build debian [as NAME]\n"},
 	{OBJECTS_IMAGES, "build", "busybox", MAKE_BUSYBOX, false, "busybox", "build busybox [as NAME]\n"},
 	{OBJECTS_KERNELS, "pull", NULL, MAKE_PULL, false, "debian", "pull [as NAME]\n"},
@@ -196,7 +197,7 @@ static int run_import(struct objects *o, const struct verb *v, char *at, objects
 	struct objects_waiter **ret, struct err *e)
 {
 	struct make what = {.kind = v->kind, .what = v->what, .source = at};
-	bool images = v->kind == OBJECTS_IMAGES;
+	bool images = v->kind == OBJECTS_IMAGES && v->what == MAKE_IMPORT;
 	char *name = at ? split_off(at, " as ") : NULL;
 	_cleanup_free_ char *chosen = NULL;
 
@@ -222,7 +223,7 @@ static int run(struct objects *o, const struct verb *v, char *at, objects_done_f
 
 	if (v->kind == OBJECTS_IMAGES && v->what == MAKE_PULL)
 		return run_pull(o, v, at, done, user, ret, e);
-	if (v->what == MAKE_IMPORT)
+	if (v->what == MAKE_IMPORT || v->what == MAKE_REGISTER)
 		return run_import(o, v, at, done, user, ret, e);
 	name = at ? split_off(at, " as ") : NULL;
 	if (v->has_source)

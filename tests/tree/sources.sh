@@ -153,4 +153,54 @@ bad "a layer that is a link that leads out" d-deep.tar EBADMSG 'link to what'
 head -c $(($(stat -c %s docker.tar) / 2)) docker.tar >d-cut.tar
 chmod a+r d-cut.tar
 bad "docker's archive, truncated" d-cut.tar EBADMSG 'cut|[Tt]runcated|damaged'
+
+# An ext4 that somebody else made.
+mke2fs -q -t ext4 -d "$CASE_DIR/busybox-root" fs.ext4 64M >/dev/null 2>&1
+chmod a+r fs.ext4
+sum=sha256:$(sha256sum <fs.ext4 | cut -d' ' -f1)
+is "register an ext4" "$(errno_write "$FS/images/ctl" "register $CASE_DIR/fs.ext4 as reg")" OK
+is "its digest" "$(cat "$FS/images/reg/digest")" "$sum"
+like "its reference" "$(cat "$FS/images/reg/ref")" 'fs.ext4$'
+copy=$STATE/images/$(ls -t "$STATE/images" | head -n 1)
+is "the copy is nobody's to change" "$(stat -c %a "$copy")" 444
+printf changed | dd of=fs.ext4 bs=1 seek=1000000 conv=notrunc status=none
+is "what becomes of the original is nothing to it" "sha256:$(sha256sum <"$copy" | cut -d' ' -f1)" "$sum"
+mkdir "$FS/vms/reg"
+echo reg >"$FS/vms/reg/image"
+ok "a VM of it starts" sh -c "echo start > $FS/vms/reg/ctl"
+like "with its files" "$(banger vm exec reg -- cat /etc/passwd)" '^user:'
+ok "and changes" banger vm exec reg -- sh -c 'echo x >/etc/new; sync'
+is "nothing of the image" "sha256:$(sha256sum <"$copy" | cut -d' ' -f1)" "$sum"
+
+before=$(imported)
+# bad_fs WHAT FILE ERRNO PATTERN
+bad_fs()
+{
+	chmod a+r "$CASE_DIR/$2"
+	is "register: $1" "$(errno_write "$FS/images/ctl" "register $CASE_DIR/$2 as bad")" "$3"
+	like "register: $1: says" "$(tail -n 1 "$FS/log")" "$4"
+	is "register: $1: nothing is left" "$(imported)" "$before"
+}
+change_fs() { cp fs.ext4 "$1" && debugfs -w -R "$2" "$1" >/dev/null 2>&1; }
+change_fs dirty.ext4 "feature needs_recovery"
+bad_fs "a journal that isn't empty" dirty.ext4 EUCLEAN 'journal.*e2fsck'
+change_fs error.ext4 "set_super_value state 2"
+bad_fs "not clean" error.ext4 EUCLEAN 'clean.*e2fsck'
+cp fs.ext4 cut.ext4 && truncate -s 40M cut.ext4
+bad_fs "cut off" cut.ext4 EBADMSG 'cut off'
+cp fs.ext4 super.ext4 && printf '\377\377' | dd of=super.ext4 bs=1 seek=1050 conv=notrunc status=none
+bad_fs "a damaged superblock" super.ext4 EBADMSG 'e2fsck'
+change_fs root.ext4 "set_inode_field <2> mode 0100644"
+bad_fs "a root that is no folder" root.ext4 EBADMSG 'e2fsck'
+mke2fs -q -O journal_dev journal.ext4 16M >/dev/null 2>&1
+bad_fs "a journal" journal.ext4 EBADMSG 'journal'
+printf 'QFI\373' >q.qcow2 && truncate -s 1M q.qcow2
+bad_fs "a qcow2" q.qcow2 EBADMSG 'qemu-img convert'
+truncate -s 1M disk && printf '\125\252' | dd of=disk bs=1 seek=510 conv=notrunc status=none
+bad_fs "a disk with partitions" disk EBADMSG 'partitions'
+bad_fs "a tar" base.tar EBADMSG 'import'
+: >nothing
+bad_fs "an empty file" nothing EBADMSG 'no ext4'
+is "register: a folder" "$(errno_write "$FS/images/ctl" "register $CASE_DIR/busybox-root as bad")" EISDIR
+is "register: not there" "$(errno_write "$FS/images/ctl" "register $CASE_DIR/none as bad")" ENOENT
 case_end
