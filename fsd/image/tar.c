@@ -24,6 +24,8 @@ int tar_failure(struct archive *a, const struct tar_input *in, struct err *e)
 
 	if (in->err.code)
 		return err_copy(e, &in->err);
+	if (text && strcmp(text, "Unrecognized archive format") == 0)
+		text = "it is no tar, packed or not";
 	/* A truncated archive often comes without a text. */
 	return err_set(e, archive_errno(a) == ENOMEM ? -ENOMEM : -EBADMSG, "%s",
 		text ? text : "the archive is cut off or damaged");

@@ -294,6 +294,8 @@ static int make_rootfs(const struct make *m, int fd, bool is_dir, int out, struc
 		r = err_sys(e, -errno, "%s", m->source);
 	else
 		r = worker_run(&request, op, &result, e);
+	if (r < 0 && r != -EINTR)
+		err_wrap(e, "%s", m->source);
 	return r == 0 ? make_describe(&result, row, e) : r;
 }
 

@@ -118,7 +118,7 @@ bad "index.json is none, archive" no-json.tar EBADMSG 'index.json'
 change no-image app sh -c 'echo "{\"schemaVersion\":2,\"manifests\":[]}" >index.json'
 bad "an index of nothing" no-image EBADMSG 'no image in it'
 change version app sh -c 'echo "{\"imageLayoutVersion\":\"9.0.0\"}" >oci-layout'
-bad "another version's layout" version EOPNOTSUPP '9.0.0'
+bad "another version's layout" version ENOTSUP '9.0.0'
 change no-index app rm index.json
 bad "blobs and no index" no-index.tar EBADMSG 'neither index.json nor manifest.json'
 head -c $(($(stat -c %s oci.tar) / 2)) oci.tar >cut.tar
@@ -153,6 +153,38 @@ bad "a layer that is a link that leads out" d-deep.tar EBADMSG 'link to what'
 head -c $(($(stat -c %s docker.tar) / 2)) docker.tar >d-cut.tar
 chmod a+r d-cut.tar
 bad "docker's archive, truncated" d-cut.tar EBADMSG 'cut|[Tt]runcated|damaged'
+
+# Standard input, and the command.
+mkdir -m 1777 spool small
+ok "import of standard input" sh -c "TMPDIR=$CASE_DIR/spool '$BANGER_BIN/banger' image import - piped <oci.tar.gz"
+is "is the image" "$(cat "$FS/images/piped/digest")" "$(cat "$FS/images/of-oci-tar/digest")"
+ok "of a pipe, without a name" sh -c "cat base.tar | TMPDIR=$CASE_DIR/spool '$BANGER_BIN/banger' image import -"
+ok "is called stdin" test -d "$FS/images/stdin"
+is "a path, without a name" "$(banger image import two.tar 2>&1 | grep -o 'say which by')" 'say which by'
+like "a tag" "$(banger image import --tag other two.tar)" '^two sha256:'
+like "import of a folder" "$(banger image import oci-dir folder)" '^folder sha256:'
+for name in piped stdin two folder; do rmdir "$FS/images/$name"; done
+before=$(imported)
+like "garbage in standard input" "$(head -c 100000 /dev/urandom | TMPDIR=$CASE_DIR/spool banger image import - bad 2>&1)" 'tar'
+mount -t tmpfs -o size=64k,mode=1777 small small
+like "no room for it" "$(TMPDIR=$CASE_DIR/small banger image import - bad <oci.tar 2>&1)" 'No space left.*TMPDIR'
+is "leaves nothing there" "$(ls small)" ""
+umount small
+for signal in INT TERM; do
+	mkfifo "pipe-$signal"
+	TMPDIR=$CASE_DIR/spool "$BANGER_BIN/banger" image import - bad <"pipe-$signal" &
+	pid=$!
+	exec 8>"pipe-$signal"
+	head -c 5000 oci.tar >&8
+	await sh -c "test -s $CASE_DIR/spool/banger-stdin-*"
+	is "what others may do with the file" "$(stat -c '%a %U' spool/banger-stdin-*)" "600 $OWNER"
+	kill -$signal $pid
+	wait $pid
+	is "SIG$signal while it comes: cancelled" $? 130
+	exec 8>&-
+done
+is "nothing is left of all that" "$(ls spool)" ""
+is "nor an image" "$(imported)" "$before"
 
 # An ext4 that somebody else made.
 mke2fs -q -t ext4 -d "$CASE_DIR/busybox-root" fs.ext4 64M >/dev/null 2>&1
@@ -201,6 +233,7 @@ bad_fs "a disk with partitions" disk EBADMSG 'partitions'
 bad_fs "a tar" base.tar EBADMSG 'import'
 : >nothing
 bad_fs "an empty file" nothing EBADMSG 'no ext4'
+like "register by the command" "$(banger image register fs.ext4 again)" '^again sha256:'
 is "register: a folder" "$(errno_write "$FS/images/ctl" "register $CASE_DIR/busybox-root as bad")" EISDIR
 is "register: not there" "$(errno_write "$FS/images/ctl" "register $CASE_DIR/none as bad")" ENOENT
 case_end
