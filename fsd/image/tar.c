@@ -237,7 +237,8 @@ static int take_all(
 			r = take_entry(s, a, in, entry, path, e);
 		if (r < 0 && r != -EINTR) {
 			printable(path, shown, sizeof(shown));
-			return err_wrap(e, "%s", shown);
+			err_wrap(e, "%s", shown);
+			return r;
 		}
 	}
 	if (r < 0)

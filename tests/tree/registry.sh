@@ -6,6 +6,10 @@ case_begin "$@"
 registry_up 5000
 busybox_tar "$CASE_DIR/base.tar"
 mkdir -p "$CASE_DIR/upper/etc"
+mkdir -p "$CASE_DIR/upper/root/.config"
+echo 'alias ll=ls' >"$CASE_DIR/upper/root/.profile"
+chmod 0640 "$CASE_DIR/upper/root/.profile"
+ln -s .profile "$CASE_DIR/upper/root/.link"
 echo one >"$CASE_DIR/upper/etc/marker"
 tar -C "$CASE_DIR/upper" --owner=0 --group=0 -cf "$CASE_DIR/upper.tar" .
 layout app '{"Env":["PATH=/bin","GREETING=hello world"],"Entrypoint":["/bin/sh","-c"],"Cmd":["echo $GREETING; id -u; pwd; exit 7"],"WorkingDir":"/tmp","User":"user","ExposedPorts":{"80/tcp":{}},"Labels":{"a":"b"},"StopSignal":"SIGINT"}' "$CASE_DIR/base.tar" "$CASE_DIR/upper.tar"
@@ -30,6 +34,12 @@ echo app >"$FS/vms/box/image"
 ok "a VM of it starts" sh -c "echo start > $FS/vms/box/ctl"
 is "with its files" "$(banger vm exec box -- cat /etc/marker)" one
 is "and environment" "$(banger vm exec box -- sh -c 'echo $GREETING')" "hello world"
+is "the image's /root is on the work disk" "$(banger vm exec box -- stat -c '%a %s' /root/.profile)" "640 12"
+is "links too" "$(banger vm exec box -- cat /root/.link)" "alias ll=ls"
+banger vm exec box -- sh -c 'rm -r /root/.link; echo mine >/root/.profile; sync'
+is "restart" "$(errno_write "$FS/vms/box/ctl" restart)" OK
+is "what was written there stays" "$(banger vm exec box -- cat /root/.profile)" mine
+is "what was removed stays away" "$(banger vm exec box -- sh -c 'ls -a /root | grep -c link')" 0
 like "status and words of its own command" "$(banger run --rm app 2>&1; echo "code $?")" "hello world
 1000
 /tmp
@@ -70,7 +80,7 @@ echo stop >"$FS/vms/one/ctl"
 echo stop >"$FS/vms/two/ctl"
 rmdir "$FS/vms/one" "$FS/vms/two"
 
-echo nosuch.invalid/x >"$FS/vms/box/image" 2>/dev/null
+
 is "what isn't there" "$(errno_write "$FS/images/ctl" "pull localhost:5000/none:1")" ENOENT
 like "is said" "$(tail -n 2 "$FS/log")" "localhost:5000.*none"
 is "no reference" "$(errno_write "$FS/images/ctl" "pull two//slashes")" EINVAL
@@ -86,6 +96,34 @@ echo arm >"$FS/vms/arm/image"
 is "no VM of it starts here" "$(errno_write "$FS/vms/arm/ctl" start)" ENOEXEC
 like "says why" "$(cat "$FS/vms/arm/error")" "linux/arm64"
 rmdir "$FS/vms/arm"
+
+# The image's own command is told first, by its own signal.
+mkdir -p "$CASE_DIR/daemon/bin"
+cat >"$CASE_DIR/daemon/bin/daemon" <<'SH'
+#!/bin/sh
+trap 'echo bye >/root/said; sync; exit 0' INT
+trap '' TERM
+echo up
+while :; do sleep 0.1; done
+SH
+chmod 0755 "$CASE_DIR/daemon/bin/daemon"
+tar -C "$CASE_DIR/daemon" --owner=0 --group=0 -cf "$CASE_DIR/daemon.tar" .
+layout daemon '{"Env":["PATH=/bin"],"Cmd":["daemon"],"StopSignal":"SIGINT"}' "$CASE_DIR/base.tar" "$CASE_DIR/daemon.tar"
+ok "a daemon's image is put there" push daemon 5000/daemon:1
+mkdir "$FS/vms/daemon"
+echo localhost:5000/daemon:1 >"$FS/vms/daemon/image"
+ok "its VM starts" sh -c "echo start > $FS/vms/daemon/ctl"
+exec 7<>"$FS/vms/daemon/exec/clone"
+read -r job <&7
+echo main >"$FS/vms/daemon/exec/$job/ctl"
+echo start >"$FS/vms/daemon/exec/$job/ctl"
+eventually "its command runs" grep -q up "$FS/vms/daemon/exec/$job/stdout"
+exec 7>&-
+ok "stop" sh -c "echo stop > $FS/vms/daemon/ctl"
+ok "and start" sh -c "echo start > $FS/vms/daemon/ctl"
+is "it heard its signal, and had time" "$(banger vm exec daemon -- cat /root/said)" bye
+echo kill >"$FS/vms/daemon/ctl"
+rmdir "$FS/vms/daemon"
 
 # What no image is made of goes; what one is made of stays.
 blobs() { find "$STATE/blobs" -type f | wc -l; }
