@@ -170,7 +170,9 @@ static int take(struct unpack *u, struct archive_entry *entry, struct err *e)
 		return 0;
 	u->sure = u->sure || place == PLACE_SURE;
 	r = take_file(u, entry, name, e);
-	return r < 0 && r != -EINTR ? err_wrap(e, "%s", name) : r;
+	if (r < 0 && r != -EINTR)
+		err_wrap(e, "%s", name);
+	return r;
 }
 
 static bool has(const struct unpack *u, const char *name)
