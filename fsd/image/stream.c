@@ -96,6 +96,8 @@ static ssize_t read_block(struct stream *s, uint8_t *block)
 			return r;
 		want = s->announced - s->at < QUEUE_BLOCK ? (size_t)(s->announced - s->at) : QUEUE_BLOCK;
 	}
+	if (s->in.window && s->in.size - s->read < want)
+		want = (size_t)(s->in.size - s->read);
 	while (have < want) {
 		n = read(s->in.fd, block + have, want - have);
 		if (n < 0 && errno == EINTR)

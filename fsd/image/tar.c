@@ -1,7 +1,6 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
-#include <locale.h>
 #include <sys/stat.h>
 
 #include "image/acl.h"
@@ -10,15 +9,9 @@
 #define LINK_TARGET_MAX 4095 /* a block less its NUL (ext4) */
 #define XATTR_MAX       4000 /* what an inode and one block hold (facts on images 2.5) */
 
-/* The tar, as it comes out of its packing. */
-struct input {
-	struct stream *stream;
-	struct err err; /* of the stream */
-};
-
 static ssize_t read_input(struct archive *a, void *user, const void **ret)
 {
-	struct input *in = user;
+	struct tar_input *in = user;
 	ssize_t n = stream_next(in->stream, ret, &in->err);
 
 	if (n < 0)
@@ -26,12 +19,14 @@ static ssize_t read_input(struct archive *a, void *user, const void **ret)
 	return n < 0 ? -1 : n;
 }
 
-static int archive_failure(struct archive *a, struct input *in, struct err *e)
+int tar_failure(struct archive *a, const struct tar_input *in, struct err *e)
 {
 	const char *text = archive_error_string(a);
 
 	if (in->err.code)
 		return err_copy(e, &in->err);
+	if (text && strcmp(text, "Unrecognized archive format") == 0)
+		text = "it is no tar, packed or not";
 	/* A truncated archive often comes without a text. */
 	return err_set(e, archive_errno(a) == ENOMEM ? -ENOMEM : -EBADMSG, "%s",
 		text ? text : "the archive is cut off or damaged");
@@ -124,8 +119,8 @@ static int take_attributes(struct archive_entry *entry, struct inode *inode, str
 	return take_xattrs(entry, inode, e);
 }
 
-static int take_contents(struct source *s, struct archive *a, struct input *in, struct archive_entry *entry,
-	struct inode *inode, struct err *e)
+static int take_contents(struct source *s, struct archive *a, struct tar_input *in,
+	struct archive_entry *entry, struct inode *inode, struct err *e)
 {
 	int64_t size = archive_entry_size(entry), offset;
 	const void *data;
@@ -141,7 +136,7 @@ static int take_contents(struct source *s, struct archive *a, struct input *in, 
 			r = writer_data(s->writer, inode, (uint64_t)offset, data, n, e);
 	}
 	if (r == 0 && k != ARCHIVE_EOF)
-		return archive_failure(a, in, e);
+		return tar_failure(a, in, e);
 	return r == 0 ? writer_end(s->writer, inode, (uint64_t)size, e) : r;
 }
 
@@ -156,7 +151,7 @@ static int take_link(struct archive_entry *entry, struct inode *inode, struct er
 	return inode->target ? 0 : err_sys(e, -ENOMEM, "image");
 }
 
-static int take_entry(struct source *s, struct archive *a, struct input *in, struct archive_entry *entry,
+static int take_entry(struct source *s, struct archive *a, struct tar_input *in, struct archive_entry *entry,
 	const char *path, struct err *e)
 {
 	const char *hard = archive_entry_hardlink(entry);
@@ -258,7 +253,8 @@ static void wrap_behind(struct err *e, const char *last)
 		err_wrap(e, "behind %s", last);
 }
 
-static int take_all(struct source *s, struct archive *a, struct input *in, enum tar_kind kind, struct err *e)
+static int take_all(
+	struct source *s, struct archive *a, struct tar_input *in, enum tar_kind kind, struct err *e)
 {
 	struct archive_entry *entry;
 	uint64_t count = 0;
@@ -293,7 +289,7 @@ static int take_all(struct source *s, struct archive *a, struct input *in, enum 
 	if (k != ARCHIVE_EOF) {
 		const char *path = archive_entry_pathname(entry);
 
-		r = archive_failure(a, in, e);
+		r = tar_failure(a, in, e);
 		if (r == -EINTR)
 			return r;
 		if (path && *path) {
@@ -310,8 +306,42 @@ static int take_all(struct source *s, struct archive *a, struct input *in, enum 
 	return 0;
 }
 
+int tar_open(struct tar_input *in, bool empty, struct archive **ret, struct err *e)
+{
+	struct archive *a = archive_read_new();
+	int r = 0;
+
+	if (!a)
+		return err_sys(e, -ENOMEM, "image");
+	/* Without it libarchive warns about each name that isn't ASCII. */
+	in->utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", NULL);
+	if (in->utf8)
+		in->before = uselocale(in->utf8);
+	archive_read_support_format_tar(a);
+	if (empty)
+		archive_read_support_format_empty(a);
+	if (archive_read_open(a, in, NULL, read_input, NULL) != ARCHIVE_OK)
+		r = tar_failure(a, in, e);
+	if (r < 0)
+		tar_close(in, a);
+	else
+		*ret = a;
+	return r;
+}
+
+void tar_close(struct tar_input *in, struct archive *a)
+{
+	archive_read_free(a);
+	err_clear(&in->err);
+	if (in->utf8) {
+		uselocale(in->before);
+		freelocale(in->utf8);
+		in->utf8 = (locale_t)0;
+	}
+}
+
 /* The end of the tar is not the stream's: what follows is of the digest too, and may be what is damaged. */
-static int read_rest(struct input *in, struct err *e)
+int tar_rest(struct tar_input *in, struct err *e)
 {
 	const void *data;
 	ssize_t n;
@@ -322,39 +352,18 @@ static int read_rest(struct input *in, struct err *e)
 	return (int)n;
 }
 
-static int read_archive(struct source *s, struct input *in, enum tar_kind kind, struct err *e)
-{
-	struct archive *a = archive_read_new();
-	int r;
-
-	if (!a)
-		return err_sys(e, -ENOMEM, "image");
-	archive_read_support_format_tar(a);
-	if (kind == TAR_LAYER)
-		archive_read_support_format_empty(a);
-	if (archive_read_open(a, in, NULL, read_input, NULL) != ARCHIVE_OK)
-		r = archive_failure(a, in, e);
-	else
-		r = take_all(s, a, in, kind, e);
-	archive_read_free(a);
-	return r == 0 ? read_rest(in, e) : r;
-}
-
 int tar_read(struct source *s, struct stream *stream, enum tar_kind kind, struct err *e)
 {
-	struct input in = {.stream = stream};
-	locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", NULL), before = (locale_t)0;
-	int r;
+	struct tar_input in = {.stream = stream};
+	struct archive *a = NULL;
+	int r = tar_open(&in, kind == TAR_LAYER, &a, e);
 
-	/* Without it libarchive warns about each name that isn't ASCII. */
-	if (utf8)
-		before = uselocale(utf8);
-	r = read_archive(s, &in, kind, e);
-	err_clear(&in.err);
-	if (utf8) {
-		uselocale(before);
-		freelocale(utf8);
-	}
+	if (r < 0)
+		return r;
+	r = take_all(s, a, &in, kind, e);
+	if (r == 0)
+		r = tar_rest(&in, e);
+	tar_close(&in, a);
 	return r;
 }
 

@@ -552,7 +552,7 @@ static void sandboxed(void **state)
 		if (pid == 0) {
 			_cleanup_err_ struct err e = {0};
 
-			if (sandbox_enter(1 << 20, 64, &e) < 0)
+			if (sandbox_enter(1 << 20, 64, -1, &e) < 0)
 				_exit(99);
 			_exit(attempt((enum attempt)i));
 		}
