@@ -13,9 +13,13 @@ struct input {
 
 static int give(const char *text, size_t n, char **ret, size_t *ret_n)
 {
-	*ret = strndup(text, n);
+	*ret = malloc(n + 1);
+	if (!*ret)
+		return -ENOMEM;
+	memcpy(*ret, text, n);
+	(*ret)[n] = '\0';
 	*ret_n = n;
-	return *ret ? 0 : -ENOMEM;
+	return 0;
 }
 
 /* Each file but the two is what is in it: a configuration of one layer. */
