@@ -243,7 +243,7 @@ int members_unpack(int source_fd, int spool_fd, struct op *op, struct image_resu
 	if (!u || !(u->hash = EVP_MD_CTX_new()))
 		r = err_sys(e, -ENOMEM, "archive");
 	if (r == 0)
-		r = stream_open(STREAM_WHOLE(source_fd), op, STREAM_HASH_PACKED, &stream, e);
+		r = stream_open(STREAM_WHOLE(source_fd), op, STREAM_HASH_NONE, &stream, e);
 	if (r == 0) {
 		u->spool = spool_fd;
 		u->in.stream = stream;
