@@ -24,7 +24,8 @@ struct unpack {
 	uint64_t at;
 	struct member *list;
 	size_t n;
-	bool sure; /* it has what no root file system has */
+	bool sure;     /* it has what no root file system has */
+	bool in_place; /* the archive isn't packed: what is in it can stay there */
 	EVP_MD_CTX *hash;
 	uint8_t buf[COPY_BYTES];
 };
@@ -101,17 +102,21 @@ static int copy(struct unpack *u, struct member *m, struct err *e)
 	int r;
 
 	m->offset = u->at;
+	m->in_place = u->in_place;
+	if (u->in_place)
+		m->offset = (uint64_t)archive_filter_bytes(u->archive, 0);
 	EVP_DigestInit_ex(u->hash, EVP_sha256(), NULL);
 	while ((n = archive_read_data(u->archive, u->buf, sizeof(u->buf))) > 0) {
 		EVP_DigestUpdate(u->hash, u->buf, (size_t)n);
-		r = io_write_full(u->spool, u->buf, (size_t)n);
+		r = u->in_place ? 0 : io_write_full(u->spool, u->buf, (size_t)n);
 		if (r < 0)
 			return err_sys(e, r, "copying it out of the archive");
-		u->at += (uint64_t)n;
+		m->size += (uint64_t)n;
 	}
 	if (n < 0)
 		return tar_failure(u->archive, &u->in, e);
-	m->size = u->at - m->offset;
+	if (!u->in_place)
+		u->at += m->size;
 	EVP_DigestFinal_ex(u->hash, sum, NULL);
 	source_digest(sum, m->digest);
 	return 0;
@@ -218,6 +223,15 @@ static int write_table(struct unpack *u, struct image_result *ret, struct err *e
 	return 0;
 }
 
+/* As every tar since POSIX.1-1988 begins. */
+static bool is_plain_tar(int fd)
+{
+	char magic[5];
+
+	return pread(fd, magic, sizeof(magic), 257) == sizeof(magic) &&
+	       memcmp(magic, "ustar", sizeof(magic)) == 0;
+}
+
 int members_unpack(int source_fd, int spool_fd, struct op *op, struct image_result *ret, struct err *e)
 {
 	_cleanup_(stream_freep) struct stream *stream = NULL;
@@ -229,10 +243,11 @@ int members_unpack(int source_fd, int spool_fd, struct op *op, struct image_resu
 	if (!u || !(u->hash = EVP_MD_CTX_new()))
 		r = err_sys(e, -ENOMEM, "archive");
 	if (r == 0)
-		r = stream_open(STREAM_WHOLE(source_fd), op, STREAM_HASH_PACKED, &stream, e);
+		r = stream_open(STREAM_WHOLE(source_fd), op, STREAM_HASH_NONE, &stream, e);
 	if (r == 0) {
 		u->spool = spool_fd;
 		u->in.stream = stream;
+		u->in_place = is_plain_tar(source_fd);
 		if (tar_open(&u->in, false, &u->archive, NULL) == 0) {
 			r = take_all(u, e);
 			tar_close(&u->in, u->archive);
@@ -257,23 +272,28 @@ static bool ends(const char *text, size_t size)
 	return memchr(text, '\0', size) != NULL;
 }
 
-static bool is_member(const struct member *m, uint64_t end)
+/* ENDS_AT: of the spool before its table, and of the archive. */
+static bool is_member(const struct member *m, const uint64_t ends_at[2])
 {
-	return ends(m->name, sizeof(m->name)) && ends(m->link, sizeof(m->link)) &&
+	uint64_t end = ends_at[m->in_place == 1];
+
+	return m->in_place <= 1 && ends(m->name, sizeof(m->name)) && ends(m->link, sizeof(m->link)) &&
 	       ends(m->digest, sizeof(m->digest)) && m->offset <= end && m->size <= end - m->offset &&
 	       (*m->link || (strncmp(m->digest, "sha256:", 7) == 0 &&
 				    is_hex(m->digest + 7, strlen(m->digest + 7))));
 }
 
-int members_load(int spool_fd, const struct image_result *result, struct members **ret, struct err *e)
+int members_load(
+	int source_fd, int spool_fd, const struct image_result *result, struct members **ret, struct err *e)
 {
 	_cleanup_(members_freep) struct members *m = NULL;
-	uint64_t end = result->size;
-	struct stat st;
+	uint64_t end = result->size, ends_at[2] = {end};
+	struct stat st, source;
 	size_t n;
 
-	if (fstat(spool_fd, &st) < 0)
+	if (fstat(spool_fd, &st) < 0 || fstat(source_fd, &source) < 0)
 		return err_sys(e, -errno, "archive");
+	ends_at[1] = (uint64_t)source.st_size;
 	n = result->entries <= MEMBERS_MAX ? (size_t)result->entries : 0;
 	if (n == 0 || end > (uint64_t)st.st_size || (uint64_t)st.st_size - end != n * sizeof(m->list[0]))
 		goto bad;
@@ -291,7 +311,7 @@ int members_load(int spool_fd, const struct image_result *result, struct members
 		have += (size_t)k;
 	}
 	for (size_t i = 0; i < n; i++)
-		if (!is_member(&m->list[i], end))
+		if (!is_member(&m->list[i], ends_at))
 			goto bad;
 	*ret = TAKE_PTR(m);
 	return 0;

@@ -1,8 +1,9 @@
 /*
- * The members of an image's archive: a tar, packed or not, of an OCI layout, or what `docker save` writes. They are copied out of it into one
- * file, the spool, by a confined child, which leaves a table of them at its end; who has to do with images picks what it needs by name.
+ * The members of an image's archive: a tar, packed or not, of an OCI layout, or what `docker save` writes. A confined child looks where they are;
+ * those of a packed one it copies out of it into one file, the spool. At the spool's end it leaves a table of them; who has to do with images picks
+ * what it needs by name.
  *
- * No name from inside is ever opened.
+ * No name from inside is ever opened. A file that changes meanwhile, or a child that lies, leads to contents that don't have their digests.
  */
 #ifndef BANGER_IMAGE_MEMBERS_H
 #define BANGER_IMAGE_MEMBERS_H
@@ -14,10 +15,10 @@
 
 struct member {
 	char name[MEMBER_NAME_MAX + 1]; /* "index.json", "blobs/sha256/HEX": without "./" before it */
-	char link[MEMBER_NAME_MAX +
-		  1];          /* the member that it is a link to, which may be missing; "": it is a file */
-	char digest[72];       /* "sha256:..." of a file, as the child has it */
-	uint64_t offset, size; /* in the spool */
+	char link[MEMBER_NAME_MAX + 1]; /* what it is a link to, which may be missing; "": a file */
+	char digest[72];                /* "sha256:..." of a file, as the child has it */
+	uint64_t offset, size;          /* in the spool, or in the archive itself */
+	uint64_t in_place;              /* 1: in the latter */
 };
 
 /*
@@ -26,9 +27,10 @@ struct member {
  */
 int members_unpack(int source_fd, int spool_fd, struct op *op, struct image_result *ret, struct err *e);
 
-/* The table that RESULT tells of, every field of it checked. -EBADMSG: no child that is well writes that. */
+/* The table that RESULT tells of, every field of it checked; SOURCE_FD: the archive. -EBADMSG: no child that is well writes that. */
 struct members;
-int members_load(int spool_fd, const struct image_result *result, struct members **ret, struct err *e);
+int members_load(
+	int source_fd, int spool_fd, const struct image_result *result, struct members **ret, struct err *e);
 struct members *members_free(struct members *m);
 DEFINE_CLEANUP(struct members *, members_free)
 

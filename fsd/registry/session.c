@@ -194,8 +194,11 @@ enum patience {
 	PATIENCE_ALL,    /* and where nobody answered at all */
 };
 
-static bool worth(enum patience patience, int code)
+static bool worth(enum patience patience, int code, int tries)
 {
+	/* Nobody is there, or of that name: it is rather the name that is wrong than the moment. */
+	if ((code == -EHOSTUNREACH || code == -ECONNREFUSED) && tries > 0)
+		return false;
 	return patience == PATIENCE_ALL ||
 	       (patience == PATIENCE_SPOKEN && (code == 0 || code == -ECONNRESET));
 }
@@ -215,7 +218,7 @@ static int run(struct session *s, struct http *h, const struct http_request *req
 		_cleanup_err_ struct err own = {0};
 		int r = once(s, h, &q, ret, &own);
 
-		if (!worth(patience, r) || !session_may_retry(tries, r, ret))
+		if (!worth(patience, r, tries) || !session_may_retry(tries, r, ret))
 			return r < 0 ? err_move(e, &own) : 0;
 		op_stage(s->op, "wait for the registry");
 		r = session_wait(s, h, tries, ret, e);

@@ -17,16 +17,17 @@
 
 #define LINKS_MAX 8 /* in an archive, from member to member */
 
-/* Where an image's files are: a folder, or an archive's members in the spool. */
+/* Where an image's files are: a folder, or an archive's members, in it or in the spool. */
 struct files {
 	int dir;
-	int spool;
+	int archive, spool;
 	struct members *members; /* NULL: a folder's */
 };
 
 static void files_clear(struct files *f)
 {
 	close_fd(f->dir);
+	close_fd(f->archive);
 	close_fd(f->spool);
 	members_free(f->members);
 }
@@ -115,7 +116,7 @@ static int open_file(const struct files *f, const char *name, int *ret_fd, uint6
 	if (r < 0)
 		return r;
 	/* A position of its own. */
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->spool);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", m->in_place ? f->archive : f->spool);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || lseek(fd, (off_t)m->offset, SEEK_SET) < 0)
 		return err_sys(e, -errno, "%s", name);
@@ -166,7 +167,8 @@ static int look(void *user, const char *name, struct layout_file *ret, struct er
 	r = find_member(f, name, &m, e);
 	if (r < 0)
 		return r;
-	if (m->size >= sizeof(head) && pread(f->spool, head, sizeof(head), (off_t)m->offset) < 0)
+	if (m->size >= sizeof(head) &&
+		pread(m->in_place ? f->archive : f->spool, head, sizeof(head), (off_t)m->offset) < 0)
 		return err_sys(e, -errno, "%s", name);
 	ret->size = m->size;
 	ret->packing = "";
@@ -263,7 +265,7 @@ static int unpack(const char *path, int fd, int dir_fd, const char *file, struct
 	r = worker_run(&request, op, &result, e);
 	if (r < 0 && r != -EINTR)
 		err_wrap(e, "%s", path);
-	return r == 0 && result.entries > 0 ? members_load(ret->spool, &result, &ret->members, e) : r;
+	return r == 0 && result.entries > 0 ? members_load(fd, ret->spool, &result, &ret->members, e) : r;
 }
 
 /* A layout's two files are what no root file system has. */
@@ -302,7 +304,7 @@ static int make_rootfs(const struct make *m, int fd, bool is_dir, int out, struc
 int make_imported(
 	const struct make *m, int dir_fd, int out, struct op *op, struct store_object *row, struct err *e)
 {
-	_cleanup_(files_clear) struct files files = {.dir = -EBADF, .spool = -EBADF};
+	_cleanup_(files_clear) struct files files = {.dir = -EBADF, .archive = -EBADF, .spool = -EBADF};
 	_cleanup_close_ int fd = -EBADF;
 	bool is_dir = false;
 	int r = make_open_source(m->source, &is_dir, &fd, e);
@@ -317,6 +319,8 @@ int make_imported(
 		files.spool = close_fd(files.spool);
 		return make_rootfs(m, fd, is_dir, out, op, row, e);
 	}
+	if (files.members)
+		files.archive = TAKE_FD(fd);
 	r = make_of_files(m, &files, out, op, row, e);
 	if (r < 0 && r != -EINTR)
 		err_wrap(e, "%s", m->source);

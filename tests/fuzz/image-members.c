@@ -26,18 +26,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (result.entries == 0)
 		return 0;
 	/* What one half writes the other takes. */
-	if (members_load(spool, &result, &m, &e) < 0)
+	if (members_load(in, spool, &result, &m, &e) < 0)
 		abort();
 	for (size_t i = 0; i < ELEMENTSOF(names); i++) {
 		const struct member *one = members_find(m, names[i]);
 
-		if (one && (one->offset > result.size || one->size > result.size - one->offset))
+		if (one && one->in_place
+				? one->offset > size || one->size > size - one->offset
+				: one && (one->offset > result.size || one->size > result.size - one->offset))
 			abort();
 	}
 	/* And of what the other half may have been made to write, it takes nothing that lies outside. */
 	if (pwrite(spool, data, size, (off_t)result.size) < 0)
 		abort();
 	m = members_free(m);
-	(void)members_load(spool, &result, &m, NULL);
+	(void)members_load(in, spool, &result, &m, NULL);
 	return 0;
 }

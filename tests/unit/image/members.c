@@ -88,7 +88,7 @@ static int unpack(int tar, int spool, struct members **ret, struct err *e)
 	assert_int_equal(ftruncate(spool, 0), 0);
 	lseek(spool, 0, SEEK_SET);
 	r = worker_run(&q, NULL, &result, e);
-	return r == 0 && result.entries > 0 ? members_load(spool, &result, ret, e) : r;
+	return r == 0 && result.entries > 0 ? members_load(tar, spool, &result, ret, e) : r;
 }
 
 static void an_archive(void **state)
@@ -117,14 +117,15 @@ static void an_archive(void **state)
 		one = members_find(m, "blobs/sha256/" HEX);
 		assert_non_null(one);
 		assert_int_equal(one->size, 5);
-		assert_int_equal(pread(spool, buf, 5, (off_t)one->offset), 5);
+		assert_int_equal(pread(one->in_place ? tar : spool, buf, 5, (off_t)one->offset), 5);
 		assert_string_equal(buf, "first");
 		assert_string_equal(one->digest,
 			"sha256:a7937b64b8caa58f03721bb6bacf5c78cb235febe0e70b1b84cd99541461a08e");
 		assert_string_equal(one->link, "");
+		assert_int_equal(one->in_place, i == 0);
 		/* The last one of a name counts. */
 		one = members_find(m, "index.json");
-		assert_int_equal(pread(spool, buf, 3, (off_t)one->offset), 3);
+		assert_int_equal(pread(one->in_place ? tar : spool, buf, 3, (off_t)one->offset), 3);
 		assert_memory_equal(buf, "two", 3);
 		assert_int_equal(members_find(m, "oci-layout")->size, 0);
 		assert_string_equal(members_find(m, OTHER "/layer.tar")->link, HEX ".tar");
@@ -174,7 +175,7 @@ static void broken(void **state)
 		const struct entry *entries;
 		off_t cut;
 		const char *says;
-	} rows[] = {{no_index, 0, "neither index.json"}, {sparse, 0, "sparse"}, {good, 1538, "runcated"}};
+	} rows[] = {{no_index, 0, "neither index.json"}, {sparse, 0, "sparse"}, {good, 1540, "runcated"}};
 
 	(void)state;
 	for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
@@ -193,10 +194,12 @@ static void broken(void **state)
 static void hostile_table(void **state)
 {
 	static const char digest[] = "sha256:" HEX;
+	_cleanup_close_ int source = memfd_create("source", MFD_CLOEXEC);
 	_cleanup_close_ int spool = memfd_create("spool", MFD_CLOEXEC);
 
 	(void)state;
-	for (int i = 0; i < 12; i++) {
+	assert_int_equal(ftruncate(source, 9), 0);
+	for (int i = 0; i < 16; i++) {
 		struct member one = {.name = "x", .offset = 3, .size = 7};
 		struct image_result result = {.size = 10, .entries = 1};
 		struct members *m = NULL;
@@ -225,9 +228,17 @@ static void hostile_table(void **state)
 			result.size = UINT64_MAX - 5;
 		if (i == 11)
 			length--;
+		/* In an archive of nine bytes. */
+		one.in_place = i > 11;
+		if (i == 12)
+			one.size = 6;
+		if (i == 14)
+			one.offset = 10;
+		if (i == 15)
+			one.in_place = 2;
 		assert_int_equal(io_pwrite_full(spool, &one, sizeof(one), 10), 0);
 		assert_int_equal(ftruncate(spool, length), 0);
-		if (members_load(spool, &result, &m, NULL) != (i == 0 ? 0 : -EBADMSG))
+		if (members_load(source, spool, &result, &m, NULL) != (i == 0 || i == 12 ? 0 : -EBADMSG))
 			fail_msg("table %d", i);
 		members_free(m);
 	}
