@@ -26,7 +26,7 @@ struct stream {
 	uint64_t at, announced;
 	bool heard, whole;
 	_Atomic uint64_t read;
-	EVP_MD_CTX *hash, *plain_hash; /* the latter may be NULL */
+	EVP_MD_CTX *hash, *plain_hash; /* NULL: nobody asked for that */
 	unsigned char sum[EVP_MAX_MD_SIZE], plain_sum[EVP_MAX_MD_SIZE];
 	struct queue *packed, *plain;
 	pthread_t reader, unpacker;
@@ -134,12 +134,14 @@ static void *read_thread(void *arg)
 		n = read_block(s, block);
 		if (n < 0 || check_size(s, (size_t)n) < 0 || n == 0)
 			break;
-		EVP_DigestUpdate(s->hash, block, (size_t)n);
+		if (s->hash)
+			EVP_DigestUpdate(s->hash, block, (size_t)n);
 		s->read += (uint64_t)n;
 		op_progress(s->op, s->read, s->size);
 		queue_put(s->packed, (size_t)n);
 	}
-	EVP_DigestFinal_ex(s->hash, s->sum, NULL);
+	if (s->hash)
+		EVP_DigestFinal_ex(s->hash, s->sum, NULL);
 	queue_end(s->packed);
 	return NULL;
 }
@@ -315,8 +317,9 @@ int stream_open(const struct stream_input *input, struct op *op, enum stream_has
 	s->in = *input;
 	s->wake = -EBADF;
 	s->op = op;
-	if (!(s->packed = queue_new()) || !(s->plain = queue_new()) || !(s->hash = sha256_new()) ||
-		(hash == STREAM_HASH_BOTH && !(s->plain_hash = sha256_new()))) {
+	if (!(s->packed = queue_new()) || !(s->plain = queue_new()) ||
+		(hash != STREAM_HASH_PLAIN && !(s->hash = sha256_new())) ||
+		(hash != STREAM_HASH_PACKED && !(s->plain_hash = sha256_new()))) {
 		stream_free(s);
 		return err_sys(e, -ENOMEM, "image");
 	}

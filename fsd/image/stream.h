@@ -16,7 +16,8 @@ struct stream;
 
 enum stream_hash {
 	STREAM_HASH_PACKED, /* of FD's bytes */
-	STREAM_HASH_BOTH,   /* and of what they unpack to */
+	STREAM_HASH_PLAIN,  /* of what they unpack to */
+	STREAM_HASH_BOTH,
 };
 
 /*
@@ -44,9 +45,9 @@ DEFINE_CLEANUP(struct stream *, stream_free)
  */
 ssize_t stream_next(struct stream *s, const void **ret, struct err *e);
 
-/* sha256 of all of FD; after the end. */
+/* sha256 of all of FD; after the end, unless STREAM_HASH_PLAIN. */
 void stream_digest(const struct stream *s, unsigned char ret[32]);
-/* sha256 of all that stream_next() gave; after the end, with STREAM_HASH_BOTH. */
+/* sha256 of all that stream_next() gave; after the end, unless STREAM_HASH_PACKED. */
 void stream_plain_digest(const struct stream *s, unsigned char ret[32]);
 
 #endif
