@@ -1,5 +1,6 @@
 /*
- * An image of an OCI image's layers, bottom-up: merged in memory, written in one pass. Blocks: workers only.
+ * An image of an OCI image's layers, written in one pass: several are unpacked side by side, their contents straight into the image, and what they change is
+ * merged in memory, bottom-up. Blocks: workers only.
  */
 #ifndef BANGER_IMAGE_LAYERS_H
 #define BANGER_IMAGE_LAYERS_H
@@ -25,5 +26,9 @@ struct image_layer {
  */
 int image_from_layers(const struct image_layer *layers, size_t n, int out_fd, const char *uuid_seed,
 	struct op *op, struct image_result *ret, struct err *e);
+
+/* The same with at most AT_ONCE layers at work side by side, instead of as many as there are cores; the same bytes. */
+int image_from_layers_by(unsigned at_once, const struct image_layer *layers, size_t n, int out_fd,
+	const char *uuid_seed, struct op *op, struct image_result *ret, struct err *e);
 
 #endif

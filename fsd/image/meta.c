@@ -4,7 +4,6 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
-#include "banger/io.h"
 #include "image/folder.h"
 #include "image/mkfs.h"
 #include "image/meta.h"
@@ -149,6 +148,7 @@ static int write_link_target(struct visit *v, struct inode *inode)
 {
 	uint64_t first;
 	uint32_t got;
+	errcode_t code;
 	int r;
 
 	if (inode->size < FAST_LINK_MAX)
@@ -158,10 +158,11 @@ static int write_link_target(struct visit *v, struct inode *inode)
 	r = writer_alloc(v->w, 1, &first, &got, v->e);
 	if (r == 0)
 		r = writer_extent(inode, 0, first, 1, v->e);
-	if (r == 0 &&
-		(r = io_pwrite_full(v->w->fd, v->block, WRITER_BLOCK, (off_t)(first * WRITER_BLOCK))) < 0)
-		err_sys(v->e, r, "writing the image");
-	return r;
+	if (r < 0)
+		return r;
+	/* By way of the library, which may still hold what mkfs wrote there. */
+	code = io_channel_write_blk64(v->w->fs->io, first, 1, v->block);
+	return code ? mkfs_error(v->e, code, "writing the image") : 0;
 }
 
 static int write_child(void *user, struct node *child)
@@ -195,12 +196,11 @@ static int write_dir(struct visit *v, struct node *dir)
 }
 
 /* lost+found stands in the image as mkfs made it: it gets its name back, unless the source brings one. */
-static int keep_lost_and_found(struct writer *w, struct itree *t, struct err *e)
+static int keep_lost_and_found(struct itree *t, struct err *e)
 {
 	struct inode *inode = NULL;
 	int r = inode_new(S_IFDIR | 0700, &inode, e);
 
-	(void)w;
 	if (r < 0)
 		return r;
 	inode->mtime = inode->atime = inode->ctime = (struct timespec){.tv_sec = 1};
@@ -214,11 +214,13 @@ int writer_finish(struct writer *w, struct itree *t, uint64_t *ret_content, stru
 	errcode_t code;
 	int r;
 
-	r = w->failed ? err_set(e, -EIO, "writing the image failed") : writer_flush(w, e);
+	r = w->failed ? err_sys(e, -ENOMEM, "image") : 0;
 	if (r == 0)
-		r = keep_lost_and_found(w, t, e);
+		r = keep_lost_and_found(t, e);
 	if (r < 0)
 		return r;
+	/* What was dropped since. */
+	writer_turn(w);
 	/* The two folders that mkfs made are made anew with everything else. */
 	for (ext2_ino_t i = EXT2_ROOT_INO; i; i = i == EXT2_ROOT_INO ? EXT2_FIRST_INODE(w->fs->super) : 0) {
 		blk64_t block = 0;

@@ -122,6 +122,16 @@ static int check_size(struct stream *s, size_t n)
 	return 0;
 }
 
+static void tell_progress(struct stream *s, uint64_t more)
+{
+	struct stream_group *g = s->in.group;
+
+	if (g)
+		op_progress(s->op, atomic_fetch_add(&g->read, more) + more, g->size);
+	else
+		op_progress(s->op, s->read, s->size);
+}
+
 static void *read_thread(void *arg)
 {
 	struct stream *s = arg;
@@ -137,7 +147,7 @@ static void *read_thread(void *arg)
 		if (s->hash)
 			EVP_DigestUpdate(s->hash, block, (size_t)n);
 		s->read += (uint64_t)n;
-		op_progress(s->op, s->read, s->size);
+		tell_progress(s, (uint64_t)n);
 		queue_put(s->packed, (size_t)n);
 	}
 	if (s->hash)
@@ -349,6 +359,11 @@ int stream_open(const struct stream_input *input, struct op *op, enum stream_has
 	}
 	*ret = s;
 	return 0;
+}
+
+void stream_stop(struct stream *s)
+{
+	leave_packed(s);
 }
 
 struct stream *stream_free(struct stream *s)

@@ -5,6 +5,7 @@
 #ifndef BANGER_IMAGE_STREAM_H
 #define BANGER_IMAGE_STREAM_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -20,14 +21,21 @@ enum stream_hash {
 	STREAM_HASH_BOTH,
 };
 
+/* Streams that are read side by side: they tell of their progress as one. */
+struct stream_group {
+	_Atomic uint64_t read;
+	uint64_t size; /* of all files; 0: not known */
+};
+
 /*
  * A packed file, from where FD stands. GROW: the pipe that tells how much of it there is while it is being written, as blob_follow() has it
  * (registry/blobs.h); no byte is read before it is announced there. Both are borrowed until stream_free().
  */
 struct stream_input {
 	int fd;
-	int grow;      /* -1: it is whole */
-	uint64_t size; /* bytes that must come; 0: not known */
+	int grow;                   /* -1: it is whole */
+	uint64_t size;              /* bytes that must come; 0: not known */
+	struct stream_group *group; /* borrowed as well; NULL: it is alone */
 };
 #define STREAM_WHOLE(file) (&(struct stream_input){.fd = (file), .grow = -1})
 
@@ -37,6 +45,9 @@ int stream_open(const struct stream_input *input, struct op *op, enum stream_has
 /* Ends both threads, wherever they are. */
 struct stream *stream_free(struct stream *s);
 DEFINE_CLEANUP(struct stream *, stream_free)
+
+/* It ends soon with an error, wherever it is; any thread. */
+void stream_stop(struct stream *s);
 
 /*
  * The next bytes, good until the next call; their number. 0: the end, and then the whole of FD was read, what follows the
