@@ -78,11 +78,11 @@ static int read_file(struct walk *w, int fd, struct inode *inode, uint64_t size,
 			if (n < 0)
 				return err_sys(e, -errno, "reading");
 			if (n == 0)
-				return writer_end(w->s.writer, inode, (uint64_t)at, e);
+				return lane_end(w->s.lane, inode, (uint64_t)at, e);
 			if ((uint64_t)(at + n) > size)
 				n = (ssize_t)(size - (uint64_t)at);
 			EVP_DigestUpdate(w->hash, w->buf, (size_t)n);
-			r = writer_data(w->s.writer, inode, (uint64_t)at, w->buf, (size_t)n, e);
+			r = lane_data(w->s.lane, inode, (uint64_t)at, w->buf, (size_t)n, e);
 			if (r == 0)
 				r = op_check(w->s.op, e);
 			if (r < 0)
@@ -92,7 +92,7 @@ static int read_file(struct walk *w, int fd, struct inode *inode, uint64_t size,
 			op_progress(w->s.op, w->done, 0);
 		}
 	}
-	return writer_end(w->s.writer, inode, size, e);
+	return lane_end(w->s.lane, inode, size, e);
 }
 
 static int read_xattrs(int fd, struct inode *inode, struct err *e)

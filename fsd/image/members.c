@@ -6,6 +6,7 @@
 
 #include "banger/io.h"
 #include "image/members.h"
+#include "image/source.h"
 #include "image/tar.h"
 
 #define COPY_BYTES (256u * 1024)

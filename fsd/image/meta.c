@@ -240,11 +240,13 @@ int writer_finish(struct writer *w, struct itree *t, uint64_t *ret_content, stru
 	errcode_t code;
 	int r;
 
-	r = w->failed ? err_set(e, -EIO, "writing the image failed") : writer_flush(w, e);
+	r = w->failed ? err_sys(e, -ENOMEM, "image") : 0;
 	if (r == 0)
 		r = keep_lost_and_found(t, e);
 	if (r < 0)
 		return r;
+	/* What was dropped since. */
+	writer_turn(w);
 	/* The two folders that mkfs made are made anew with everything else. */
 	for (ext2_ino_t i = EXT2_ROOT_INO; i; i = i == EXT2_ROOT_INO ? EXT2_FIRST_INODE(w->fs->super) : 0) {
 		blk64_t block = 0;

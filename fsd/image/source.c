@@ -8,12 +8,9 @@
 #define SIZE_UNKNOWN (32ull << 30) /* apparent: sparse, so it costs its metadata */
 #define SIZE_MIN     (256ull << 20)
 
-int source_begin(
-	int out_fd, uint64_t bytes, const char *seed, struct op *op, struct source *ret, struct err *e)
+static int begin(int out_fd, struct writer_shape shape, struct op *op, struct source *ret, struct err *e)
 {
-	/* Half as much again and room for metadata: an image is read-only, what is left over in it is never allocated. */
-	uint64_t size = bytes ? bytes + bytes / 2 + SIZE_MIN : SIZE_UNKNOWN;
-	struct writer_shape shape = {.seed = seed};
+	uint64_t size = shape.size;
 	struct source s = {.op = op};
 	int r;
 
@@ -38,6 +35,34 @@ int source_begin(
 	return 0;
 }
 
+int source_begin(
+	int out_fd, uint64_t bytes, const char *seed, struct op *op, struct source *ret, struct err *e)
+{
+	/* Half as much again and room for metadata: an image is read-only, what is left over in it is never allocated. */
+	struct writer_shape shape = {
+		.seed = seed, .size = bytes ? bytes + bytes / 2 + SIZE_MIN : SIZE_UNKNOWN};
+	struct source s;
+	int r = begin(out_fd, shape, op, &s, e);
+
+	if (r < 0)
+		return r;
+	r = lane_new(s.writer, 0, &s.lane, e);
+	if (r < 0) {
+		source_clear(&s);
+		return r;
+	}
+	*ret = s;
+	return 0;
+}
+
+int source_begin_lanes(int out_fd, const uint64_t *weights, size_t lanes, const char *seed, struct op *op,
+	struct source *ret, struct err *e)
+{
+	struct writer_shape shape = {.seed = seed, .size = SIZE_UNKNOWN, .lanes = lanes, .weights = weights};
+
+	return begin(out_fd, shape, op, ret, e);
+}
+
 int source_finish(struct source *s, int out_fd, struct image_result *ret, struct err *e)
 {
 	struct utsname machine;
@@ -46,6 +71,9 @@ int source_finish(struct source *s, int out_fd, struct image_result *ret, struct
 
 	op_stage(s->op, IMAGE_STAGE_WRITE);
 	ret->entries = s->tree->entries;
+	r = s->lane ? lane_finish(s->lane, e) : 0;
+	if (r < 0)
+		return r;
 	r = writer_finish(s->writer, s->tree, &ret->content, e);
 	if (r < 0)
 		return r;
@@ -60,6 +88,7 @@ int source_finish(struct source *s, int out_fd, struct image_result *ret, struct
 void source_clear(struct source *s)
 {
 	itree_free(s->tree);
+	lane_free(s->lane);
 	writer_free(s->writer);
 	*s = (struct source){0};
 }
@@ -70,9 +99,9 @@ int source_add(struct source *s, const char *path, uint32_t mode, const void *da
 	int r = inode_new(mode, &inode, e);
 
 	if (r == 0 && n > 0)
-		r = writer_data(s->writer, inode, 0, data, n, e);
+		r = lane_data(s->lane, inode, 0, data, n, e);
 	if (r == 0 && S_ISREG(mode))
-		r = writer_end(s->writer, inode, n, e);
+		r = lane_end(s->lane, inode, n, e);
 	if (r < 0) {
 		inode_free(inode);
 		return r;

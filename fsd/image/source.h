@@ -3,7 +3,7 @@
 #define BANGER_IMAGE_SOURCE_H
 
 #include "image/image.h"
-#include "image/writer.h"
+#include "image/lane.h"
 
 /* Stages of an operation (job/op.h), those that a worker tells of (worker_wire.c). */
 #define IMAGE_STAGE_TAR     "unpack"
@@ -19,6 +19,7 @@
 struct source {
 	struct itree *tree;
 	struct writer *writer;
+	struct lane *lane; /* NULL: contents come in several, of the caller's */
 	struct op *op;
 	uint64_t bytes_max;
 };
@@ -31,6 +32,9 @@ int source_begin(
 	int out_fd, uint64_t bytes, const char *seed, struct op *op, struct source *ret, struct err *e);
 /* Writes the rest, syncs, fills in RET but for the digest. */
 int source_finish(struct source *s, int out_fd, struct image_result *ret, struct err *e);
+/* The same for contents that come in lanes, side by side, which are the caller's; WEIGHTS: writer.h. */
+int source_begin_lanes(int out_fd, const uint64_t *weights, size_t lanes, const char *seed, struct op *op,
+	struct source *ret, struct err *e);
 void source_clear(struct source *s);
 
 /* A regular file of constant contents, or a folder, or a link. */

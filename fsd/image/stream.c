@@ -128,6 +128,16 @@ static int check_size(struct stream *s, size_t n)
 	return 0;
 }
 
+static void tell_progress(struct stream *s, uint64_t more)
+{
+	struct stream_group *g = s->in.group;
+
+	if (g)
+		op_progress(s->op, atomic_fetch_add(&g->read, more) + more, g->size);
+	else
+		op_progress(s->op, s->read, s->size);
+}
+
 static void *read_thread(void *arg)
 {
 	struct stream *s = arg;
@@ -143,7 +153,7 @@ static void *read_thread(void *arg)
 		if (s->hash)
 			EVP_DigestUpdate(s->hash, block, (size_t)n);
 		s->read += (uint64_t)n;
-		op_progress(s->op, s->read, s->size);
+		tell_progress(s, (uint64_t)n);
 		queue_put(s->packed, (size_t)n);
 	}
 	if (s->hash)
@@ -338,8 +348,9 @@ int stream_open(const struct stream_input *input, struct op *op, enum stream_has
 	s->wake = -EBADF;
 	s->op = op;
 	if (!(s->packed = queue_new()) || !(s->plain = queue_new()) ||
-		(hash != STREAM_HASH_NONE && !(s->hash = sha256_new())) ||
-		(hash == STREAM_HASH_BOTH && !(s->plain_hash = sha256_new()))) {
+		((hash == STREAM_HASH_PACKED || hash == STREAM_HASH_BOTH) && !(s->hash = sha256_new())) ||
+		((hash == STREAM_HASH_PLAIN || hash == STREAM_HASH_BOTH) &&
+			!(s->plain_hash = sha256_new()))) {
 		stream_free(s);
 		return err_sys(e, -ENOMEM, "image");
 	}
@@ -369,6 +380,11 @@ int stream_open(const struct stream_input *input, struct op *op, enum stream_has
 	}
 	*ret = s;
 	return 0;
+}
+
+void stream_stop(struct stream *s)
+{
+	leave_packed(s);
 }
 
 struct stream *stream_free(struct stream *s)

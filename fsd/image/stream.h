@@ -5,6 +5,7 @@
 #ifndef BANGER_IMAGE_STREAM_H
 #define BANGER_IMAGE_STREAM_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -18,7 +19,14 @@ struct stream;
 enum stream_hash {
 	STREAM_HASH_NONE,
 	STREAM_HASH_PACKED, /* of FD's bytes */
-	STREAM_HASH_BOTH,   /* and of what they unpack to */
+	STREAM_HASH_PLAIN,  /* of what they unpack to */
+	STREAM_HASH_BOTH,
+};
+
+/* Streams that are read side by side: they tell of their progress as one. */
+struct stream_group {
+	_Atomic uint64_t read;
+	uint64_t size; /* of all files; 0: not known */
 };
 
 /*
@@ -31,6 +39,7 @@ struct stream_input {
 	uint64_t size; /* bytes that must come; 0: not known */
 	bool layer;    /* gzip, zstd or nothing, as layers are packed (OCI image-spec media-types.md) */
 	bool window;   /* they are all that is wanted: what follows them in the file is another's */
+	struct stream_group *group; /* borrowed as well; NULL: it is alone */
 };
 #define STREAM_WHOLE(file) (&(struct stream_input){.fd = (file), .grow = -1})
 
@@ -41,6 +50,9 @@ int stream_open(const struct stream_input *input, struct op *op, enum stream_has
 struct stream *stream_free(struct stream *s);
 DEFINE_CLEANUP(struct stream *, stream_free)
 
+/* It ends soon with an error, wherever it is; any thread. */
+void stream_stop(struct stream *s);
+
 /*
  * The next bytes, good until the next call; their number. 0: the end, and then the whole of FD was read, what follows the
  * archive too, and its checksums hold. -EBADMSG cut off, damaged, a bomb, not of its size; -EINTR cancelled; -EIO the one who wrote it gave up;
@@ -48,9 +60,9 @@ DEFINE_CLEANUP(struct stream *, stream_free)
  */
 ssize_t stream_next(struct stream *s, const void **ret, struct err *e);
 
-/* sha256 of all of FD; after the end, unless STREAM_HASH_NONE. */
+/* sha256 of all of FD; after the end, with STREAM_HASH_PACKED or BOTH. */
 void stream_digest(const struct stream *s, unsigned char ret[32]);
-/* sha256 of all that stream_next() gave; after the end, with STREAM_HASH_BOTH. */
+/* sha256 of all that stream_next() gave; after the end, with STREAM_HASH_PLAIN or BOTH. */
 void stream_plain_digest(const struct stream *s, unsigned char ret[32]);
 
 #endif

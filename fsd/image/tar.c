@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "image/acl.h"
+#include "image/source.h"
 #include "image/tar.h"
 
 #define LINK_TARGET_MAX 4095 /* a block less its NUL (ext4) */
@@ -30,16 +31,6 @@ int tar_failure(struct archive *a, const struct tar_input *in, struct err *e)
 	/* A truncated archive often comes without a text. */
 	return err_set(e, archive_errno(a) == ENOMEM ? -ENOMEM : -EBADMSG, "%s",
 		text ? text : "the archive is cut off or damaged");
-}
-
-/* Names in an error go to terminals and logs. */
-static void printable(const char *path, char *ret, size_t size)
-{
-	size_t n = 0;
-
-	for (; *path && n + 1 < size; path++)
-		ret[n++] = (unsigned char)*path < ' ' || *path == 127 ? '?' : *path;
-	ret[n] = '\0';
 }
 
 /* With PREFIX, and something behind it. */
@@ -119,7 +110,7 @@ static int take_attributes(struct archive_entry *entry, struct inode *inode, str
 	return take_xattrs(entry, inode, e);
 }
 
-static int take_contents(struct source *s, struct archive *a, struct tar_input *in,
+static int take_contents(const struct tar_place *p, struct archive *a, struct tar_input *in,
 	struct archive_entry *entry, struct inode *inode, struct err *e)
 {
 	int64_t size = archive_entry_size(entry), offset;
@@ -127,17 +118,17 @@ static int take_contents(struct source *s, struct archive *a, struct tar_input *
 	size_t n;
 	int k, r = 0;
 
-	if (size < 0 || (uint64_t)size > s->bytes_max)
+	if (size < 0 || (uint64_t)size > p->bytes_max)
 		return err_set(e, -EFBIG, "larger than the image may be");
 	while (r == 0 && (k = archive_read_data_block(a, &data, &n, &offset)) == ARCHIVE_OK) {
 		if (offset < 0 || offset > size || n > (uint64_t)(size - offset))
 			return err_set(e, -EBADMSG, "contents beyond its size");
 		if (n > 0)
-			r = writer_data(s->writer, inode, (uint64_t)offset, data, n, e);
+			r = lane_data(p->lane, inode, (uint64_t)offset, data, n, e);
 	}
 	if (r == 0 && k != ARCHIVE_EOF)
 		return tar_failure(a, in, e);
-	return r == 0 ? writer_end(s->writer, inode, (uint64_t)size, e) : r;
+	return r == 0 ? lane_end(p->lane, inode, (uint64_t)size, e) : r;
 }
 
 static int take_link(struct archive_entry *entry, struct inode *inode, struct err *e)
@@ -151,16 +142,14 @@ static int take_link(struct archive_entry *entry, struct inode *inode, struct er
 	return inode->target ? 0 : err_sys(e, -ENOMEM, "image");
 }
 
-static int take_entry(struct source *s, struct archive *a, struct tar_input *in, struct archive_entry *entry,
-	const char *path, struct err *e)
+/* An inode of an entry that is no other's second name. */
+static int read_inode(const struct tar_place *p, struct archive *a, struct tar_input *in,
+	struct archive_entry *entry, struct inode **ret, struct err *e)
 {
-	const char *hard = archive_entry_hardlink(entry);
 	struct inode *inode = NULL;
 	uint32_t mode = archive_entry_mode(entry);
 	int r;
 
-	if (hard)
-		return itree_link(s->tree, path, hard, e);
 	switch (mode & S_IFMT) {
 	case S_IFREG:
 	case S_IFDIR:
@@ -176,14 +165,15 @@ static int take_entry(struct source *s, struct archive *a, struct tar_input *in,
 	if (r == 0)
 		r = take_attributes(entry, inode, e);
 	if (r == 0 && S_ISREG(mode))
-		r = take_contents(s, a, in, entry, inode, e);
+		r = take_contents(p, a, in, entry, inode, e);
 	if (r == 0 && S_ISLNK(mode))
 		r = take_link(entry, inode, e);
 	if (r < 0) {
 		inode_free(inode);
 		return r;
 	}
-	return itree_put(s->tree, path, inode, e);
+	*ret = inode;
+	return 0;
 }
 
 #define WHITEOUT      ".wh."
@@ -213,37 +203,35 @@ static bool below_whiteout(const char *path)
 	return false;
 }
 
-/* 1: PATH was a deletion, and is done; 0: it is an entry like others. */
-static int take_whiteout(struct source *s, const char *path, struct err *e)
+/* 1: PATH is a deletion, and *C says which; 2: it is none of the image's; 0: it is an entry like others. */
+static int read_whiteout(const char *path, struct change *c, struct err *e)
 {
-	_cleanup_free_ char *target = NULL;
 	size_t n;
 	const char *name = last_name(path, &n);
-	int r, folder = name ? (int)(name - path) : 0;
+	int folder = name ? (int)(name - path) : 0;
 
 	if (below_whiteout(path))
 		return err_set(e, -EBADMSG, "below a name that only deletes");
 	if (!name || n < WHITEOUT_SIZE || strncmp(name, WHITEOUT, WHITEOUT_SIZE) != 0)
 		return 0;
 	if (n == strlen(OPAQUE) && strncmp(name, OPAQUE, n) == 0) {
-		if (asprintf(&target, "%.*s", folder, path) < 0)
-			target = NULL;
-		r = target ? itree_opaque(s->tree, target, e) : err_sys(e, -ENOMEM, "image");
-		return r < 0 ? r : 1;
+		c->kind = CHANGE_OPAQUE;
+		c->target = strndup(path, (size_t)folder);
+		return c->target ? 1 : err_sys(e, -ENOMEM, "image");
 	}
 	/* What else aufs keeps beside its files is none of the image's. */
 	if (n >= 2 * WHITEOUT_SIZE && strncmp(name + WHITEOUT_SIZE, WHITEOUT, WHITEOUT_SIZE) == 0)
-		return 1;
+		return 2;
 	name += WHITEOUT_SIZE;
 	n -= WHITEOUT_SIZE;
 	if (n == 0 || (n == 1 && name[0] == '.') || (n == 2 && name[0] == '.' && name[1] == '.'))
 		return err_set(e, -EBADMSG, "a whiteout of nothing that has a name");
-	if (asprintf(&target, "%.*s%.*s", folder, path, (int)n, name) < 0) {
-		target = NULL;
+	c->kind = CHANGE_WHITEOUT;
+	if (asprintf(&c->target, "%.*s%.*s", folder, path, (int)n, name) < 0) {
+		c->target = NULL;
 		return err_sys(e, -ENOMEM, "image");
 	}
-	r = itree_whiteout(s->tree, target, e);
-	return r < 0 ? r : 1;
+	return 1;
 }
 
 /* For what is wrong where no name can be read: LAST is the one before. */
@@ -253,8 +241,29 @@ static void wrap_behind(struct err *e, const char *last)
 		err_wrap(e, "behind %s", last);
 }
 
-static int take_all(
-	struct source *s, struct archive *a, struct tar_input *in, enum tar_kind kind, struct err *e)
+/* What an entry changes; its contents are written. 1: something; 0: nothing. */
+static int read_change(const struct tar_place *p, struct archive *a, struct tar_input *in,
+	struct archive_entry *entry, const char *path, struct change *c, struct err *e)
+{
+	const char *hard = archive_entry_hardlink(entry);
+	int r = p->kind == TAR_LAYER ? read_whiteout(path, c, e) : 0;
+
+	if (r == 0 && hard) {
+		c->kind = CHANGE_LINK;
+		c->target = strdup(hard);
+		r = c->target ? 1 : err_sys(e, -ENOMEM, "image");
+	} else if (r == 0) {
+		c->kind = CHANGE_PUT;
+		r = read_inode(p, a, in, entry, &c->inode, e);
+		if (r == 0)
+			r = 1;
+	}
+	if (r == 1 && !(c->path = strdup(path)))
+		r = err_sys(e, -ENOMEM, "image");
+	return r == 2 ? 0 : r;
+}
+
+static int take_all(const struct tar_place *p, struct archive *a, struct tar_input *in, struct err *e)
 {
 	struct archive_entry *entry;
 	uint64_t count = 0;
@@ -264,25 +273,24 @@ static int take_all(
 	while (r >= 0 && ((k = archive_read_next_header(a, &entry)) == ARCHIVE_OK || k == ARCHIVE_WARN)) {
 		/* The bytes as they stand, whatever the locale makes of them. */
 		const char *path = archive_entry_pathname(entry);
+		struct change c = {0};
 
-		if (!path || !*path)
+		if (!path || !*path) {
 			r = err_set(e, -EBADMSG, "an entry without a name");
-		/* Those that replace each other too: they cost time. */
-		else if (++count > TREE_ENTRIES_MAX)
-			r = err_set(e, -EFBIG, "more than %u entries", TREE_ENTRIES_MAX);
-		else if (kind == TAR_LAYER)
-			r = take_whiteout(s, path, e);
-		if (path && *path)
-			printable(path, shown, sizeof(shown));
-		if (r == 0)
-			r = take_entry(s, a, in, entry, path, e);
-		if (r < 0 && r != -EINTR) {
-			if (path && *path)
-				err_wrap(e, "%s", shown);
-			else
-				wrap_behind(e, shown);
+			wrap_behind(e, shown);
 			return r;
 		}
+		change_shown(path, shown, sizeof(shown));
+		/* Those that replace each other too: they cost time. */
+		if (++count > TREE_ENTRIES_MAX)
+			r = err_set(e, -EFBIG, "more than %u entries", TREE_ENTRIES_MAX);
+		else
+			r = read_change(p, a, in, entry, path, &c, e);
+		if (r < 0 && r != -EINTR)
+			err_wrap(e, "%s", shown);
+		if (r > 0)
+			r = p->sink.take(p->sink.user, &c, e);
+		change_clear(&c);
 	}
 	if (r < 0)
 		return r;
@@ -293,7 +301,7 @@ static int take_all(
 		if (r == -EINTR)
 			return r;
 		if (path && *path) {
-			printable(path, shown, sizeof(shown));
+			change_shown(path, shown, sizeof(shown));
 			err_wrap(e, "%s", shown);
 		} else {
 			wrap_behind(e, shown);
@@ -301,7 +309,7 @@ static int take_all(
 		return r;
 	}
 	/* A layer that changes nothing is an empty archive. */
-	if (count == 0 && kind == TAR_ROOTFS)
+	if (count == 0 && p->kind == TAR_ROOTFS)
 		return err_set(e, -EBADMSG, "not a tar archive, or an empty one");
 	return 0;
 }
@@ -352,19 +360,24 @@ int tar_rest(struct tar_input *in, struct err *e)
 	return (int)n;
 }
 
-int tar_read(struct source *s, struct stream *stream, enum tar_kind kind, struct err *e)
+int tar_read(struct stream *stream, const struct tar_place *place, struct err *e)
 {
 	struct tar_input in = {.stream = stream};
 	struct archive *a = NULL;
-	int r = tar_open(&in, kind == TAR_LAYER, &a, e);
+	int r = tar_open(&in, place->kind == TAR_LAYER, &a, e);
 
 	if (r < 0)
 		return r;
-	r = take_all(s, a, &in, kind, e);
+	r = take_all(place, a, &in, e);
 	if (r == 0)
 		r = tar_rest(&in, e);
 	tar_close(&in, a);
 	return r;
+}
+
+static int apply(void *tree, struct change *c, struct err *e)
+{
+	return change_apply(tree, c, e);
 }
 
 int image_from_tar(int source_fd, int out_fd, const char *uuid_seed, struct op *op, struct image_result *ret,
@@ -380,8 +393,14 @@ int image_from_tar(int source_fd, int out_fd, const char *uuid_seed, struct op *
 	r = source_begin(out_fd, 0, uuid_seed, op, &s, e);
 	if (r == 0)
 		r = stream_open(STREAM_WHOLE(source_fd), op, STREAM_HASH_PACKED, &stream, e);
-	if (r == 0)
-		r = tar_read(&s, stream, TAR_ROOTFS, e);
+	if (r == 0) {
+		const struct tar_place place = {.kind = TAR_ROOTFS,
+			.lane = s.lane,
+			.bytes_max = s.bytes_max,
+			.sink = {.take = apply, .user = s.tree}};
+
+		r = tar_read(stream, &place, e);
+	}
 	if (r == 0)
 		r = source_finish(&s, out_fd, &result, e);
 	if (r == 0) {

@@ -1,10 +1,11 @@
-/* Entries of a tar into an image that is being made. */
+/* Entries of a tar on their way into an image. */
 #ifndef BANGER_IMAGE_TAR_H
 #define BANGER_IMAGE_TAR_H
 
 #include <locale.h>
 
-#include "image/source.h"
+#include "image/change.h"
+#include "image/lane.h"
 #include "image/stream.h"
 
 enum tar_kind {
@@ -12,8 +13,16 @@ enum tar_kind {
 	TAR_LAYER,  /* names that begin with ".wh." delete (OCI image-spec layer.md) */
 };
 
+/* Where a tar goes: contents into LANE, no file with more than BYTES_MAX; all else to SINK. */
+struct tar_place {
+	enum tar_kind kind;
+	struct lane *lane;
+	uint64_t bytes_max;
+	struct change_sink sink;
+};
+
 /* All of STREAM, to the last byte behind the archive's end. Errors name the entry. */
-int tar_read(struct source *s, struct stream *stream, enum tar_kind kind, struct err *e);
+int tar_read(struct stream *stream, const struct tar_place *place, struct err *e);
 
 /* A tar as libarchive reads it out of a stream; the rest of it belongs to tar.c. One thread. */
 struct archive;

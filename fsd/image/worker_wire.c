@@ -65,6 +65,7 @@ int wire_pack_layer(const struct image_layer *from, struct wire_layer *ret, stru
 	ret->grow = from->grow;
 	ret->size = from->size;
 	ret->window = from->window;
+	ret->verified = from->verified;
 	r = pack_text("digest", from->digest, ret->digest, sizeof(ret->digest), e);
 	return r == 0 ? pack_text("diff_id", from->diff_id, ret->diff_id, sizeof(ret->diff_id), e) : r;
 }
@@ -76,6 +77,7 @@ void wire_unpack_layer(const struct wire_layer *from, struct image_layer *ret)
 		.grow = from->grow,
 		.size = from->size,
 		.window = from->window,
+		.verified = from->verified != 0,
 		.digest = *from->digest ? from->digest : NULL,
 		.diff_id = *from->diff_id ? from->diff_id : NULL,
 	};

@@ -1,5 +1,5 @@
 /*
- * Writing an ext4 by libext2fs: contents first, straight to runs of blocks in the sparse file; inodes, folders and bitmaps at the end, once. (design: facts on
+ * Writing an ext4 by libext2fs: contents first (lane.h), straight to runs of blocks in the sparse file; inodes, folders and bitmaps at the end, once. (design: facts on
  * images, 3.)
  */
 #ifndef BANGER_IMAGE_WRITER_H
@@ -15,6 +15,9 @@ struct writer_shape {
 	uint64_t size;    /* of the file system, bytes */
 	uint64_t inodes;  /* 0: one for 16 KiB */
 	uint64_t journal; /* bytes, 0: none */
+	size_t lanes;     /* that contents come in side by side; 0: one */
+	const uint64_t
+		*weights; /* how much each may come to hold, compared with the others; NULL: there is one */
 	const char
 		*seed; /* of uuid and hash seed; the same seed and input make the same bytes. NULL: random */
 };
@@ -24,15 +27,14 @@ int writer_new(int fd, const struct writer_shape *shape, struct writer **ret, st
 struct writer *writer_free(struct writer *w);
 DEFINE_CLEANUP(struct writer *, writer_free)
 
-/* Contents of INODE at OFFSET, in any pieces, in rising order; blocks of zeros become holes. -ENOSPC */
-int writer_data(
-	struct writer *w, struct inode *inode, uint64_t offset, const void *data, size_t n, struct err *e);
-/* The contents of the inode at work are over; SIZE is the file's. */
-int writer_end(struct writer *w, struct inode *inode, uint64_t size, struct err *e);
-/* Gives an inode's blocks back (struct itree's drop). */
+/* Gives an inode's blocks back (struct itree's drop): to be called where lanes are over or on the turn of the last that the inode can be of. */
 void writer_drop(void *writer, struct inode *inode);
+/* The contents of the next lane are all there (lane_finish()), and nothing of it or of a lane before is dropped any more: it's the turn of the one after it. */
+void writer_turn(struct writer *w);
+/* Ends whatever a lane waits for: the image comes to nothing. */
+void writer_stop(struct writer *w);
 
-/* Everything else: then the file system is whole. *RET_SIZE: bytes of contents written. */
+/* Everything else, when all lanes are over: then the file system is whole. *RET_SIZE: bytes of contents written. */
 int writer_finish(struct writer *w, struct itree *t, uint64_t *ret_content, struct err *e);
 
 #endif

@@ -34,7 +34,7 @@ requests()
 	grep -c '"\(GET\|HEAD\|PUT\|POST\|PATCH\) /' "$CASE_DIR/registry-$1/log"
 }
 
-# layout NAME CONFIG-JSON TAR...: an OCI layout CASE_DIR/NAME of these layers (gzipped here), tagged "latest". CONFIG-JSON: the configuration's `config`.
+# layout NAME CONFIG-JSON TAR...: an OCI layout CASE_DIR/NAME of these layers (gzipped here, unless they are called .gz), tagged "latest". CONFIG-JSON: the configuration's `config`.
 layout()
 {
 	perl -MJSON::PP -MDigest::SHA=sha256_hex -e '
@@ -45,8 +45,9 @@ layout()
 		my $json = JSON::PP->new->canonical;
 		my (@layers, @diffs);
 		for (@tars) {
-			push @diffs, "sha256:" . sha256_hex(slurp($_));
-			push @layers, {%{blob(scalar `gzip -nc $_`)}, mediaType => "application/vnd.oci.image.layer.v1.tar+gzip"};
+			my $packed = /\.gz$/;
+			push @diffs, "sha256:" . ($packed ? `gzip -dc $_ | sha256sum` =~ s/\s.*//sr : sha256_hex(slurp($_)));
+			push @layers, {%{blob($packed ? slurp($_) : scalar `gzip -nc $_`)}, mediaType => "application/vnd.oci.image.layer.v1.tar+gzip"};
 		}
 		my $c = blob($json->encode({architecture => $arch, os => "linux", config => $json->decode($config), rootfs => {type => "layers", diff_ids => \@diffs}}));
 		my $m = blob($json->encode({schemaVersion => 2, mediaType => "application/vnd.oci.image.manifest.v1+json",

@@ -1,0 +1,118 @@
+#!/usr/bin/env bash
+# Images out of a registry on loopback: gz layers of a 500 MB Debian to a listed image, beside `gzip -dc | sha256sum` of the same file and beside
+# skopeo, umoci and mke2fs; the same without ISA-L; the same as two layers; a second pull; memory and time of many files. A target (the issue's) that
+# is missed by more than NOISE fails.
+. "$(dirname "$0")/../lib/rootfs.sh"
+rootfs_make || exit 1
+. "$(dirname "$0")/../lib/case.sh"
+. "$(dirname "$0")/../lib/registry.sh"
+case_begin "$@"
+BENCH=${BENCH:-$(dirname "$BANGER_BIN")/bench}
+NOISE=${NOISE:-1.15}
+ROUNDS=${BENCH_ROUNDS:-3}
+one=$ROOTFS_CACHE/rootfs.tar.gz
+
+clock() { perl -MTime::HiRes=time -e 'printf "%d\n", time() * 1e6'; }
+ratio() { perl -e 'printf "%.2f", $ARGV[0] / $ARGV[1]' "$1" "$2"; }
+least() { printf '%s\n' "$@" | sort -n | head -n 1; }
+ms() { echo "$(($1 / 1000)) ms"; }
+
+# target WHAT VALUE at-most|at-least LIMIT
+target()
+{
+	local verdict
+	verdict=$(perl -e 'my ($v, $how, $limit, $noise) = @ARGV;
+		print $how eq "at-most" ? ($v <= $limit ? "met" : $v <= $limit * $noise ? "met but for noise" : "MISSED")
+			: ($v >= $limit ? "met" : $v * $noise >= $limit ? "met but for noise" : "MISSED")' "$2" "$3" "$4" "$NOISE")
+	echo "  target: $1 $2, $3 $4: $verdict"
+	[ "$verdict" != MISSED ] || CASE_FAILED=$((CASE_FAILED + 1))
+}
+
+# timed COMMAND...: its microseconds in $took.
+timed()
+{
+	local began
+	began=$(clock)
+	"$@" || fail "$*"
+	took=$(($(clock) - began))
+}
+
+reference() { gzip -dc "$one" | sha256sum >/dev/null; }
+write() { echo "$2" >"$1"; }
+
+# pull_new NAME: everything is fetched anew.
+pull_new()
+{
+	[ ! -d "$FS/images/$1" ] || rmdir "$FS/images/$1"
+	rm -rf "$STATE/blobs"
+	timed write "$FS/images/ctl" "pull localhost:5000/$1:1"
+}
+
+by_hand()
+{
+	skopeo copy -q --insecure-policy --src-tls-verify=false docker://localhost:5000/one:1 "oci:$CASE_DIR/hand:1" &&
+		umoci unpack --image "$CASE_DIR/hand:1" "$CASE_DIR/bundle" >/dev/null &&
+		mke2fs -q -t ext4 -d "$CASE_DIR/bundle/rootfs" "$CASE_DIR/hand.ext4" 2G >/dev/null
+}
+
+registry_up 5000
+layout one '{}' "$one"
+layout two '{}' "$ROOTFS_CACHE/rootfs-1.tar.gz" "$ROOTFS_CACHE/rootfs-2.tar.gz"
+push one 5000/one:1 && push two 5000/two:1 || fail "skopeo puts the images there"
+rm -rf "$CASE_DIR/one" "$CASE_DIR/two"
+up
+
+peer=() isal=() two=() zlib=()
+for ((round = 0; round < ROUNDS; round++)); do
+	timed reference; peer+=("$took")
+	pull_new one; isal+=("$took")
+	pull_new two; two+=("$took")
+done
+before=$(requests 5000)
+timed write "$FS/images/ctl" "pull localhost:5000/two:1"
+again=$took asked=$(($(requests 5000) - before))
+timed by_hand
+hand=$took
+rm -rf "$CASE_DIR/hand" "$CASE_DIR/bundle" "$CASE_DIR/hand.ext4"
+isal_lib=$(readlink -f "$(ldconfig -p | sed -n 's/.*libisal\.so\.2 .*=> //p' | head -n 1)")
+if [ -n "$isal_lib" ]; then
+	# The library isn't there for whoever opens it from now on.
+	mount --bind /dev/null "$isal_lib"
+	down
+	up
+	for ((round = 0; round < ROUNDS; round++)); do pull_new one; zlib+=("$took"); done
+	umount "$isal_lib"
+else
+	zlib=("${isal[@]}") isal=()
+fi
+
+base=$(least "${peer[@]}")
+echo "gzip -dc | sha256sum of a layer of $(($(gzip -dc "$one" | wc -c) / 1000000)) MB: $(ms "$base"); of ${#peer[@]} rounds: ${peer[*]} us"
+if [ ${#isal[@]} -gt 0 ]; then
+	best=$(least "${isal[@]}")
+	echo "pull, ISA-L: $(ms "$best"); ${isal[*]} us"
+	target "pull with ISA-L / gzip | sha256sum" "$(ratio "$best" "$base")" at-most 0.35
+else
+	best=$(least "${zlib[@]}")
+	echo "no libisal2 on this machine"
+fi
+echo "pull, zlib: $(ms "$(least "${zlib[@]}")"); ${zlib[*]} us"
+target "pull with zlib / gzip | sha256sum" "$(ratio "$(least "${zlib[@]}")" "$base")" at-most 0.5
+echo "skopeo copy, umoci unpack, mke2fs -d: $(ms "$hand")"
+target "skopeo, umoci, mke2fs / pull" "$(ratio "$hand" "$best")" at-least 5
+echo "pull of the same as two layers: $(ms "$(least "${two[@]}")"), $(ratio "$(least "${two[@]}")" "$best") x one layer; ${two[*]} us"
+echo "pull of the same tag again: $(ms "$again")"
+target "second pull, requests" "$asked" at-most 1
+target "second pull, ms" "$((again / 1000))" at-most 100
+
+tar_of_many "$CASE_DIR/many.tar" 100000 1000
+tar_of_many "$CASE_DIR/folder.tar" 40000 1
+read -r took peak < <("$BENCH/mklayers" "$CASE_DIR/out" "$CASE_DIR/many.tar") || fail "100,000 files"
+echo "100,000 files: $took ms, the worker had $((peak / 1024)) MiB"
+target "memory for 100,000 files, MiB" "$((peak / 1024))" at-most 200
+read -r took peak < <("$BENCH/mklayers" "$CASE_DIR/out" "$CASE_DIR/folder.tar") || fail "40,000 files"
+echo "a folder of 40,000 entries: $took ms"
+target "a folder of 40,000 entries, ms" "$took" at-most 1000
+registry_down
+[ "$CASE_FAILED" = 0 ] || case_logs
+exit $((CASE_FAILED > 0))
