@@ -28,11 +28,11 @@ static int list(struct ctl *c, const char *kind, int argc, char **argv)
 	names = tree_names(c, kind);
 	if (!names)
 		return ctl_fail("%s: %s", kind, strerror(errno));
-	table = json ? NULL : table_new((const char *const[]){"NAME", "SIZE", "CREATED", "KERNEL", NULL});
+	table = json ? NULL : table_new((const char *const[]){"NAME", "SIZE", "CREATED", "REF", NULL});
 	for (size_t i = 0; names[i]; i++) {
 		_cleanup_free_ char *size = tree_read(c, "%s/%s/size", kind, names[i]),
 				    *created = tree_read(c, "%s/%s/created", kind, names[i]),
-				    *kernel = tree_read(c, "%s/%s/kernel", kind, names[i]);
+				    *ref = tree_read(c, "%s/%s/ref", kind, names[i]);
 		json_object *one;
 		uint64_t v;
 		char buf[32] = "";
@@ -59,7 +59,7 @@ static int list(struct ctl *c, const char *kind, int argc, char **argv)
 			strftime(buf, sizeof(buf), "%Y-%m-%d %H:%M", localtime_r(&t, &tm));
 		}
 		table_cell(table, buf);
-		table_cell(table, kernel ? kernel : "");
+		table_cell(table, ref ? ref : "");
 	}
 	tree_free_names(names);
 	if (json)

@@ -29,6 +29,7 @@ struct stream_input {
 	int fd;
 	int grow;      /* -1: it is whole */
 	uint64_t size; /* bytes that must come; 0: not known */
+	bool layer;    /* gzip, zstd or nothing, as layers are packed (OCI image-spec media-types.md) */
 	bool window;   /* they are all that is wanted: what follows them in the file is another's */
 };
 #define STREAM_WHOLE(file) (&(struct stream_input){.fd = (file), .grow = -1})

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <sys/stat.h>
 
+#include "image/acl.h"
 #include "image/tar.h"
 
 #define LINK_TARGET_MAX 4095 /* a block less its NUL (ext4) */
@@ -41,13 +42,21 @@ static void printable(const char *path, char *ret, size_t size)
 	ret[n] = '\0';
 }
 
+/* With PREFIX, and something behind it. */
+static bool has_prefix(const char *name, const char *prefix)
+{
+	size_t n = strlen(prefix);
+
+	return strncmp(name, prefix, n) == 0 && name[n];
+}
+
 static bool xattr_wanted(const char *name)
 {
 	/* Those of overlayfs would hide or redirect files when the guest mounts the image below an overlay. */
 	if (strncmp(name, "trusted.overlay.", 16) == 0 || strncmp(name, "user.overlay.", 13) == 0)
 		return false;
-	return strncmp(name, "user.", 5) == 0 || strncmp(name, "security.", 9) == 0 ||
-	       strncmp(name, "trusted.", 8) == 0 || strncmp(name, "system.posix_acl_", 17) == 0;
+	return has_prefix(name, "user.") || has_prefix(name, "security.") || has_prefix(name, "trusted.") ||
+	       acl_is_name(name);
 }
 
 /* What they take on the disk; of those that stay, for libarchive's own archives have each twice. */
@@ -56,7 +65,7 @@ static size_t xattrs_size(const struct inode *inode)
 	size_t total = 0;
 
 	for (const struct xattr *x = inode->xattrs; x; x = x->next)
-		total += x->size + strlen(x->name) + 16;
+		total += 16 + ((x->size + 3) & ~(size_t)3) + ((strlen(x->name) + 3) & ~(size_t)3);
 	return total;
 }
 
@@ -73,11 +82,22 @@ static int take_xattrs(struct archive_entry *entry, struct inode *inode, struct 
 			continue;
 		if (n > XATTR_MAX || xattrs_size(inode) > XATTR_MAX)
 			return err_set(e, -EBADMSG, "extended attributes of more than %d bytes", XATTR_MAX);
+		if (acl_is_name(name) && !acl_is_valid(name, value, n, S_ISDIR(inode->mode)))
+			return err_set(
+				e, -EBADMSG, "the extended attribute %s is no access control list", name);
 		r = inode_add_xattr(inode, name, value, n, e);
 	}
 	if (r == 0 && xattrs_size(inode) > XATTR_MAX)
 		return err_set(e, -EBADMSG, "extended attributes of more than %d bytes", XATTR_MAX);
 	return r;
+}
+
+/* libarchive reads "-1.5" as -1 and a half upwards; -0.5, whose sign it loses, stays as it is. */
+static struct timespec time_of(int64_t sec, long nsec)
+{
+	if (sec < 0 && nsec > 0)
+		return (struct timespec){.tv_sec = sec - (sec > INT64_MIN), .tv_nsec = 1000000000 - nsec};
+	return (struct timespec){.tv_sec = sec, .tv_nsec = nsec};
 }
 
 static int take_attributes(struct archive_entry *entry, struct inode *inode, struct err *e)
@@ -88,13 +108,10 @@ static int take_attributes(struct archive_entry *entry, struct inode *inode, str
 		return err_set(e, -EBADMSG, "an owner that is no number of 32 bits");
 	inode->uid = (uint32_t)uid;
 	inode->gid = (uint32_t)gid;
-	inode->mtime.tv_sec = archive_entry_mtime(entry);
-	inode->mtime.tv_nsec = archive_entry_mtime_nsec(entry);
+	inode->mtime = time_of(archive_entry_mtime(entry), archive_entry_mtime_nsec(entry));
 	inode->atime = inode->ctime = inode->mtime;
-	if (archive_entry_atime_is_set(entry)) {
-		inode->atime.tv_sec = archive_entry_atime(entry);
-		inode->atime.tv_nsec = archive_entry_atime_nsec(entry);
-	}
+	if (archive_entry_atime_is_set(entry))
+		inode->atime = time_of(archive_entry_atime(entry), archive_entry_atime_nsec(entry));
 	if (S_ISCHR(inode->mode) || S_ISBLK(inode->mode)) {
 		inode->major = (uint32_t)archive_entry_rdevmajor(entry) & 0xfff;
 		inode->minor = (uint32_t)archive_entry_rdevminor(entry) & 0xfffff;
@@ -186,6 +203,16 @@ static const char *last_name(const char *path, size_t *ret_n)
 	return end > at ? path + at : NULL;
 }
 
+/* Whether a folder on the way to PATH has a name that deletes; those that aufs keeps for itself are folders like others. */
+static bool below_whiteout(const char *path)
+{
+	for (const char *next; (next = strchr(path, '/')); path = next + 1)
+		if (strncmp(path, WHITEOUT, WHITEOUT_SIZE) == 0 && next[1] &&
+			strncmp(path + WHITEOUT_SIZE, WHITEOUT, WHITEOUT_SIZE) != 0)
+			return true;
+	return false;
+}
+
 /* 1: PATH was a deletion, and is done; 0: it is an entry like others. */
 static int take_whiteout(struct source *s, const char *path, struct err *e)
 {
@@ -194,6 +221,8 @@ static int take_whiteout(struct source *s, const char *path, struct err *e)
 	const char *name = last_name(path, &n);
 	int r, folder = name ? (int)(name - path) : 0;
 
+	if (below_whiteout(path))
+		return err_set(e, -EBADMSG, "below a name that only deletes");
 	if (!name || n < WHITEOUT_SIZE || strncmp(name, WHITEOUT, WHITEOUT_SIZE) != 0)
 		return 0;
 	if (n == strlen(OPAQUE) && strncmp(name, OPAQUE, n) == 0) {
@@ -217,34 +246,60 @@ static int take_whiteout(struct source *s, const char *path, struct err *e)
 	return r < 0 ? r : 1;
 }
 
+/* For what is wrong where no name can be read: LAST is the one before. */
+static void wrap_behind(struct err *e, const char *last)
+{
+	if (*last)
+		err_wrap(e, "behind %s", last);
+}
+
 static int take_all(
 	struct source *s, struct archive *a, struct tar_input *in, enum tar_kind kind, struct err *e)
 {
 	struct archive_entry *entry;
 	uint64_t count = 0;
+	char shown[256] = "";
 	int k, r = 0;
 
 	while (r >= 0 && ((k = archive_read_next_header(a, &entry)) == ARCHIVE_OK || k == ARCHIVE_WARN)) {
 		/* The bytes as they stand, whatever the locale makes of them. */
 		const char *path = archive_entry_pathname(entry);
-		char shown[256];
 
 		if (!path || !*path)
-			return err_set(e, -EBADMSG, "an entry without a name");
-		count++;
-		r = kind == TAR_LAYER ? take_whiteout(s, path, e) : 0;
+			r = err_set(e, -EBADMSG, "an entry without a name");
+		/* Those that replace each other too: they cost time. */
+		else if (++count > TREE_ENTRIES_MAX)
+			r = err_set(e, -EFBIG, "more than %u entries", TREE_ENTRIES_MAX);
+		else if (kind == TAR_LAYER)
+			r = take_whiteout(s, path, e);
+		if (path && *path)
+			printable(path, shown, sizeof(shown));
 		if (r == 0)
 			r = take_entry(s, a, in, entry, path, e);
 		if (r < 0 && r != -EINTR) {
-			printable(path, shown, sizeof(shown));
-			err_wrap(e, "%s", shown);
+			if (path && *path)
+				err_wrap(e, "%s", shown);
+			else
+				wrap_behind(e, shown);
 			return r;
 		}
 	}
 	if (r < 0)
 		return r;
-	if (k != ARCHIVE_EOF)
-		return tar_failure(a, in, e);
+	if (k != ARCHIVE_EOF) {
+		const char *path = archive_entry_pathname(entry);
+
+		r = tar_failure(a, in, e);
+		if (r == -EINTR)
+			return r;
+		if (path && *path) {
+			printable(path, shown, sizeof(shown));
+			err_wrap(e, "%s", shown);
+		} else {
+			wrap_behind(e, shown);
+		}
+		return r;
+	}
 	/* A layer that changes nothing is an empty archive. */
 	if (count == 0 && kind == TAR_ROOTFS)
 		return err_set(e, -EBADMSG, "not a tar archive, or an empty one");
