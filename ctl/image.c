@@ -132,6 +132,13 @@ static void say_new(struct ctl *c, char *const *before)
 	tree_free_names(after);
 }
 
+/* Whether the verb's line would take a part of PATH for words of its own. */
+static bool is_sayable(const char *path, const char *name)
+{
+	return !strstr(path, " tag ") && !strstr(path, " platform ") && !strchr(path, '\n') &&
+	       (name || !strstr(path, " as "));
+}
+
 /* VERB of PATH, made absolute: the daemon has another working directory. OPTIONS: " tag TAG" and its like. */
 static int import_file(struct ctl *c, const char *kind, const char *word, const char *file,
 	const char *options, const char *name)
@@ -140,6 +147,10 @@ static int import_file(struct ctl *c, const char *kind, const char *word, const 
 
 	if (!path)
 		return ctl_fail("%s: %s", file, strerror(errno));
+	if (!is_sayable(path, name))
+		return ctl_fail(
+			"%s: ' as ', ' tag ', ' platform ' or a line's end is in that path: rename it%s",
+			file, name ? "" : ", or give a NAME");
 	if (asprintf(&line, "%s %s%s%s%s", word, path, options, name ? " as " : "", name ? name : "") < 0)
 		return EXIT_FAILED;
 	return verb(c, kind, line, name ? name : "");

@@ -163,6 +163,10 @@ ok "is called stdin" test -d "$FS/images/stdin"
 is "a path, without a name" "$(banger image import two.tar 2>&1 | grep -o 'say which by')" 'say which by'
 like "a tag" "$(banger image import --tag other two.tar)" '^two sha256:'
 like "import of a folder" "$(banger image import oci-dir folder)" '^folder sha256:'
+cp oci.tar "with tag in.tar" && cp oci.tar "one as two.tar"
+like "a path with a word of the verb's" "$(banger image import "with tag in.tar" 2>&1)" 'rename it'
+like "and one that a name helps" "$(banger image import "one as two.tar" three)" '^three sha256:'
+rmdir "$FS/images/three"
 for name in piped stdin two folder; do rmdir "$FS/images/$name"; done
 before=$(imported)
 like "garbage in standard input" "$(head -c 100000 /dev/urandom | TMPDIR=$CASE_DIR/spool banger image import - bad 2>&1)" 'tar'
