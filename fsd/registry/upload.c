@@ -8,7 +8,7 @@
 #include "registry/registry_state.h"
 
 #define TRIES_MAX        5
-#define FIRST_WAIT_MSEC  500
+#define FIRST_WAIT_MSEC  500u
 #define RETRY_WAIT_LIMIT (60 * 1000)
 #define ANSWER_MAX       (64 * 1024) /* nobody reads it */
 #define REDIRECTS_MAX    3
@@ -152,8 +152,10 @@ static int put(
 
 		request.url = url;
 		r = session_run(u->session, h, &request, false, &a, e);
+		if (http_transient_error(r))
+			return -EAGAIN;
 		if (r < 0)
-			return http_transient_error(r) ? -EAGAIN : r;
+			return r;
 		if (a.status == 201 || a.status == 204)
 			return 0;
 		if ((a.status == 307 || a.status == 308) && hops < REDIRECTS_MAX) {

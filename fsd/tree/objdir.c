@@ -413,7 +413,9 @@ static const struct attr images_attrs[] = {
 		.store = images_ctl_store,
 		.doc = "Verbs, one a write, which returns when the image is ready: `pull REF [platform "
 		       "OS/ARCH] [as "
-		       "NAME]`, `import PATH as NAME`, `build debian [as NAME]`; or when that is done: "
+		       "NAME]`, `import PATH as NAME`, `build debian [as NAME]`; or when that is done: `push "
+		       "NAME "
+		       "as REF` (to a registry), "
 		       "`login HOST "
 		       "USER PASSWORD`, `logout HOST`. Ctrl-C cancels."},
 	{.id = 3,

@@ -13,6 +13,7 @@ enum make_what {
 	MAKE_BUSYBOX,
 	MAKE_DEBIAN,
 	MAKE_PULL, /* source: of an image, its reference; of a kernel, a package or NULL */
+	MAKE_PUSH, /* nothing is: what is there goes to a registry (struct push) */
 };
 
 /* What is to be made, and of what. A worker has copies of its own. */
@@ -39,6 +40,23 @@ int objects_make(const struct make *m, int dir_fd, struct op *op, struct store_o
 
 /* Removes NAME below DIR_FD, a file or a folder with all that is in it. */
 int objects_remove(int dir_fd, const char *name, struct err *e);
+
+/* An image to be pushed. A worker's own, all of it but the registry and HOME. */
+struct push {
+	struct store_object row;
+	int fd;     /* its file */
+	char *ref;  /* where to */
+	char *from; /* a repository there that has blobs of it; NULL: none is known */
+	char *insecure, *mirrors;
+	struct registry *registry;
+	const char *home;
+};
+void push_clear(struct push *p);
+/*
+ * objects_push.c: sends it with its own manifest where it came with one; what the cache hasn't got any more is fetched again. Workers only. Errors as push_run()
+ * has them (registry/pull.h).
+ */
+int objects_push_work(const struct push *p, struct op *op, struct err *e);
 
 /* objects_pull.c: as objects_make(), of an image out of a registry, into the empty file OUT. */
 int make_pulled(const struct make *m, int out, struct op *op, struct store_object *row, struct err *e);

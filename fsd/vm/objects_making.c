@@ -247,6 +247,10 @@ void objects_unwait(struct objects_waiter *w)
 	_cleanup_err_ struct err e = {0};
 	struct making *m = w->making;
 
+	if (w->pushing) {
+		pushing_unwait(w);
+		return;
+	}
 	TAILQ_REMOVE(&m->waiters, w, link);
 	if (TAILQ_EMPTY(&m->waiters))
 		op_cancel(m->op);

@@ -131,6 +131,7 @@ static const struct verb {
 	const char *usage;
 } verbs[] = {
 	{OBJECTS_IMAGES, "pull", NULL, MAKE_PULL, true, NULL, "pull REF [platform OS/ARCH] [as NAME]\n"},
+	{OBJECTS_IMAGES, "push", NULL, MAKE_PUSH, true, NULL, "push NAME as REF\n"},
 	{OBJECTS_IMAGES, "import", NULL, MAKE_IMPORT, true, NULL, "import PATH as NAME\n"},
 	{OBJECTS_IMAGES, "build", "debian", MAKE_DEBIAN, false, "debian", "build debian [as NAME]\n"},
 	{OBJECTS_IMAGES, "build", "busybox", MAKE_BUSYBOX, false, "busybox", "build busybox [as NAME]\n"},
@@ -194,6 +195,8 @@ static int run(struct objects *o, const struct verb *v, char *at, objects_done_f
 		name = (char *)v->name;
 	if (!name || (v->has_source && (!what.source || !*what.source)))
 		return wanted(v, e);
+	if (v->what == MAKE_PUSH)
+		return objects_push(o, what.source, name, done, user, ret, e);
 	return make_new(o, name, &what, done, user, ret, e);
 }
 
