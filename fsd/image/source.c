@@ -96,6 +96,15 @@ int source_add_link(struct source *s, const char *path, const char *target, stru
 	return itree_put(s->tree, path, inode, e);
 }
 
+bool source_xattr_wanted(const char *name)
+{
+	/* Those of overlayfs would hide or redirect files when the guest mounts the image below an overlay. */
+	if (strncmp(name, "trusted.overlay.", 16) == 0 || strncmp(name, "user.overlay.", 13) == 0)
+		return false;
+	return strncmp(name, "user.", 5) == 0 || strncmp(name, "security.", 9) == 0 ||
+	       strncmp(name, "trusted.", 8) == 0 || strncmp(name, "system.posix_acl_", 17) == 0;
+}
+
 void source_digest(const unsigned char sum[32], char ret[72])
 {
 	memcpy(ret, "sha256:", 8);

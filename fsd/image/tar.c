@@ -46,15 +46,6 @@ static void printable(const char *path, char *ret, size_t size)
 	ret[n] = '\0';
 }
 
-static bool xattr_wanted(const char *name)
-{
-	/* Those of overlayfs would hide or redirect files when the guest mounts the image below an overlay. */
-	if (strncmp(name, "trusted.overlay.", 16) == 0 || strncmp(name, "user.overlay.", 13) == 0)
-		return false;
-	return strncmp(name, "user.", 5) == 0 || strncmp(name, "security.", 9) == 0 ||
-	       strncmp(name, "trusted.", 8) == 0 || strncmp(name, "system.posix_acl_", 17) == 0;
-}
-
 /* What they take on the disk; of those that stay, for libarchive's own archives have each twice. */
 static size_t xattrs_size(const struct inode *inode)
 {
@@ -74,7 +65,7 @@ static int take_xattrs(struct archive_entry *entry, struct inode *inode, struct 
 
 	archive_entry_xattr_reset(entry);
 	while (r == 0 && archive_entry_xattr_next(entry, &name, &value, &n) == ARCHIVE_OK) {
-		if (!name || !xattr_wanted(name) || strlen(name) > 255)
+		if (!name || !source_xattr_wanted(name) || strlen(name) > 255)
 			continue;
 		if (n > XATTR_MAX || xattrs_size(inode) > XATTR_MAX)
 			return err_set(e, -EBADMSG, "extended attributes of more than %d bytes", XATTR_MAX);

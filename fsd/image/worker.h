@@ -1,5 +1,5 @@
 /*
- * Images made by a child process that can do nothing else: no file but the descriptors it was given, no network, no other program (Landlock,
+ * Images, and layers, made by a child process that can do nothing else: no file but the descriptors it was given, no network, no other program (Landlock,
  * seccomp), bounded memory. What it parses is hostile: tars, compressed streams, file systems.
  *
  * Blocks: workers only.
@@ -11,8 +11,10 @@
 #include "image/layers.h"
 
 enum worker_task {
-	WORKER_TAR,    /* image_from_tar(), INPUT: the file */
-	WORKER_LAYERS, /* image_from_layers() */
+	WORKER_TAR,        /* image_from_tar(), INPUT: the file */
+	WORKER_LAYERS,     /* image_from_layers() */
+	WORKER_PACK_WHOLE, /* layer_from_ext4() of INPUT: OUTPUT is the layer */
+	WORKER_PACK_UPPER,
 };
 
 struct worker_request {

@@ -4,7 +4,8 @@
 #include "image/source.h"
 #include "image/worker_wire.h"
 
-static const char *const stages[] = {NULL, IMAGE_STAGE_TAR, IMAGE_STAGE_LAYERS, IMAGE_STAGE_WRITE};
+static const char *const stages[] = {
+	NULL, IMAGE_STAGE_TAR, IMAGE_STAGE_LAYERS, IMAGE_STAGE_WRITE, IMAGE_STAGE_PACK};
 
 uint32_t wire_stage(const char *stage)
 {
@@ -35,7 +36,7 @@ int wire_pack_request(const struct worker_request *from, struct wire_request *re
 {
 	memset(ret, 0, sizeof(*ret));
 	ret->task = from->task;
-	ret->input = from->task == WORKER_TAR ? from->input : -1;
+	ret->input = from->task != WORKER_LAYERS ? from->input : -1;
 	ret->output = from->output;
 	ret->layer_count = from->task == WORKER_LAYERS ? (uint32_t)from->layer_count : 0;
 	ret->seeded = from->seed != NULL;
@@ -99,6 +100,7 @@ int wire_check_report(struct wire_report *report, size_t n)
 		return -EBADMSG;
 	return check_text(report->text, sizeof(report->text)) &&
 			       check_text(report->result.digest, sizeof(report->result.digest)) &&
+			       check_text(report->result.diff_id, sizeof(report->result.diff_id)) &&
 			       check_text(report->result.arch, sizeof(report->result.arch))
 		       ? 0
 		       : -EBADMSG;
