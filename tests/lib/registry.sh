@@ -78,3 +78,41 @@ busybox_tar()
 	printf 'root:x:0:\nuser:x:1000:\n' >"$root/etc/group"
 	tar -C "$root" --owner=0 --group=0 --sort=name --mtime=@0 -cf "$1" .
 }
+
+# picture DIR: all that a tar tells of each file below it, a line each: what two copies of one tree have in common.
+picture()
+{
+	perl -MDigest::SHA -MTime::HiRes=lstat -MFile::Find -MFcntl=:mode -e '
+		my ($top) = @ARGV;
+		# llistxattr, lgetxattr of x86-64
+		sub xattrs {
+			my ($path, $names, @all) = (shift, "\0" x 4096);
+			my $n = syscall(195, $path, $names, 4096);
+			for my $name (split /\0/, substr($names, 0, $n > 0 ? $n : 0)) {
+				my $value = "\0" x 4096;
+				my $k = syscall(192, $path, $name, $value, 4096);
+				push @all, "$name=" . unpack("H*", substr($value, 0, $k > 0 ? $k : 0));
+			}
+			return join ",", sort @all;
+		}
+		my %first;
+		find({no_chdir => 1, preprocess => sub { sort @_ }, wanted => sub {
+			my $path = $File::Find::name;
+			my ($dev, $ino, $mode, $links, $uid, $gid, $rdev, $size, undef, $mtime) = lstat $path;
+			my $name = substr($path, length $top) || "/";
+			my @line = ($name, sprintf("%o", $mode), $uid, $gid, sprintf("%.6f", $mtime), xattrs($path));
+			push @line, "size=$size", Digest::SHA->new(256)->addfile($path)->hexdigest if S_ISREG($mode);
+			push @line, "dev=$rdev" if S_ISCHR($mode) || S_ISBLK($mode);
+			push @line, "to=" . readlink $path if S_ISLNK($mode);
+			push @line, "same as " . ($first{$ino} //= $name) if $links > 1 && !S_ISDIR($mode);
+			print "@line\n";
+		}}, $top);
+	' "$1"
+}
+
+# unpacked PORT/PATH:TAG NAME: what skopeo and umoci make of it, at CASE_DIR/NAME.
+unpacked()
+{
+	skopeo copy -q --insecure-policy --src-tls-verify=false "docker://localhost:$1" "oci:$CASE_DIR/$2.oci:latest" &&
+		umoci --log=error unpack --image "$CASE_DIR/$2.oci:latest" "$CASE_DIR/$2.bundle" && ln -sfn "$2.bundle/rootfs" "$CASE_DIR/$2"
+}
