@@ -4,6 +4,7 @@
 #ifndef BANGER_VM_OBJECTS_MAKE_H
 #define BANGER_VM_OBJECTS_MAKE_H
 
+#include "banger/cleanup.h"
 #include "job/op.h"
 #include "store/store.h"
 #include "vm/objects.h"
@@ -12,9 +13,20 @@ enum make_what {
 	MAKE_IMPORT, /* source: a path */
 	MAKE_BUSYBOX,
 	MAKE_DEBIAN,
-	MAKE_PULL, /* source: of an image, its reference; of a kernel, a package or NULL */
-	MAKE_PUSH, /* nothing is: what is there goes to a registry (struct push) */
+	MAKE_PULL,    /* source: of an image, its reference; of a kernel, a package or NULL */
+	MAKE_PROMOTE, /* source: the VM's name */
+	MAKE_PUSH,    /* nothing is: what is there goes to a registry (struct push) */
 };
+
+/* Of what a VM is promoted to. */
+struct promotion {
+	char *vm;
+	struct store_object base; /* what it was started from */
+	int base_fd, overlay_fd;  /* that one's file; what the VM has written over it */
+};
+struct promotion *promotion_copy(const struct promotion *from); /* NULL: no memory, or descriptors */
+struct promotion *promotion_free(struct promotion *p);
+DEFINE_CLEANUP(struct promotion *, promotion_free)
 
 /* What is to be made, and of what. A worker has copies of its own. */
 struct make {
@@ -27,6 +39,7 @@ struct make {
 	char *insecure, *mirrors; /* config/registry_* */
 	struct registry *registry;
 	const char *home; /* the owner's; borrowed for good, as the registry */
+	struct promotion *promotion;
 };
 int make_copy(const struct make *from, struct make *to);
 void make_clear(struct make *m);
@@ -60,5 +73,8 @@ int objects_push_work(const struct push *p, struct op *op, struct err *e);
 
 /* objects_pull.c: as objects_make(), of an image out of a registry, into the empty file OUT. */
 int make_pulled(const struct make *m, int out, struct op *op, struct store_object *row, struct err *e);
+
+/* objects_promote.c: as objects_make(), of a VM. */
+int make_promoted(const struct make *m, int out, struct op *op, struct store_object *row, struct err *e);
 
 #endif

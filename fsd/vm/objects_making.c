@@ -183,7 +183,8 @@ static int begin(struct making *m, struct err *e)
 	static const char *const kinds[] = {[MAKE_IMPORT] = "import",
 		[MAKE_BUSYBOX] = "build",
 		[MAKE_DEBIAN] = "build",
-		[MAKE_PULL] = "pull"};
+		[MAKE_PULL] = "pull",
+		[MAKE_PROMOTE] = "promote"};
 	struct objects *o = m->objects;
 	_cleanup_free_ char *target = NULL;
 	int r;
@@ -223,7 +224,7 @@ int making_join(struct objects *o, const char *name, const struct make *what, ui
 	m->old = old;
 	TAILQ_INIT(&m->waiters);
 	m->row.name = strdup(name);
-	m->row.ref = strdup(what->source ? what->source : "");
+	m->row.ref = strdup(what->source && what->what != MAKE_PROMOTE ? what->source : "");
 	m->row.kernel = strdup("");
 	r = m->row.name && m->row.ref && m->row.kernel ? make_copy(what, &m->what) : -ENOMEM;
 	if (r < 0)

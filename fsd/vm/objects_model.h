@@ -88,6 +88,10 @@ int objects_push(struct objects *o, const char *name, const char *ref, objects_d
 bool pushing_of(const struct objects *o, uint32_t id);
 void pushing_unwait(struct objects_waiter *w);
 
+/* objects_verbs.c: begins to make WHAT under NAME, which nothing may have. */
+int objects_make_new(struct objects *o, const char *name, const struct make *what, objects_done_fn done,
+	void *user, struct objects_waiter **ret, struct err *e);
+
 /* objects_verbs.c: as objects_verb(), of `pull`. NAME NULL: one is chosen. */
 int objects_pull(struct objects *o, const char *ref, const char *platform, const char *name,
 	objects_done_fn done, void *user, struct objects_waiter **ret, struct err *e);

@@ -74,7 +74,7 @@ int oci_stored(struct blobs *blobs, const struct store_object *row, struct oci *
 	if (r <= 0)
 		return r;
 	for (size_t i = 0; i < m->count; i++)
-		if (!m->entries[i].urls && !blobs_has(blobs, m->entries[i].digest))
+		if (!blobs_has(blobs, m->entries[i].digest))
 			return 0;
 	o.media_type = TAKE_PTR(m->media_type);
 	o.config = strdup(row->config);
