@@ -86,6 +86,11 @@ uint32_t ext4_block(const struct ext4 *x)
 	return x->fs->blocksize;
 }
 
+uint64_t ext4_size(const struct ext4 *x)
+{
+	return ext2fs_blocks_count(x->fs->super) * x->fs->blocksize;
+}
+
 uint64_t ext4_used(const struct ext4 *x)
 {
 	const struct ext2_super_block *s = x->fs->super;
@@ -132,9 +137,11 @@ static int add_run(const struct ext4 *x, struct inode *inode, uint64_t logical, 
 	}
 	if (inode->extent_count == inode->extent_room) {
 		size_t room = inode->extent_room ? inode->extent_room * 2 : 4;
-		struct extent *more =
-			room > EXTENTS_MAX ? NULL : reallocarray(inode->extents, room, sizeof(*more));
+		struct extent *more;
 
+		if (room > EXTENTS_MAX)
+			return err_set(e, -EFBIG, "a file in more than %u pieces", EXTENTS_MAX);
+		more = reallocarray(inode->extents, room, sizeof(*more));
 		if (!more)
 			return err_sys(e, -ENOMEM, "extents");
 		inode->extents = more;
@@ -152,6 +159,7 @@ static int read_extents(
 	ext2_extent_handle_t handle = NULL;
 	struct ext2fs_extent one;
 	errcode_t code = ext2fs_extent_open2(x->fs, ino, raw, &handle);
+	uint64_t end = 0, steps = 0;
 	int r = 0, op = EXT2_EXTENT_ROOT;
 
 	if (code)
@@ -159,9 +167,16 @@ static int read_extents(
 	/* The root first, which is no leaf where the tree has inner nodes. */
 	while (r == 0 && !(code = ext2fs_extent_get(handle, op, &one))) {
 		op = EXT2_EXTENT_NEXT;
-		if (!(one.e_flags & EXT2_EXTENT_FLAGS_LEAF) || (one.e_flags & EXT2_EXTENT_FLAGS_UNINIT))
+		/* A tree that leads to itself has no end. */
+		if (++steps > 2 * EXTENTS_MAX)
+			r = err_set(e, -EFBIG, "a file in more than %u pieces", EXTENTS_MAX);
+		if (r < 0 || !(one.e_flags & EXT2_EXTENT_FLAGS_LEAF))
 			continue;
-		r = add_run(x, inode, one.e_lblk, one.e_pblk, one.e_len, e);
+		if (one.e_lblk < end)
+			r = err_set(e, -EBADMSG, "its blocks are out of order");
+		else if (!(one.e_flags & EXT2_EXTENT_FLAGS_UNINIT))
+			r = add_run(x, inode, one.e_lblk, one.e_pblk, one.e_len, e);
+		end = one.e_lblk + one.e_len;
 	}
 	ext2fs_extent_free(handle);
 	if (r == 0 && code != EXT2_ET_EXTENT_NO_NEXT && code != EXT2_ET_NO_CURRENT_NODE)
@@ -311,8 +326,10 @@ static int fill(
 	switch (inode->mode & S_IFMT) {
 	case S_IFREG:
 		inode->size = EXT2_I_SIZE(raw);
-		return inode->size > INT64_MAX ? err_set(e, -EBADMSG, "a size that no file has")
-					       : read_runs(x, ino, raw, inode, e);
+		/* Blocks are counted in 32 bits. */
+		return inode->size > ((uint64_t)UINT32_MAX + 1) * x->fs->blocksize
+			       ? err_set(e, -EBADMSG, "a size that no file has")
+			       : read_runs(x, ino, raw, inode, e);
 	case S_IFLNK:
 		inode->size = EXT2_I_SIZE(raw);
 		return read_target(x, ino, raw, inode, e);

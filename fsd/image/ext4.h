@@ -21,7 +21,8 @@ int ext4_open(int fd, struct ext4 **ret, struct err *e);
 struct ext4 *ext4_close(struct ext4 *x);
 DEFINE_CLEANUP(struct ext4 *, ext4_close)
 
-/* Bytes in use, metadata too: no file has more, but for its holes. */
+/* Bytes of the whole file system; of what is in use, metadata too, as it says itself: good for showing progress. */
+uint64_t ext4_size(const struct ext4 *x);
 uint64_t ext4_used(const struct ext4 *x);
 
 /* Attributes, xattrs and target of inode INO into a fresh inode, the caller's (inode_free()); where its contents are, its extents say, in blocks of ext4_block() bytes. */

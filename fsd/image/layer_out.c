@@ -10,6 +10,7 @@
 
 #define LEVEL  6 /* gzip's own */
 #define BUFFER (256u * 1024)
+#define ZEROS  (4u << 20) /* what a hole is skipped by; hardly read, so hardly there */
 
 struct layer_out {
 	int fd;
@@ -80,7 +81,7 @@ static int begin(struct layer_out *o, struct err *e)
 	o->packed = EVP_MD_CTX_new();
 	o->plain = EVP_MD_CTX_new();
 	o->buffer = malloc(BUFFER);
-	o->zeros = calloc(1, BUFFER);
+	o->zeros = calloc(1, ZEROS);
 	/* Without it libarchive finds names that aren't ASCII odd. */
 	o->utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", NULL);
 	if (!o->archive || !o->entry || !o->packed || !o->plain || !o->buffer || !o->zeros ||
@@ -194,7 +195,7 @@ int layer_out_data(struct layer_out *o, const void *data, uint64_t n, struct err
 	const uint8_t *at = data;
 
 	while (n > 0) {
-		size_t piece = n < BUFFER ? (size_t)n : BUFFER;
+		size_t piece = n < ZEROS ? (size_t)n : ZEROS;
 		la_ssize_t k = archive_write_data(o->archive, at ? at : o->zeros, piece);
 
 		if (k <= 0)

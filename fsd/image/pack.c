@@ -110,6 +110,9 @@ static uint64_t holes(const struct inode *inode, uint32_t block)
 
 static int pack_run(struct pack *p, uint64_t at, uint64_t n, struct err *e)
 {
+	/* Files that claim each other's blocks could go on for ever. */
+	if (n > ext4_size(p->disk) - p->done)
+		return err_set(e, -EBADMSG, "the files are larger than their disk");
 	while (n > 0) {
 		size_t piece = n < BUFFER ? (size_t)n : BUFFER;
 		int r = op_check(p->op, e);
