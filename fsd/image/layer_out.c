@@ -17,7 +17,7 @@ struct layer_out {
 	struct archive *archive;
 	struct archive_entry *entry;
 	z_stream z;
-	bool z_ready;
+	bool z_ready, over; /* nobody wants any more of it */
 	EVP_MD_CTX *packed, *plain;
 	uint64_t size;
 	uint8_t *buffer, *zeros;
@@ -53,6 +53,8 @@ static ssize_t write_tar(struct archive *a, void *user, const void *data, size_t
 {
 	struct layer_out *o = user;
 
+	if (o->over)
+		return -1;
 	n = n > UINT32_MAX / 2 ? UINT32_MAX / 2 : n;
 	EVP_DigestUpdate(o->plain, data, n);
 	o->z.next_in = (Bytef *)data;
@@ -120,11 +122,9 @@ struct layer_out *layer_out_free(struct layer_out *o)
 {
 	if (!o)
 		return NULL;
-	/* It would write the end of an archive that is none. */
-	if (o->archive) {
-		archive_write_fail(o->archive);
-		archive_write_free(o->archive);
-	}
+	/* It would write the rest of an entry, and the end of an archive that is none. */
+	o->over = true;
+	archive_write_free(o->archive);
 	archive_entry_free(o->entry);
 	if (o->z_ready)
 		deflateEnd(&o->z);
