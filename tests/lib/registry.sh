@@ -116,3 +116,32 @@ unpacked()
 	skopeo copy -q --insecure-policy --src-tls-verify=false "docker://localhost:$1" "oci:$CASE_DIR/$2.oci:latest" &&
 		umoci --log=error unpack --image "$CASE_DIR/$2.oci:latest" "$CASE_DIR/$2.bundle" && ln -sfn "$2.bundle/rootfs" "$CASE_DIR/$2"
 }
+
+# cutter PORT TO: carries connections from PORT to TO, and cuts the first two that have sent 100 kB; CASE_DIR/cut has a line for each of them.
+cutter()
+{
+	: >"$CASE_DIR/cut"
+	perl -MIO::Socket::INET -MIO::Select -e '
+		my ($port, $to, $told) = @ARGV;
+		my $l = IO::Socket::INET->new(LocalAddr => "127.0.0.1:$port", Listen => 16, ReuseAddr => 1) or die $!;
+		$SIG{CHLD} = "IGNORE";
+		while (1) {
+			my $c = $l->accept or next;
+			if (fork) { close $c; next }
+			close $l;
+			my $s = IO::Socket::INET->new(PeerAddr => "127.0.0.1:$to") or exit;
+			my ($sel, $sent) = (IO::Select->new($c, $s), 0);
+			while (1) {
+				for my $from ($sel->can_read) {
+					sysread($from, my $data, 65536) or exit;
+					$sent += length $data if $from == $c;
+					if ($sent > 100000 && -s $told < 8) { open my $f, ">>", $told; print $f "cut\n"; exit }
+					my $other = $from == $c ? $s : $c;
+					for (my $at = 0; $at < length $data;) { $at += syswrite($other, $data, length($data) - $at, $at) // exit }
+				}
+			}
+		}
+	' "$1" "$2" "$CASE_DIR/cut" &
+	REGISTRY_PIDS="${REGISTRY_PIDS:-} $!"
+	await bash -c "exec 3<>/dev/tcp/127.0.0.1/$1"
+}

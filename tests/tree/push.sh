@@ -176,5 +176,15 @@ is "push as nobody" "$(errno_write "$FS/images/ctl" "push app as localhost:5002/
 like "says what to do" "$(tail -n 1 "$FS/log")" 'banger login localhost:5002'
 is "log in" "$(errno_write "$FS/images/ctl" "login localhost:5002 writer secret")" OK
 is "push as somebody" "$(errno_write "$FS/images/ctl" "push app as localhost:5002/app:1")" OK
+REGISTRY_STORAGE_MAINTENANCE_READONLY='{enabled: true}' registry_up 5003
+is "push to what can only be read" "$(errno_write "$FS/images/ctl" "push app as localhost:5003/app:1")" EROFS
+like "says so" "$(tail -n 1 "$FS/log")" 'localhost:5003 takes no pushes'
+is "push to where nobody is" "$(errno_write "$FS/images/ctl" "push app as localhost:5999/app:1")" ECONNREFUSED
+
+# What breaks off is begun again.
+cutter 5004 5001
+is "push over what breaks" "$(errno_write "$FS/images/ctl" "push app3 as localhost:5004/cut/app:1")" OK
+is "it broke" "$(grep -c cut "$CASE_DIR/cut")" 2
+is "all of it is there" "$(digest_at 5001/cut/app:1)" "$(cat "$FS/images/app3/digest")"
 registry_down
 case_end
