@@ -106,8 +106,8 @@ static void test_manifest(void **state)
 	(void)state;
 	if (compose_manifest("{}",
 		    ONE " 10 application/vnd.docker.image.rootfs.diff.tar.gzip\n" TWO
-			" 5000000000 application/vnd.oci.image.layer.v1.tar+zstd\n" SIX
-			" 0 " COMPOSE_LAYER "\n",
+			" 5000000000 application/vnd.oci.image.layer.v1.tar+zstd\n" SIX " 0 " COMPOSE_LAYER
+			"\n",
 		    &text, &e) < 0 ||
 		manifest_parse(text, strlen(text), COMPOSE_IMAGE, &m, &e) < 0)
 		fail_msg("%s", err_text(&e));
