@@ -1,7 +1,7 @@
 #include <errno.h>
 #include <search.h>
 
-#include "image/ext4.h"
+#include "image/extfs.h"
 #include "image/layer_out.h"
 #include "image/pack.h"
 #include "image/source.h"
@@ -18,7 +18,7 @@ struct first {
 
 struct pack {
 	enum pack_kind kind;
-	struct ext4 *disk;
+	struct extfs *disk;
 	struct layer_out *out;
 	struct op *op;
 	uint8_t *buffer;
@@ -111,14 +111,14 @@ static uint64_t holes(const struct inode *inode, uint32_t block)
 static int pack_run(struct pack *p, uint64_t at, uint64_t n, struct err *e)
 {
 	/* Files that claim each other's blocks could go on for ever. */
-	if (n > ext4_size(p->disk) - p->done)
+	if (n > extfs_size(p->disk) - p->done)
 		return err_set(e, -EBADMSG, "the files are larger than their disk");
 	while (n > 0) {
 		size_t piece = n < BUFFER ? (size_t)n : BUFFER;
 		int r = op_check(p->op, e);
 
 		if (r == 0)
-			r = ext4_read(p->disk, at, p->buffer, piece, e);
+			r = extfs_read(p->disk, at, p->buffer, piece, e);
 		if (r == 0)
 			r = layer_out_data(p->out, p->buffer, piece, e);
 		if (r < 0)
@@ -133,7 +133,7 @@ static int pack_run(struct pack *p, uint64_t at, uint64_t n, struct err *e)
 
 static int pack_contents(struct pack *p, const struct inode *inode, struct err *e)
 {
-	uint32_t block = ext4_block(p->disk);
+	uint32_t block = extfs_block(p->disk);
 	uint64_t at = 0;
 	int r = 0;
 
@@ -178,7 +178,7 @@ static int pack_link(struct pack *p, const char *path, const struct inode *inode
 
 static int pack_file(struct pack *p, const char *path, struct inode *inode, struct err *e)
 {
-	uint32_t block = ext4_block(p->disk);
+	uint32_t block = extfs_block(p->disk);
 	int r;
 
 	/* A socket is what somebody made who isn't there any more; a tar has none. */
@@ -223,7 +223,7 @@ static int pack_folder(
 
 /* FOLDER: "" or with a slash at its end. */
 static int pack_one(
-	struct pack *p, const char *folder, const struct ext4_name *name, unsigned depth, struct err *e)
+	struct pack *p, const char *folder, const struct extfs_name *name, unsigned depth, struct err *e)
 {
 	_cleanup_free_ char *path = NULL;
 	struct inode *inode = NULL;
@@ -240,7 +240,7 @@ static int pack_one(
 	if (strlen(path) > TREE_PATH_MAX || ++p->entries > TREE_ENTRIES_MAX)
 		return err_set(e, -EFBIG, "%s",
 			strlen(path) > TREE_PATH_MAX ? "paths too long" : "too many entries");
-	r = ext4_inode(p->disk, name->ino, &inode, e);
+	r = extfs_inode(p->disk, name->ino, &inode, e);
 	if (r < 0)
 		return wrap(e, r, path);
 	if (is_whiteout(p, inode))
@@ -260,14 +260,14 @@ static int pack_one(
 
 static int pack_children(struct pack *p, const char *folder, ext2_ino_t ino, unsigned depth, struct err *e)
 {
-	struct ext4_name **list = NULL;
+	struct extfs_name **list = NULL;
 	size_t n = 0;
 	int r = depth > TREE_DEPTH_MAX ? err_set(e, -EBADMSG, "folders more than %d deep", TREE_DEPTH_MAX)
-				       : ext4_list(p->disk, ino, &list, &n, e);
+				       : extfs_list(p->disk, ino, &list, &n, e);
 
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = pack_one(p, folder, list[i], depth, e);
-	ext4_names_free(list, n);
+	extfs_names_free(list, n);
 	return r;
 }
 
@@ -291,19 +291,19 @@ static int pack_folder(
 
 static int find_root(struct pack *p, ext2_ino_t *ret, struct err *e)
 {
-	struct ext4_name **list = NULL;
+	struct extfs_name **list = NULL;
 	size_t n = 0;
 	int r;
 
 	*ret = EXT2_ROOT_INO;
 	if (p->kind == PACK_WHOLE)
 		return 0;
-	r = ext4_list(p->disk, EXT2_ROOT_INO, &list, &n, e);
+	r = extfs_list(p->disk, EXT2_ROOT_INO, &list, &n, e);
 	*ret = 0;
 	for (size_t i = 0; r == 0 && i < n; i++)
 		if (strcmp(list[i]->name, "upper") == 0)
 			*ret = list[i]->ino;
-	ext4_names_free(list, n);
+	extfs_names_free(list, n);
 	return r == 0 && *ret == 0 ? err_set(e, -EBADMSG, "it is no overlay's disk: it has no folder upper")
 				   : r;
 }
@@ -315,7 +315,7 @@ static int pack_root(struct pack *p, struct err *e)
 	int r = find_root(p, &root, e);
 
 	if (r == 0)
-		r = ext4_inode(p->disk, root, &inode, e);
+		r = extfs_inode(p->disk, root, &inode, e);
 	if (r == 0 && !S_ISDIR(inode->mode))
 		r = err_set(e, -EBADMSG, "its root is no folder");
 	if (r == 0) {
@@ -329,12 +329,12 @@ static int pack_root(struct pack *p, struct err *e)
 int layer_from_ext4(
 	int disk, enum pack_kind kind, int fd, struct op *op, struct image_result *ret, struct err *e)
 {
-	_cleanup_(ext4_closep) struct ext4 *x = NULL;
+	_cleanup_(extfs_closep) struct extfs *x = NULL;
 	_cleanup_(layer_out_freep) struct layer_out *out = NULL;
 	_cleanup_free_ uint8_t *buffer = malloc(BUFFER);
 	struct pack p = {.kind = kind, .op = op, .buffer = buffer};
 	struct layer_sums sums;
-	int r = buffer ? ext4_open(disk, &x, e) : err_sys(e, -ENOMEM, "layer");
+	int r = buffer ? extfs_open(disk, &x, e) : err_sys(e, -ENOMEM, "layer");
 
 	op_stage(op, IMAGE_STAGE_PACK);
 	if (r == 0)
@@ -343,7 +343,7 @@ int layer_from_ext4(
 		return r;
 	p.disk = x;
 	p.out = out;
-	p.total = ext4_used(x);
+	p.total = extfs_used(x);
 	r = pack_root(&p, e);
 	tdestroy(p.firsts, free);
 	if (r == 0)

@@ -18,7 +18,7 @@ enum pack_kind {
 
 /*
  * Writes the layer, a gzipped tar, to FD, empty. RET: size is the gzip's, digest its sha256, diff_id the tar's. The same contents make the same
- * bytes. -EUCLEAN: the disk was not unmounted; -EBADMSG, -EOPNOTSUPP as image/ext4.h; -EINVAL: a name that a layer can't hold (".wh....").
+ * bytes. -EUCLEAN: the disk was not unmounted; -EBADMSG, -EOPNOTSUPP as image/extfs.h; -EINVAL: a name that a layer can't hold (".wh....").
  */
 int layer_from_ext4(
 	int disk, enum pack_kind kind, int fd, struct op *op, struct image_result *ret, struct err *e);

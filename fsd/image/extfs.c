@@ -3,13 +3,13 @@
 #include <fcntl.h>
 
 #include "banger/io.h"
-#include "image/ext4.h"
+#include "image/extfs.h"
 
 #define TARGET_MAX  4095
 #define FAST_TARGET 60 /* a link's target within the inode */
 #define EXTENTS_MAX (16u << 20)
 
-struct ext4 {
+struct extfs {
 	int fd; /* borrowed */
 	ext2_filsys fs;
 	ext2fs_inode_bitmap listed;
@@ -39,9 +39,9 @@ static int check_clean(const struct ext2_super_block *s, struct err *e)
 	return 0;
 }
 
-int ext4_open(int fd, struct ext4 **ret, struct err *e)
+int extfs_open(int fd, struct extfs **ret, struct err *e)
 {
-	_cleanup_(ext4_closep) struct ext4 *x = calloc(1, sizeof(*x));
+	_cleanup_(extfs_closep) struct extfs *x = calloc(1, sizeof(*x));
 	char name[16];
 	errcode_t code;
 	int own;
@@ -69,7 +69,7 @@ int ext4_open(int fd, struct ext4 **ret, struct err *e)
 	return 0;
 }
 
-struct ext4 *ext4_close(struct ext4 *x)
+struct extfs *extfs_close(struct extfs *x)
 {
 	if (!x)
 		return NULL;
@@ -81,17 +81,17 @@ struct ext4 *ext4_close(struct ext4 *x)
 	return NULL;
 }
 
-uint32_t ext4_block(const struct ext4 *x)
+uint32_t extfs_block(const struct extfs *x)
 {
 	return x->fs->blocksize;
 }
 
-uint64_t ext4_size(const struct ext4 *x)
+uint64_t extfs_size(const struct extfs *x)
 {
 	return ext2fs_blocks_count(x->fs->super) * x->fs->blocksize;
 }
 
-uint64_t ext4_used(const struct ext4 *x)
+uint64_t extfs_used(const struct extfs *x)
 {
 	const struct ext2_super_block *s = x->fs->super;
 	uint64_t all = ext2fs_blocks_count((struct ext2_super_block *)s),
@@ -100,7 +100,7 @@ uint64_t ext4_used(const struct ext4 *x)
 	return (left < all ? all - left : 0) * x->fs->blocksize;
 }
 
-int ext4_read(struct ext4 *x, uint64_t offset, void *to, size_t n, struct err *e)
+int extfs_read(struct extfs *x, uint64_t offset, void *to, size_t n, struct err *e)
 {
 	uint8_t *at = to;
 
@@ -120,8 +120,8 @@ int ext4_read(struct ext4 *x, uint64_t offset, void *to, size_t n, struct err *e
 }
 
 /* Runs in rising order, within the disk; one that goes on where the one before ended is part of it. */
-static int add_run(const struct ext4 *x, struct inode *inode, uint64_t logical, uint64_t physical, uint64_t n,
-	struct err *e)
+static int add_run(const struct extfs *x, struct inode *inode, uint64_t logical, uint64_t physical,
+	uint64_t n, struct err *e)
 {
 	struct extent *last = inode->extent_count ? &inode->extents[inode->extent_count - 1] : NULL;
 	uint64_t end = last ? (uint64_t)last->logical + last->blocks : 0,
@@ -154,7 +154,7 @@ static int add_run(const struct ext4 *x, struct inode *inode, uint64_t logical, 
 
 /* Extents that were allocated and never written read as zeros: holes. */
 static int read_extents(
-	struct ext4 *x, ext2_ino_t ino, struct ext2_inode *raw, struct inode *inode, struct err *e)
+	struct extfs *x, ext2_ino_t ino, struct ext2_inode *raw, struct inode *inode, struct err *e)
 {
 	ext2_extent_handle_t handle = NULL;
 	struct ext2fs_extent one;
@@ -185,7 +185,7 @@ static int read_extents(
 }
 
 struct gather {
-	const struct ext4 *x;
+	const struct extfs *x;
 	struct inode *inode;
 	int r;
 	struct err *e;
@@ -205,7 +205,7 @@ static int on_block(ext2_filsys fs, blk64_t *block, e2_blkcnt_t logical, blk64_t
 }
 
 static int read_runs(
-	struct ext4 *x, ext2_ino_t ino, struct ext2_inode *raw, struct inode *inode, struct err *e)
+	struct extfs *x, ext2_ino_t ino, struct ext2_inode *raw, struct inode *inode, struct err *e)
 {
 	struct gather g = {.x = x, .inode = inode, .e = e};
 	errcode_t code;
@@ -220,7 +220,7 @@ static int read_runs(
 }
 
 static int read_target(
-	struct ext4 *x, ext2_ino_t ino, struct ext2_inode *raw, struct inode *inode, struct err *e)
+	struct extfs *x, ext2_ino_t ino, struct ext2_inode *raw, struct inode *inode, struct err *e)
 {
 	size_t n = (size_t)inode->size;
 
@@ -238,7 +238,7 @@ static int read_target(
 			return r;
 		if (inode->extent_count == 0 || inode->extents[0].logical != 0 || n > x->fs->blocksize)
 			return err_set(e, -EBADMSG, "a symbolic link without a target");
-		r = ext4_read(x, inode->extents[0].physical * x->fs->blocksize, inode->target, n, e);
+		r = extfs_read(x, inode->extents[0].physical * x->fs->blocksize, inode->target, n, e);
 		if (r < 0)
 			return r;
 	}
@@ -273,7 +273,7 @@ static int on_xattr(char *name, char *value, size_t n, void *user)
 	return to->r < 0 ? XATTR_ABORT : 0;
 }
 
-static int read_xattrs(struct ext4 *x, ext2_ino_t ino, struct inode *inode, struct err *e)
+static int read_xattrs(struct extfs *x, ext2_ino_t ino, struct inode *inode, struct err *e)
 {
 	struct ext2_xattr_handle *handle = NULL;
 	struct xattrs to = {.inode = inode, .e = e};
@@ -299,7 +299,7 @@ static struct timespec time_of(uint32_t seconds, uint32_t extra)
 		.tv_nsec = nsec < 1000000000 ? nsec : 0};
 }
 
-static void read_times(const struct ext4 *x, const struct ext2_inode_large *raw, struct inode *inode)
+static void read_times(const struct extfs *x, const struct ext2_inode_large *raw, struct inode *inode)
 {
 	bool large = EXT2_INODE_SIZE(x->fs->super) >= sizeof(*raw) &&
 		     raw->i_extra_isize + 128u >= offsetof(struct ext2_inode_large, i_crtime);
@@ -310,7 +310,7 @@ static void read_times(const struct ext4 *x, const struct ext2_inode_large *raw,
 }
 
 static int fill(
-	struct ext4 *x, ext2_ino_t ino, struct ext2_inode_large *large, struct inode *inode, struct err *e)
+	struct extfs *x, ext2_ino_t ino, struct ext2_inode_large *large, struct inode *inode, struct err *e)
 {
 	struct ext2_inode *raw = (struct ext2_inode *)large;
 	int r;
@@ -346,7 +346,7 @@ static int fill(
 	}
 }
 
-int ext4_inode(struct ext4 *x, ext2_ino_t ino, struct inode **ret, struct err *e)
+int extfs_inode(struct extfs *x, ext2_ino_t ino, struct inode **ret, struct err *e)
 {
 	struct ext2_inode_large raw = {0};
 	struct inode *inode = NULL;
@@ -370,7 +370,7 @@ int ext4_inode(struct ext4 *x, ext2_ino_t ino, struct inode **ret, struct err *e
 }
 
 struct listing {
-	struct ext4_name **list;
+	struct extfs_name **list;
 	size_t n, room;
 	int r;
 	struct err *e;
@@ -380,7 +380,7 @@ static int add_name(struct listing *l, const struct ext2_dir_entry *entry)
 {
 	size_t n = (size_t)ext2fs_dirent_name_len(entry);
 	const char *name = entry->name;
-	struct ext4_name *one;
+	struct extfs_name *one;
 
 	if ((n == 1 && name[0] == '.') || (n == 2 && name[0] == '.' && name[1] == '.'))
 		return 0;
@@ -390,7 +390,7 @@ static int add_name(struct listing *l, const struct ext2_dir_entry *entry)
 		return err_set(l->e, -EFBIG, "more than %u entries", TREE_ENTRIES_MAX);
 	if (l->n == l->room) {
 		size_t room = l->room ? l->room * 2 : 16;
-		struct ext4_name **more = reallocarray(l->list, room, sizeof(*more));
+		struct extfs_name **more = reallocarray(l->list, room, sizeof(*more));
 
 		if (!more)
 			return err_sys(l->e, -ENOMEM, "folder");
@@ -420,17 +420,17 @@ static int on_entry(struct ext2_dir_entry *entry, int offset, int size, char *bu
 
 static int by_name(const void *a, const void *b)
 {
-	return strcmp((*(struct ext4_name *const *)a)->name, (*(struct ext4_name *const *)b)->name);
+	return strcmp((*(struct extfs_name *const *)a)->name, (*(struct extfs_name *const *)b)->name);
 }
 
-void ext4_names_free(struct ext4_name **list, size_t n)
+void extfs_names_free(struct extfs_name **list, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		free(list[i]);
 	free(list);
 }
 
-int ext4_list(struct ext4 *x, ext2_ino_t ino, struct ext4_name ***ret, size_t *ret_n, struct err *e)
+int extfs_list(struct extfs *x, ext2_ino_t ino, struct extfs_name ***ret, size_t *ret_n, struct err *e)
 {
 	struct listing l = {.e = e};
 	errcode_t code;
@@ -441,14 +441,14 @@ int ext4_list(struct ext4 *x, ext2_ino_t ino, struct ext4_name ***ret, size_t *r
 	if (l.r == 0 && code)
 		l.r = failure(e, code, "folder");
 	if (l.r < 0) {
-		ext4_names_free(l.list, l.n);
+		extfs_names_free(l.list, l.n);
 		return l.r;
 	}
 	if (l.n)
 		qsort(l.list, l.n, sizeof(*l.list), by_name);
 	for (size_t i = 1; i < l.n; i++)
 		if (strcmp(l.list[i - 1]->name, l.list[i]->name) == 0) {
-			ext4_names_free(l.list, l.n);
+			extfs_names_free(l.list, l.n);
 			return err_set(e, -EBADMSG, "a folder with one name twice");
 		}
 	*ret = l.list;
