@@ -18,7 +18,11 @@ static int verify(const char *what, const char *wanted, const unsigned char sum[
 static int read_layer(struct source *s, const struct image_layer *layer, struct err *e)
 {
 	_cleanup_(stream_freep) struct stream *stream = NULL;
-	struct stream_input input = {.fd = layer->fd, .grow = layer->grow, .size = layer->size};
+	struct stream_input input = {.fd = layer->fd,
+		.grow = layer->grow,
+		.size = layer->size,
+		.layer = true,
+		.window = layer->window};
 	unsigned char sum[32];
 	int r;
 

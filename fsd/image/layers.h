@@ -4,6 +4,8 @@
 #ifndef BANGER_IMAGE_LAYERS_H
 #define BANGER_IMAGE_LAYERS_H
 
+#include <stdbool.h>
+
 #include "image/image.h"
 
 #define LAYERS_MAX 500 /* docker's own limit is 127 */
@@ -14,6 +16,7 @@ struct image_layer {
 	int fd; /* the blob as the registry has it, from where it stands; borrowed */
 	int grow; /* it is still being written: a pipe that tells how far (registry/blobs.h, blob_follow()); -1: it is whole */
 	uint64_t size;       /* of the blob, as the manifest has it; 0: not known */
+	bool window;         /* FD goes on behind those bytes: it is a part of an archive */
 	const char *digest;  /* "sha256:..." of the blob, as the manifest has it; NULL: not known */
 	const char *diff_id; /* "sha256:..." of the tar in it, as the configuration has it; NULL: not known */
 };

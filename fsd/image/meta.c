@@ -4,7 +4,6 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
-#include "banger/io.h"
 #include "image/folder.h"
 #include "image/mkfs.h"
 #include "image/meta.h"
@@ -149,6 +148,7 @@ static int write_link_target(struct visit *v, struct inode *inode)
 {
 	uint64_t first;
 	uint32_t got;
+	errcode_t code;
 	int r;
 
 	if (inode->size < FAST_LINK_MAX)
@@ -158,10 +158,11 @@ static int write_link_target(struct visit *v, struct inode *inode)
 	r = writer_alloc(v->w, 1, &first, &got, v->e);
 	if (r == 0)
 		r = writer_extent(inode, 0, first, 1, v->e);
-	if (r == 0 &&
-		(r = io_pwrite_full(v->w->fd, v->block, WRITER_BLOCK, (off_t)(first * WRITER_BLOCK))) < 0)
-		err_sys(v->e, r, "writing the image");
-	return r;
+	if (r < 0)
+		return r;
+	/* By the library: it may hold what mkfs wrote to this block, and would write that later. */
+	code = io_channel_write_blk64(v->w->fs->io, first, 1, v->block);
+	return code ? mkfs_error(v->e, code, "writing the image") : 0;
 }
 
 static int write_child(void *user, struct node *child)
@@ -180,6 +181,25 @@ static int write_child(void *user, struct node *child)
 	return r < 0 ? r : write_inode(v->w, inode, inode->links, v->e);
 }
 
+/* The error is of DIR. */
+static void wrap_path(const struct node *dir, struct err *e)
+{
+	_cleanup_free_ char *path = strdup(dir->parent ? "" : "/");
+
+	for (; path && dir->parent; dir = dir->parent) {
+		char *longer;
+
+		if (asprintf(&longer, "/%s%s", dir->name, path) < 0)
+			longer = NULL;
+		free(path);
+		path = longer;
+	}
+	for (char *p = path; p && *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 127)
+			*p = '?';
+	err_wrap(e, "%s", path ? path : "a folder");
+}
+
 /* A folder's own blocks, its inode, then what is in it. */
 static int write_dir(struct visit *v, struct node *dir)
 {
@@ -189,18 +209,24 @@ static int write_dir(struct visit *v, struct node *dir)
 	if (r < 0)
 		return err_set(v->e, r, "the image has no inode left: more files than it was made for");
 	r = folder_write(v->w, dir, v->e);
+	if (r < 0) {
+		wrap_path(dir, v->e);
+		return r;
+	}
 	if (r == 0)
 		r = write_inode(v->w, dir->inode, links > DIR_LINKS_MAX ? 1 : links, v->e);
 	return r == 0 ? itree_each(dir, write_child, v) : r;
 }
 
 /* lost+found stands in the image as mkfs made it: it gets its name back, unless the source brings one. */
-static int keep_lost_and_found(struct writer *w, struct itree *t, struct err *e)
+static int keep_lost_and_found(struct itree *t, struct err *e)
 {
 	struct inode *inode = NULL;
-	int r = inode_new(S_IFDIR | 0700, &inode, e);
+	int r;
 
-	(void)w;
+	if (itree_has(t, "lost+found"))
+		return 0;
+	r = inode_new(S_IFDIR | 0700, &inode, e);
 	if (r < 0)
 		return r;
 	inode->mtime = inode->atime = inode->ctime = (struct timespec){.tv_sec = 1};
@@ -216,7 +242,7 @@ int writer_finish(struct writer *w, struct itree *t, uint64_t *ret_content, stru
 
 	r = w->failed ? err_set(e, -EIO, "writing the image failed") : writer_flush(w, e);
 	if (r == 0)
-		r = keep_lost_and_found(w, t, e);
+		r = keep_lost_and_found(t, e);
 	if (r < 0)
 		return r;
 	/* The two folders that mkfs made are made anew with everything else. */

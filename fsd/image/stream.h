@@ -5,6 +5,7 @@
 #ifndef BANGER_IMAGE_STREAM_H
 #define BANGER_IMAGE_STREAM_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -15,6 +16,7 @@
 struct stream;
 
 enum stream_hash {
+	STREAM_HASH_NONE,
 	STREAM_HASH_PACKED, /* of FD's bytes */
 	STREAM_HASH_BOTH,   /* and of what they unpack to */
 };
@@ -27,6 +29,8 @@ struct stream_input {
 	int fd;
 	int grow;      /* -1: it is whole */
 	uint64_t size; /* bytes that must come; 0: not known */
+	bool layer;    /* gzip, zstd or nothing, as layers are packed (OCI image-spec media-types.md) */
+	bool window;   /* they are all that is wanted: what follows them in the file is another's */
 };
 #define STREAM_WHOLE(file) (&(struct stream_input){.fd = (file), .grow = -1})
 
@@ -44,7 +48,7 @@ DEFINE_CLEANUP(struct stream *, stream_free)
  */
 ssize_t stream_next(struct stream *s, const void **ret, struct err *e);
 
-/* sha256 of all of FD; after the end. */
+/* sha256 of all of FD; after the end, unless STREAM_HASH_NONE. */
 void stream_digest(const struct stream *s, unsigned char ret[32]);
 /* sha256 of all that stream_next() gave; after the end, with STREAM_HASH_BOTH. */
 void stream_plain_digest(const struct stream *s, unsigned char ret[32]);

@@ -1,23 +1,17 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
-#include <locale.h>
 #include <sys/stat.h>
 
+#include "image/acl.h"
 #include "image/tar.h"
 
 #define LINK_TARGET_MAX 4095 /* a block less its NUL (ext4) */
 #define XATTR_MAX       4000 /* what an inode and one block hold (facts on images 2.5) */
 
-/* The tar, as it comes out of its packing. */
-struct input {
-	struct stream *stream;
-	struct err err; /* of the stream */
-};
-
 static ssize_t read_input(struct archive *a, void *user, const void **ret)
 {
-	struct input *in = user;
+	struct tar_input *in = user;
 	ssize_t n = stream_next(in->stream, ret, &in->err);
 
 	if (n < 0)
@@ -25,12 +19,14 @@ static ssize_t read_input(struct archive *a, void *user, const void **ret)
 	return n < 0 ? -1 : n;
 }
 
-static int archive_failure(struct archive *a, struct input *in, struct err *e)
+int tar_failure(struct archive *a, const struct tar_input *in, struct err *e)
 {
 	const char *text = archive_error_string(a);
 
 	if (in->err.code)
 		return err_copy(e, &in->err);
+	if (text && strcmp(text, "Unrecognized archive format") == 0)
+		text = "it is no tar, packed or not";
 	/* A truncated archive often comes without a text. */
 	return err_set(e, archive_errno(a) == ENOMEM ? -ENOMEM : -EBADMSG, "%s",
 		text ? text : "the archive is cut off or damaged");
@@ -52,7 +48,7 @@ static size_t xattrs_size(const struct inode *inode)
 	size_t total = 0;
 
 	for (const struct xattr *x = inode->xattrs; x; x = x->next)
-		total += x->size + strlen(x->name) + 16;
+		total += 16 + ((x->size + 3) & ~(size_t)3) + ((strlen(x->name) + 3) & ~(size_t)3);
 	return total;
 }
 
@@ -69,11 +65,22 @@ static int take_xattrs(struct archive_entry *entry, struct inode *inode, struct 
 			continue;
 		if (n > XATTR_MAX || xattrs_size(inode) > XATTR_MAX)
 			return err_set(e, -EBADMSG, "extended attributes of more than %d bytes", XATTR_MAX);
+		if (acl_is_name(name) && !acl_is_valid(name, value, n, S_ISDIR(inode->mode)))
+			return err_set(
+				e, -EBADMSG, "the extended attribute %s is no access control list", name);
 		r = inode_add_xattr(inode, name, value, n, e);
 	}
 	if (r == 0 && xattrs_size(inode) > XATTR_MAX)
 		return err_set(e, -EBADMSG, "extended attributes of more than %d bytes", XATTR_MAX);
 	return r;
+}
+
+/* libarchive reads "-1.5" as -1 and a half upwards; -0.5, whose sign it loses, stays as it is. */
+static struct timespec time_of(int64_t sec, long nsec)
+{
+	if (sec < 0 && nsec > 0)
+		return (struct timespec){.tv_sec = sec - (sec > INT64_MIN), .tv_nsec = 1000000000 - nsec};
+	return (struct timespec){.tv_sec = sec, .tv_nsec = nsec};
 }
 
 static int take_attributes(struct archive_entry *entry, struct inode *inode, struct err *e)
@@ -84,13 +91,10 @@ static int take_attributes(struct archive_entry *entry, struct inode *inode, str
 		return err_set(e, -EBADMSG, "an owner that is no number of 32 bits");
 	inode->uid = (uint32_t)uid;
 	inode->gid = (uint32_t)gid;
-	inode->mtime.tv_sec = archive_entry_mtime(entry);
-	inode->mtime.tv_nsec = archive_entry_mtime_nsec(entry);
+	inode->mtime = time_of(archive_entry_mtime(entry), archive_entry_mtime_nsec(entry));
 	inode->atime = inode->ctime = inode->mtime;
-	if (archive_entry_atime_is_set(entry)) {
-		inode->atime.tv_sec = archive_entry_atime(entry);
-		inode->atime.tv_nsec = archive_entry_atime_nsec(entry);
-	}
+	if (archive_entry_atime_is_set(entry))
+		inode->atime = time_of(archive_entry_atime(entry), archive_entry_atime_nsec(entry));
 	if (S_ISCHR(inode->mode) || S_ISBLK(inode->mode)) {
 		inode->major = (uint32_t)archive_entry_rdevmajor(entry) & 0xfff;
 		inode->minor = (uint32_t)archive_entry_rdevminor(entry) & 0xfffff;
@@ -98,8 +102,8 @@ static int take_attributes(struct archive_entry *entry, struct inode *inode, str
 	return take_xattrs(entry, inode, e);
 }
 
-static int take_contents(struct source *s, struct archive *a, struct input *in, struct archive_entry *entry,
-	struct inode *inode, struct err *e)
+static int take_contents(struct source *s, struct archive *a, struct tar_input *in,
+	struct archive_entry *entry, struct inode *inode, struct err *e)
 {
 	int64_t size = archive_entry_size(entry), offset;
 	const void *data;
@@ -115,7 +119,7 @@ static int take_contents(struct source *s, struct archive *a, struct input *in, 
 			r = writer_data(s->writer, inode, (uint64_t)offset, data, n, e);
 	}
 	if (r == 0 && k != ARCHIVE_EOF)
-		return archive_failure(a, in, e);
+		return tar_failure(a, in, e);
 	return r == 0 ? writer_end(s->writer, inode, (uint64_t)size, e) : r;
 }
 
@@ -130,7 +134,7 @@ static int take_link(struct archive_entry *entry, struct inode *inode, struct er
 	return inode->target ? 0 : err_sys(e, -ENOMEM, "image");
 }
 
-static int take_entry(struct source *s, struct archive *a, struct input *in, struct archive_entry *entry,
+static int take_entry(struct source *s, struct archive *a, struct tar_input *in, struct archive_entry *entry,
 	const char *path, struct err *e)
 {
 	const char *hard = archive_entry_hardlink(entry);
@@ -182,6 +186,16 @@ static const char *last_name(const char *path, size_t *ret_n)
 	return end > at ? path + at : NULL;
 }
 
+/* Whether a folder on the way to PATH has a name that deletes; those that aufs keeps for itself are folders like others. */
+static bool below_whiteout(const char *path)
+{
+	for (const char *next; (next = strchr(path, '/')); path = next + 1)
+		if (strncmp(path, WHITEOUT, WHITEOUT_SIZE) == 0 && next[1] &&
+			strncmp(path + WHITEOUT_SIZE, WHITEOUT, WHITEOUT_SIZE) != 0)
+			return true;
+	return false;
+}
+
 /* 1: PATH was a deletion, and is done; 0: it is an entry like others. */
 static int take_whiteout(struct source *s, const char *path, struct err *e)
 {
@@ -190,6 +204,8 @@ static int take_whiteout(struct source *s, const char *path, struct err *e)
 	const char *name = last_name(path, &n);
 	int r, folder = name ? (int)(name - path) : 0;
 
+	if (below_whiteout(path))
+		return err_set(e, -EBADMSG, "below a name that only deletes");
 	if (!name || n < WHITEOUT_SIZE || strncmp(name, WHITEOUT, WHITEOUT_SIZE) != 0)
 		return 0;
 	if (n == strlen(OPAQUE) && strncmp(name, OPAQUE, n) == 0) {
@@ -213,40 +229,102 @@ static int take_whiteout(struct source *s, const char *path, struct err *e)
 	return r < 0 ? r : 1;
 }
 
-static int take_all(struct source *s, struct archive *a, struct input *in, enum tar_kind kind, struct err *e)
+/* For what is wrong where no name can be read: LAST is the one before. */
+static void wrap_behind(struct err *e, const char *last)
+{
+	if (*last)
+		err_wrap(e, "behind %s", last);
+}
+
+static int take_all(
+	struct source *s, struct archive *a, struct tar_input *in, enum tar_kind kind, struct err *e)
 {
 	struct archive_entry *entry;
 	uint64_t count = 0;
+	char shown[256] = "";
 	int k, r = 0;
 
 	while (r >= 0 && ((k = archive_read_next_header(a, &entry)) == ARCHIVE_OK || k == ARCHIVE_WARN)) {
 		/* The bytes as they stand, whatever the locale makes of them. */
 		const char *path = archive_entry_pathname(entry);
-		char shown[256];
 
 		if (!path || !*path)
-			return err_set(e, -EBADMSG, "an entry without a name");
-		count++;
-		r = kind == TAR_LAYER ? take_whiteout(s, path, e) : 0;
+			r = err_set(e, -EBADMSG, "an entry without a name");
+		/* Those that replace each other too: they cost time. */
+		else if (++count > TREE_ENTRIES_MAX)
+			r = err_set(e, -EFBIG, "more than %u entries", TREE_ENTRIES_MAX);
+		else if (kind == TAR_LAYER)
+			r = take_whiteout(s, path, e);
+		if (path && *path)
+			printable(path, shown, sizeof(shown));
 		if (r == 0)
 			r = take_entry(s, a, in, entry, path, e);
 		if (r < 0 && r != -EINTR) {
-			printable(path, shown, sizeof(shown));
-			return err_wrap(e, "%s", shown);
+			if (path && *path)
+				err_wrap(e, "%s", shown);
+			else
+				wrap_behind(e, shown);
+			return r;
 		}
 	}
 	if (r < 0)
 		return r;
-	if (k != ARCHIVE_EOF)
-		return archive_failure(a, in, e);
+	if (k != ARCHIVE_EOF) {
+		const char *path = archive_entry_pathname(entry);
+
+		r = tar_failure(a, in, e);
+		if (r == -EINTR)
+			return r;
+		if (path && *path) {
+			printable(path, shown, sizeof(shown));
+			err_wrap(e, "%s", shown);
+		} else {
+			wrap_behind(e, shown);
+		}
+		return r;
+	}
 	/* A layer that changes nothing is an empty archive. */
 	if (count == 0 && kind == TAR_ROOTFS)
 		return err_set(e, -EBADMSG, "not a tar archive, or an empty one");
 	return 0;
 }
 
+int tar_open(struct tar_input *in, bool empty, struct archive **ret, struct err *e)
+{
+	struct archive *a = archive_read_new();
+	int r = 0;
+
+	if (!a)
+		return err_sys(e, -ENOMEM, "image");
+	/* Without it libarchive warns about each name that isn't ASCII. */
+	in->utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", NULL);
+	if (in->utf8)
+		in->before = uselocale(in->utf8);
+	archive_read_support_format_tar(a);
+	if (empty)
+		archive_read_support_format_empty(a);
+	if (archive_read_open(a, in, NULL, read_input, NULL) != ARCHIVE_OK)
+		r = tar_failure(a, in, e);
+	if (r < 0)
+		tar_close(in, a);
+	else
+		*ret = a;
+	return r;
+}
+
+void tar_close(struct tar_input *in, struct archive *a)
+{
+	archive_read_free(a);
+	err_clear(&in->err);
+	if (in->utf8) {
+		uselocale(in->before);
+		freelocale(in->utf8);
+		in->utf8 = (locale_t)0;
+	}
+}
+
 /* The end of the tar is not the stream's: what follows is of the digest too, and may be what is damaged. */
-static int read_rest(struct input *in, struct err *e)
+int tar_rest(struct tar_input *in, struct err *e)
 {
 	const void *data;
 	ssize_t n;
@@ -257,39 +335,18 @@ static int read_rest(struct input *in, struct err *e)
 	return (int)n;
 }
 
-static int read_archive(struct source *s, struct input *in, enum tar_kind kind, struct err *e)
-{
-	struct archive *a = archive_read_new();
-	int r;
-
-	if (!a)
-		return err_sys(e, -ENOMEM, "image");
-	archive_read_support_format_tar(a);
-	if (kind == TAR_LAYER)
-		archive_read_support_format_empty(a);
-	if (archive_read_open(a, in, NULL, read_input, NULL) != ARCHIVE_OK)
-		r = archive_failure(a, in, e);
-	else
-		r = take_all(s, a, in, kind, e);
-	archive_read_free(a);
-	return r == 0 ? read_rest(in, e) : r;
-}
-
 int tar_read(struct source *s, struct stream *stream, enum tar_kind kind, struct err *e)
 {
-	struct input in = {.stream = stream};
-	locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", NULL), before = (locale_t)0;
-	int r;
+	struct tar_input in = {.stream = stream};
+	struct archive *a = NULL;
+	int r = tar_open(&in, kind == TAR_LAYER, &a, e);
 
-	/* Without it libarchive warns about each name that isn't ASCII. */
-	if (utf8)
-		before = uselocale(utf8);
-	r = read_archive(s, &in, kind, e);
-	err_clear(&in.err);
-	if (utf8) {
-		uselocale(before);
-		freelocale(utf8);
-	}
+	if (r < 0)
+		return r;
+	r = take_all(s, a, &in, kind, e);
+	if (r == 0)
+		r = tar_rest(&in, e);
+	tar_close(&in, a);
 	return r;
 }
 

@@ -23,6 +23,7 @@ struct wire_request {
 struct wire_layer {
 	int32_t fd, grow;
 	uint64_t size;
+	uint32_t window;
 	char digest[WIRE_DIGEST], diff_id[WIRE_DIGEST]; /* "": none */
 };
 

@@ -4,7 +4,6 @@
 
 #include "banger/cleanup.h"
 #include "banger/io.h"
-#include "banger/parse.h"
 #include "registry/credentials.h"
 #include "registry/manifest.h"
 #include "vm/objects_model.h"
@@ -106,83 +105,43 @@ static int add_changes(const struct promotion *p, struct blobs *blobs, struct op
 	return r == 0 ? oci_compose(blobs, &request, ret, e) : r;
 }
 
-struct layers {
-	struct image_layer *list;
-	size_t count;
-	char *lines; /* what the digests point into */
+struct build {
+	struct blobs *blobs;
+	const struct manifest *manifest;
 };
 
-static void layers_clear(struct layers *l)
+static int open_layer(void *user, size_t i, struct image_layer *layer, struct err *e)
 {
-	for (size_t i = 0; i < l->count; i++)
-		close_fd(l->list[i].fd);
-	free(l->list);
-	free(l->lines);
+	const struct build *b = user;
+	uint64_t size;
+
+	return blobs_open(b->blobs, b->manifest->entries[i].digest, &layer->fd, &size, e);
 }
 
-static int open_layers(struct blobs *blobs, const struct oci *o, const struct image_config *config,
-	struct layers *ret, struct err *e)
-{
-	char *rest, *line;
-
-	ret->lines = rest = strdup(o->layers);
-	ret->list = calloc(config->diff_count + 1, sizeof(*ret->list));
-	if (!ret->lines || !ret->list)
-		return err_sys(e, -ENOMEM, "layers");
-	while ((line = strsep(&rest, "\n")) && *line && ret->count < config->diff_count) {
-		struct image_layer *layer = &ret->list[ret->count];
-		char *digest = strsep(&line, " ");
-		int fd = -EBADF, r = blobs_open(blobs, digest, &fd, &layer->size, e);
-
-		if (r < 0)
-			return r;
-		layer->fd = fd;
-		layer->grow = -1;
-		layer->digest = digest;
-		layer->diff_id = config->diff_ids[ret->count++];
-	}
-	return ret->count == config->diff_count
-		       ? 0
-		       : err_set(e, -EBADMSG, "its configuration lists other layers than its manifest");
-}
-
-static int describe(const struct promotion *p, const struct oci *o, const struct image_config *config,
-	const char *digest, struct store_object *row, struct err *e)
-{
-	free(row->kernel);
-	row->kernel = strdup(p->base.kernel);
-	row->digest = strdup(digest);
-	row->layers = strdup(o->layers);
-	row->config = strdup(o->config);
-	row->arch = strdup(config->platform.arch);
-	if (!row->kernel || !row->digest || !row->layers || !row->config || !row->arch)
-		return err_sys(e, -ENOMEM, "image");
-	return platform_text(&config->platform, &row->platform, e);
-}
-
-static int build(struct blobs *blobs, const struct promotion *p, const struct oci *o, int out, struct op *op,
-	struct store_object *row, struct err *e)
+static int build(struct blobs *blobs, const struct oci *o, int out, struct op *op, struct store_object *row,
+	struct err *e)
 {
 	_cleanup_(image_config_freep) struct image_config *config = NULL;
-	_cleanup_(layers_clear) struct layers layers = {0};
-	struct image_result result = {0};
-	struct worker_request request = {.task = WORKER_LAYERS, .input = -1, .output = out};
+	_cleanup_(manifest_freep) struct manifest *manifest = NULL;
 	char digest[DIGEST_TEXT_MAX];
-	int r = image_config_parse(o->config, strlen(o->config), &config, e);
+	struct build b = {.blobs = blobs};
+	struct make_layers from = {.digest = digest,
+		.ref_digest = digest,
+		.config_text = o->config,
+		.open = open_layer,
+		.user = &b};
+	int r = manifest_parse(o->manifest, strlen(o->manifest), o->media_type, &manifest, e);
 
 	if (r == 0)
-		r = open_layers(blobs, o, config, &layers, e);
+		r = image_config_parse(o->config, strlen(o->config), &config, e);
+	if (r == 0 && config->diff_count != manifest->count)
+		r = err_set(e, -EBADMSG, "its configuration lists other layers than its manifest");
 	if (r < 0)
 		return r;
 	digest_of(o->manifest, strlen(o->manifest), digest);
-	request.seed = digest;
-	request.layers = layers.list;
-	request.layer_count = layers.count;
-	r = worker_run(&request, op, &result, e);
-	if (r < 0)
-		return r;
-	row->size = result.size;
-	return describe(p, o, config, digest, row, e);
+	b.manifest = from.manifest = manifest;
+	from.config = config;
+	return make_of_layers(&from, out, op, row, e);
 }
 
 int make_promoted(const struct make *m, int out, struct op *op, struct store_object *row, struct err *e)
@@ -193,5 +152,11 @@ int make_promoted(const struct make *m, int out, struct op *op, struct store_obj
 
 	if (r == 0)
 		r = add_changes(m->promotion, blobs, op, &base, &whole, e);
-	return r == 0 ? build(blobs, m->promotion, &whole, out, op, row, e) : r;
+	if (r == 0)
+		r = build(blobs, &whole, out, op, row, e);
+	if (r < 0)
+		return r;
+	free(row->kernel);
+	row->kernel = strdup(m->promotion->base.kernel);
+	return row->kernel ? 0 : err_sys(e, -ENOMEM, "image");
 }

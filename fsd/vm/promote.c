@@ -104,7 +104,8 @@ int vm_promote(struct vm *vm, const char *name, vm_done_fn done, void *user, str
 	r = objects_promote(images, name, vm->row.name, base, overlay, over, p, ret, e);
 	if (r < 0) {
 		promote_free(p);
-		return err_wrap(e, "promote");
+		err_wrap(e, "promote");
+		return r;
 	}
 	/* Nothing begins on it meanwhile. */
 	vm->deleting = true;

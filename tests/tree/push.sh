@@ -170,10 +170,10 @@ is "its history fits" "$(skopeo inspect --config --tls-verify=false docker://loc
 is "its content" "$(cat "$(realpath "$CASE_DIR/again")/data/sub/b")" b
 
 # Not everybody may.
-perl -e 'print "writer:", crypt("secret", "\$2y\$05\$abcdefghijklmnopqrstuu"), "\n"' >"$CASE_DIR/htpasswd"
+password_line writer secret >"$CASE_DIR/htpasswd"
 registry_up 5002 "auth: {htpasswd: {realm: here, path: $CASE_DIR/htpasswd}}"
 is "push as nobody" "$(errno_write "$FS/images/ctl" "push app as localhost:5002/app:1")" EACCES
-like "says what to do" "$(tail -n 1 "$FS/log")" 'banger login localhost:5002'
+like "says what to do" "$(tail -n 1 "$FS/log")" 'banger image login localhost:5002'
 is "log in" "$(errno_write "$FS/images/ctl" "login localhost:5002 writer secret")" OK
 is "push as somebody" "$(errno_write "$FS/images/ctl" "push app as localhost:5002/app:1")" OK
 REGISTRY_STORAGE_MAINTENANCE_READONLY='{enabled: true}' registry_up 5003
