@@ -249,6 +249,17 @@ static int image_pull(struct ctl *c, int argc, char **argv)
 	return r;
 }
 
+static int image_push(struct ctl *c, int argc, char **argv)
+{
+	_cleanup_free_ char *line = NULL;
+
+	if (argc != 3)
+		return ctl_usage(ctl_command("image push"));
+	if (asprintf(&line, "push %s as %s", argv[1], argv[2]) < 0)
+		return EXIT_FAILED;
+	return verb(c, "images", line, argv[1]);
+}
+
 static int image_show(struct ctl *c, int argc, char **argv)
 {
 	_cleanup_free_ char *path = NULL;
@@ -329,6 +340,7 @@ const struct command commands_image[] = {
 	{"image show", "NAME", "all that is known of one", image_show},
 	{"image pull", "[--platform OS/ARCH] REF [NAME]",
 		"get one from a registry, or see that it is what is there", image_pull},
+	{"image push", "NAME REF", "put one into a registry", image_push},
 	{"image import", "[--tag TAG] [--platform OS/ARCH] PATH|- [NAME]",
 		"make one of a root file system's tar or folder, an OCI layout or archive, or what `docker "
 		"save` wrote; "

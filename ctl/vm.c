@@ -281,6 +281,24 @@ static int vm_rename(struct ctl *c, int argc, char **argv)
 	return renameat(c->fs, from, c->fs, to) < 0 ? failure(c, "rename", argv[1], -errno) : EXIT_OK;
 }
 
+static int vm_promote(struct ctl *c, int argc, char **argv)
+{
+	_cleanup_free_ char *path = NULL, *line = NULL, *target = NULL;
+	int r;
+
+	if (argc != 3)
+		return ctl_usage(ctl_command("vm promote"));
+	if (!ctl_need_tree(c))
+		return EXIT_FAILED;
+	if (!vm_name_good(argv[1]))
+		return EXIT_USAGE;
+	if (asprintf(&path, "vms/%s/ctl", argv[1]) < 0 || asprintf(&line, "promote %s", argv[2]) < 0 ||
+		asprintf(&target, "images/%s", argv[2]) < 0)
+		return EXIT_FAILED;
+	r = progress_write(c, path, line, target);
+	return r < 0 ? failure(c, "promote", argv[1], r) : EXIT_OK;
+}
+
 /* FD to standard output, to its end. */
 static int copy_out(int fd)
 {
@@ -456,6 +474,7 @@ const struct command commands_vm[] = {
 	{"vm resume", "NAME...", "go on", vm_resume},
 	{"vm delete", "[-f] NAME...", "delete a stopped VM; -f kills it first", vm_delete},
 	{"vm rename", "NAME NEW", "rename a stopped VM", vm_rename},
+	{"vm promote", "NAME IMAGE", "make an image of a stopped VM", vm_promote},
 	{"vm logs", "[-f] NAME", "what was done with it; -f follows", vm_logs},
 	{"vm console", "NAME", "its serial line; Ctrl-] leaves", vm_console},
 	{"vm stats", "NAME [--json]", "its counters", vm_stats},

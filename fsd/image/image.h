@@ -18,7 +18,8 @@ struct image_result {
 	uint64_t entries;
 	char digest
 		[72]; /* "sha256:..." of the source stream (tar), or of the manifest of what was read (directory) */
-	char arch[16]; /* of the machine, "x86_64" */
+	char diff_id[72]; /* of a layer that was made: "sha256:..." of the tar in it; "" otherwise */
+	char arch[16];    /* of the machine, "x86_64" */
 };
 
 /*

@@ -3,6 +3,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "image/acl.h"
 #include "image/source.h"
 
 #define SIZE_UNKNOWN (32ull << 30) /* apparent: sparse, so it costs its metadata */
@@ -123,6 +124,23 @@ int source_add_link(struct source *s, const char *path, const char *target, stru
 		return err_sys(e, -ENOMEM, "image");
 	}
 	return itree_put(s->tree, path, inode, e);
+}
+
+/* With PREFIX, and something behind it. */
+static bool has_prefix(const char *name, const char *prefix)
+{
+	size_t n = strlen(prefix);
+
+	return strncmp(name, prefix, n) == 0 && name[n];
+}
+
+bool source_xattr_wanted(const char *name)
+{
+	/* Those of overlayfs would hide or redirect files when the guest mounts the image below an overlay. */
+	if (strncmp(name, "trusted.overlay.", 16) == 0 || strncmp(name, "user.overlay.", 13) == 0)
+		return false;
+	return has_prefix(name, "user.") || has_prefix(name, "security.") || has_prefix(name, "trusted.") ||
+	       acl_is_name(name);
 }
 
 void source_digest(const unsigned char sum[32], char ret[72])

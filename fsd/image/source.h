@@ -12,6 +12,7 @@
 #define IMAGE_STAGE_DIR     "read the folder"
 #define IMAGE_STAGE_CHECK   "check"
 #define IMAGE_STAGE_WRITE   "write the image"
+#define IMAGE_STAGE_PACK    "pack a layer"
 
 #define SOURCE_SIZE_MAX (1ull << 40) /* of an image's file */
 
@@ -40,6 +41,9 @@ void source_clear(struct source *s);
 /* A regular file of constant contents, or a folder, or a link. */
 int source_add(struct source *s, const char *path, uint32_t mode, const void *data, size_t n, struct err *e);
 int source_add_link(struct source *s, const char *path, const char *target, struct err *e);
+
+/* Whether an extended attribute is an image's. */
+bool source_xattr_wanted(const char *name);
 
 /* "sha256:..." of 32 bytes. */
 void source_digest(const unsigned char sum[32], char ret[72]);

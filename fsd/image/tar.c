@@ -33,23 +33,6 @@ int tar_failure(struct archive *a, const struct tar_input *in, struct err *e)
 		text ? text : "the archive is cut off or damaged");
 }
 
-/* With PREFIX, and something behind it. */
-static bool has_prefix(const char *name, const char *prefix)
-{
-	size_t n = strlen(prefix);
-
-	return strncmp(name, prefix, n) == 0 && name[n];
-}
-
-static bool xattr_wanted(const char *name)
-{
-	/* Those of overlayfs would hide or redirect files when the guest mounts the image below an overlay. */
-	if (strncmp(name, "trusted.overlay.", 16) == 0 || strncmp(name, "user.overlay.", 13) == 0)
-		return false;
-	return has_prefix(name, "user.") || has_prefix(name, "security.") || has_prefix(name, "trusted.") ||
-	       acl_is_name(name);
-}
-
 /* What they take on the disk; of those that stay, for libarchive's own archives have each twice. */
 static size_t xattrs_size(const struct inode *inode)
 {
@@ -69,7 +52,7 @@ static int take_xattrs(struct archive_entry *entry, struct inode *inode, struct 
 
 	archive_entry_xattr_reset(entry);
 	while (r == 0 && archive_entry_xattr_next(entry, &name, &value, &n) == ARCHIVE_OK) {
-		if (!name || !xattr_wanted(name) || strlen(name) > 255)
+		if (!name || !source_xattr_wanted(name) || strlen(name) > 255)
 			continue;
 		if (n > XATTR_MAX || xattrs_size(inode) > XATTR_MAX)
 			return err_set(e, -EBADMSG, "extended attributes of more than %d bytes", XATTR_MAX);

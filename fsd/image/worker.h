@@ -1,5 +1,5 @@
 /*
- * Images made by a child process that can do nothing else: no file but the descriptors it was given, no network, no other program (Landlock,
+ * Images, and layers, made by a child process that can do nothing else: no file but the descriptors it was given, no network, no other program (Landlock,
  * seccomp), bounded memory. What it parses is hostile: tars, compressed streams, file systems.
  *
  * Blocks: workers only.
@@ -11,11 +11,13 @@
 #include "image/layers.h"
 
 enum worker_task {
-	WORKER_TAR,     /* image_from_tar(), INPUT: the file */
-	WORKER_DIR,     /* image_from_dir(), INPUT: the folder, the only one that it can read */
-	WORKER_LAYERS,  /* image_from_layers() */
-	WORKER_EXT4,    /* image_check_ext4() of OUTPUT, which is not empty; INPUT: -1 */
-	WORKER_MEMBERS, /* members_unpack(), INPUT: the file, OUTPUT: what its members are copied to */
+	WORKER_TAR,        /* image_from_tar(), INPUT: the file */
+	WORKER_DIR,        /* image_from_dir(), INPUT: the folder, the only one that it can read */
+	WORKER_LAYERS,     /* image_from_layers() */
+	WORKER_EXT4,       /* image_check_ext4() of OUTPUT, which is not empty; INPUT: -1 */
+	WORKER_MEMBERS,    /* members_unpack(), INPUT: the file, OUTPUT: what its members are copied to */
+	WORKER_PACK_WHOLE, /* layer_from_ext4() of INPUT: OUTPUT is the layer */
+	WORKER_PACK_UPPER,
 };
 
 struct worker_request {

@@ -13,6 +13,7 @@
 #include "banger/parse.h"
 #include "image/inflate.h"
 #include "image/members.h"
+#include "image/pack.h"
 #include "image/sandbox.h"
 #include "image/source.h"
 #include "image/worker.h"
@@ -138,6 +139,9 @@ static int make(struct task *t, struct image_result *ret, struct err *e)
 		return image_from_layers(q->layers, q->layer_count, q->output, q->seed, t->op, ret, e);
 	if (q->task == WORKER_MEMBERS)
 		return members_unpack(q->input, q->output, t->op, ret, e);
+	if (q->task == WORKER_PACK_WHOLE || q->task == WORKER_PACK_UPPER)
+		return layer_from_ext4(q->input, q->task == WORKER_PACK_UPPER ? PACK_UPPER : PACK_WHOLE,
+			q->output, t->op, ret, e);
 	return err_set(e, -EINVAL, "a task that no worker has");
 }
 

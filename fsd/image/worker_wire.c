@@ -5,7 +5,7 @@
 #include "image/worker_wire.h"
 
 static const char *const stages[] = {NULL, IMAGE_STAGE_TAR, IMAGE_STAGE_LAYERS, IMAGE_STAGE_WRITE,
-	IMAGE_STAGE_DIR, IMAGE_STAGE_CHECK, IMAGE_STAGE_MEMBERS};
+	IMAGE_STAGE_DIR, IMAGE_STAGE_CHECK, IMAGE_STAGE_MEMBERS, IMAGE_STAGE_PACK};
 
 uint32_t wire_stage(const char *stage)
 {
@@ -104,6 +104,7 @@ int wire_check_report(struct wire_report *report, size_t n)
 		return -EBADMSG;
 	return check_text(report->text, sizeof(report->text)) &&
 			       check_text(report->result.digest, sizeof(report->result.digest)) &&
+			       check_text(report->result.diff_id, sizeof(report->result.diff_id)) &&
 			       check_text(report->result.arch, sizeof(report->result.arch))
 		       ? 0
 		       : -EBADMSG;

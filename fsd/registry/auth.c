@@ -19,7 +19,8 @@ static char *key_of(const struct session *s)
 {
 	char *key = NULL;
 
-	if (asprintf(&key, "%s %s %s", s->endpoints[s->at].base, s->path ? s->path : "", s->actions) < 0)
+	if (asprintf(&key, "%s %s %s %s", s->endpoints[s->at].base, s->path ? s->path : "", s->actions,
+		    s->from ? s->from : "") < 0)
 		return NULL;
 	return key;
 }

@@ -11,6 +11,7 @@
 #include "banger/cleanup.h"
 #include "banger/err.h"
 #include "job/op.h"
+#include "registry/digest.h"
 
 struct blobs;
 
@@ -49,6 +50,19 @@ struct blob *blob_end(struct blob *blob, bool drop);
  * download failed. After the commit *RET_GROW is -1. Both are the caller's. SIGPIPE must be ignored.
  */
 int blob_follow(struct blob *blob, int *ret_fd, int *ret_grow, struct err *e);
+
+/*
+ * A blob that is made here: written to FD, then published under the sha256 that it turns out to have (computed here, whoever wrote it). blob_file_end() for each
+ * one that was begun, which takes away what wasn't committed.
+ */
+struct blob_file {
+	int fd;
+	char *name; /* NULL once it was committed */
+};
+int blob_file_begin(struct blobs *b, struct blob_file *ret, struct err *e);
+int blob_file_commit(struct blobs *b, struct blob_file *f, char ret_digest[DIGEST_TEXT_MAX],
+	uint64_t *ret_size, struct err *e);
+void blob_file_end(struct blobs *b, struct blob_file *f);
 
 /*
  * Frees what nobody named: USED says which digests are still wanted; parts older than a day too, when nobody is at work on them. DRY: only says. FN for each one

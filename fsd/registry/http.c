@@ -465,7 +465,8 @@ static bool leads_on(const struct http_answer *a)
 
 int http_run(struct http *h, const struct http_request *request, struct http_answer *ret, struct err *e)
 {
-	struct transfer t = {.request = request, .answer = ret, .curl = h->curl, .own = true, .e = e};
+	struct transfer t = {
+		.request = request, .answer = ret, .curl = h->curl, .own = !request->stranger, .e = e};
 	_cleanup_free_ char *url = strdup(request->url);
 
 	if (!url)

@@ -40,8 +40,9 @@ void http_answer_clear(struct http_answer *a);
 
 struct http_request {
 	const struct endpoint *endpoint;
-	const char *method;        /* NULL: GET */
-	const char *url;           /* whole */
+	bool stranger;      /* URL is another host's: the endpoint's certificates are none of its business */
+	const char *method; /* NULL: GET */
+	const char *url;    /* whole */
 	const char *authorization; /* the header's value, for URL's host only; NULL: none */
 	const char *accept;        /* NULL: nothing in particular */
 	const char *content_type;  /* of what is sent */

@@ -28,6 +28,8 @@ struct registry_config {
 };
 int registry_new(const struct registry_config *config, struct registry **ret, struct err *e);
 struct registry *registry_free(struct registry *r);
+/* The cache of what it pulls: borrowed. */
+struct blobs *registry_blobs(struct registry *r);
 
 struct pull_request {
 	const struct reference *ref;

@@ -5,6 +5,11 @@
 #include "registry/auth.h"
 #include "registry/registry_state.h"
 
+struct blobs *registry_blobs(struct registry *r)
+{
+	return r->blobs;
+}
+
 static void init_curl(void)
 {
 	curl_global_init(CURL_GLOBAL_DEFAULT);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "registry/auth.h"
+#include "registry/http_redirect.h"
 #include "registry/registry_state.h"
 
 #define TRIES_MAX           5
@@ -143,7 +144,7 @@ static bool wants_more(const struct http_answer *a)
 static int once(
 	struct session *s, struct http *h, struct http_request *q, struct http_answer *ret, struct err *e)
 {
-	_cleanup_free_ char *header = auth_known(s);
+	_cleanup_free_ char *header = q->stranger ? NULL : auth_known(s);
 	int left = header ? 2 : 1;
 	bool wider = false;
 
@@ -160,7 +161,8 @@ static int once(
 			wider = true;
 			left++;
 		}
-		if ((ret->status != 401 && !wants_more(ret)) || ret->challenges.count == 0 || left == 0)
+		if (q->stranger || (ret->status != 401 && !wants_more(ret)) || ret->challenges.count == 0 ||
+			left == 0)
 			return 0;
 		r = auth_renew(s, h, &ret->challenges, header, &fresh, e);
 		if (r < 0)
@@ -213,6 +215,7 @@ static int run(struct session *s, struct http *h, const struct http_request *req
 		return err_sys(e, -ENOMEM, "session");
 	q.url = url;
 	q.endpoint = &s->endpoints[s->at];
+	q.stranger = !url_same_origin(url, q.endpoint->base);
 	q.slow_sec = s->registry->limits.slow_sec;
 	for (int tries = 0;; tries++) {
 		_cleanup_err_ struct err own = {0};
@@ -418,10 +421,17 @@ int session_refused(const struct session *s, const char *what, const struct http
 {
 	_cleanup_free_ char *said = words(a);
 	const char *more = said ? said : "";
+	bool push = strstr(s->actions, "push");
 
 	switch (a->status) {
 	case 401:
 	case 403:
+		if (push)
+			return err_set(e, -EACCES,
+				"%s: nothing may be pushed to %s%s: log in as somebody who may: banger image "
+				"login "
+				"%s",
+				s->host, s->path, more, s->host);
 		return err_set(e, -EACCES,
 			"%s: %s may not be read, or doesn't exist%s: check the name, or log in: banger image "
 			"login "
@@ -434,7 +444,17 @@ int session_refused(const struct session *s, const char *what, const struct http
 			"%s: too many requests%s: wait%s, or log in for a higher limit: banger image login "
 			"%s",
 			s->host, more, a->retry_after ? "" : " a while", s->host);
-	default:
-		return err_set(e, -EIO, "%s: %s: HTTP status %ld%s", s->host, what, a->status, more);
+	case 405:
+		if (push)
+			return err_set(e, -EROFS,
+				"%s takes no pushes%s: it is read-only, or a mirror: push to another "
+				"registry",
+				s->host, more);
+		break;
+	case 413:
+		return err_set(e, -EFBIG, "%s: %s is larger than it takes%s", s->host, what, more);
+	case 507:
+		return err_set(e, -ENOSPC, "%s has no room for %s%s", s->host, what, more);
 	}
+	return err_set(e, -EIO, "%s: %s: HTTP status %ld%s", s->host, what, a->status, more);
 }

@@ -18,6 +18,8 @@ struct session {
 	struct op *op;
 	char *host, *path;   /* "docker.io", "library/alpine"; PATH NULL: the registry itself is meant */
 	const char *actions; /* "pull", "pull,push" */
+	const char
+		*from; /* another repository there, to be read too: blobs are mounted from it; NULL: none */
 	const struct credentials *as; /* who to be; NULL: whom the files name */
 	struct endpoint *endpoints;
 	size_t count;
@@ -37,6 +39,7 @@ int session_copy(const struct session *s, struct session **ret, struct err *e);
 /*
  * Asks for REQUEST, whose url is a path here ("manifests/3.20": below /v2/PATH/; "" : /v2/), at endpoint S->at. As http_run(), with -EACCES
  * when the registry lets nobody in that there are credentials for. Any other status is for the caller. Tries again what is transient, when RETRY.
+ * A whole address, which the registry gave, is asked for as it is; one of another host without saying who asks.
  */
 int session_run(struct session *s, struct http *h, const struct http_request *request, bool retry,
 	struct http_answer *ret, struct err *e);
@@ -60,7 +63,8 @@ int session_wait(struct session *s, struct http *h, int tries, const struct http
 int session_keep(struct session *s, const char *digest, const char *text, size_t n, struct err *e);
 int session_publish(struct session *s, struct err *e);
 
-/* An answer that is no success, in words: the registry's own where it gave any. WHAT: "manifest of 3.20". -ENOENT, -EACCES, -EBUSY (429), -EIO. */
+/* An answer that is no success, in words: the registry's own where it gave any. WHAT: "manifest of 3.20". -ENOENT, -EACCES, -EBUSY (429), -EROFS
+ * (it takes no pushes), -EFBIG, -ENOSPC, -EIO. */
 int session_refused(const struct session *s, const char *what, const struct http_answer *a, struct err *e);
 
 #endif

@@ -66,18 +66,28 @@ static char *own_scope(const struct session *s)
 /* The challenged scope first: some read only one. */
 static void add_scopes(struct query *q, const struct session *s, const struct challenge *c, bool form)
 {
-	_cleanup_free_ char *own = own_scope(s), *both = NULL;
-	const char *asked = c->scope && *c->scope ? c->scope : own;
-	bool two = asked && own && strcmp(asked, own) != 0;
+	_cleanup_free_ char *own = own_scope(s), *from = NULL, *all = NULL;
+	const char *asked = c->scope && *c->scope ? c->scope : own, *list[3] = {asked};
+	size_t n = 1;
 
-	if (!two)
-		query_add(q, "scope", asked);
-	else if (form && asprintf(&both, "%s %s", asked, own) > 0)
-		query_add(q, "scope", both);
-	else if (!form) {
-		query_add(q, "scope", asked);
-		query_add(q, "scope", own);
+	if (!asked)
+		return;
+	if (own && strcmp(asked, own) != 0)
+		list[n++] = own;
+	if (s->from && asprintf(&from, "repository:%s:pull", s->from) > 0)
+		list[n++] = from;
+	else
+		from = NULL;
+	if (!form) {
+		for (size_t i = 0; i < n; i++)
+			query_add(q, "scope", list[i]);
+		return;
 	}
+	if (asprintf(&all, "%s%s%s%s%s", asked, n > 1 ? " " : "", n > 1 ? list[1] : "", n > 2 ? " " : "",
+		    n > 2 ? list[2] : "") > 0)
+		query_add(q, "scope", all);
+	else
+		all = NULL;
 }
 
 static int read_token(

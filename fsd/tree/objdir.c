@@ -417,6 +417,7 @@ static const struct attr images_attrs[] = {
 		       "tar or folder; an OCI layout, as a folder or in an archive; what `docker save` "
 		       "writes; tars in any compression), `register PATH [as NAME]` (an ext4 file, of which "
 		       "a copy is taken), `build debian [as NAME]`; or when that is done: "
+		       "`push NAME as REF` (to a registry), "
 		       "`login HOST "
 		       "USER PASSWORD`, `logout HOST`. Ctrl-C cancels."},
 	{.id = 3,

@@ -5,6 +5,7 @@
 #include "banger/cleanup.h"
 #include "tree/state.h"
 #include "tree/tables.h"
+#include "vm/objects.h"
 
 #define VERBS_MAX 64 /* in one write */
 
@@ -44,6 +45,8 @@ void vm_ctl_show(struct tree *t, const struct target *at, FILE *out)
 	for (int v = 0; v < VM_VERB_COUNT; v++)
 		if (vm_verb_legal(vm, (enum vm_verb)v))
 			fprintf(out, "%s\n", vm_verb_name((enum vm_verb)v));
+	if (vm_promote_legal(vm))
+		fputs("promote NAME\n", out);
 }
 
 /* The verbs of one write. */
@@ -51,26 +54,40 @@ struct run {
 	struct tree *t;
 	struct call *call;
 	uint32_t vm;
-	enum vm_verb verbs[VERBS_MAX];
+	struct step {
+		enum vm_verb verb;
+		char *image; /* set: it is promoted to this one instead */
+	} steps[VERBS_MAX];
 	size_t count, at;
 	struct vm_waiter *waiter;
+	struct objects_waiter *promoting;
 	bool inside; /* in vm_verb() */
 	bool over;   /* it was done before vm_verb() returned */
 	int code;
 	char *name, *text; /* the VM's name; why it failed */
 };
 
+static void run_free(struct run *run)
+{
+	for (size_t i = 0; run && i < run->count; i++)
+		free(run->steps[i].image);
+	if (run) {
+		free(run->name);
+		free(run->text);
+	}
+	free(run);
+}
+
 static void run_end(struct run *run, int code, const char *text, bool model_told)
 {
+	const struct step *s = &run->steps[run->at < run->count ? run->at : run->count - 1];
 	_cleanup_free_ char *what = NULL;
 
-	if (asprintf(&what, "vms/%s %s", run->name,
-		    vm_verb_name(run->verbs[run->at < run->count ? run->at : run->count - 1])) < 0)
+	if (asprintf(&what, "vms/%s %s%s", run->name, s->image ? "promote " : "",
+		    s->image ? s->image : vm_verb_name(s->verb)) < 0)
 		what = NULL;
-	vm_deed(run->t, run->vm, run->call, what ? what : "ctl", code, text, model_told);
-	free(run->name);
-	free(run->text);
-	free(run);
+	vm_deed(run->t, run->vm, run->call, what ? what : "ctl", code, text, model_told && !s->image);
+	run_free(run);
 }
 
 static void run_go(struct run *run);
@@ -80,6 +97,7 @@ static void on_verb(void *user, int code, const struct err *e)
 	struct run *run = user;
 
 	run->waiter = NULL;
+	run->promoting = NULL;
 	run->code = code;
 	if (code < 0) {
 		free(run->text);
@@ -103,6 +121,8 @@ static void on_cancel(struct call *call)
 
 	if (run->waiter)
 		vm_unwait(run->waiter);
+	else if (run->promoting)
+		objects_unwait(run->promoting);
 }
 
 static void run_go(struct run *run)
@@ -110,7 +130,9 @@ static void run_go(struct run *run)
 	while (run->at < run->count) {
 		_cleanup_err_ struct err e = {0};
 		struct vm *vm = tree_vm(run->t, run->vm);
+		const struct step *s = &run->steps[run->at];
 		struct vm_waiter *waiter = NULL;
+		struct objects_waiter *promoting = NULL;
 		int r;
 
 		if (!vm) {
@@ -119,7 +141,8 @@ static void run_go(struct run *run)
 		}
 		run->inside = true;
 		run->over = false;
-		r = vm_verb(vm, run->verbs[run->at], on_verb, run, &waiter, &e);
+		r = s->image ? vm_promote(vm, s->image, on_verb, run, &promoting, &e)
+			     : vm_verb(vm, s->verb, on_verb, run, &waiter, &e);
 		run->inside = false;
 		if (r < 0) {
 			run_end(run, r, err_text(&e), true);
@@ -127,6 +150,7 @@ static void run_go(struct run *run)
 		}
 		if (!run->over) {
 			run->waiter = waiter;
+			run->promoting = promoting;
 			return;
 		}
 		if (run->code < 0) {
@@ -136,6 +160,22 @@ static void run_go(struct run *run)
 		run->at++;
 	}
 	run_end(run, 0, NULL, true);
+}
+
+static int read_step(struct run *run, const char *line, struct err *e)
+{
+	static const char promote[] = "promote ";
+	struct step *s = &run->steps[run->count];
+
+	if (strncmp(line, promote, sizeof(promote) - 1) == 0) {
+		s->image = strdup(line + sizeof(promote) - 1);
+		if (!s->image)
+			return -ENOMEM;
+	} else if (vm_verb_parse(line, &s->verb) < 0) {
+		return err_set(e, -EINVAL, "no such verb '%.40s': read ctl for those that there are", line);
+	}
+	run->count++;
+	return 0;
 }
 
 void vm_ctl_store(struct tree *t, const struct target *at, const struct input *in, struct call *call)
@@ -151,20 +191,15 @@ void vm_ctl_store(struct tree *t, const struct target *at, const struct input *i
 	if (r == 0 && in->count > VERBS_MAX)
 		r = err_set(&e, -E2BIG, "at most %d verbs are taken in one write", VERBS_MAX);
 	for (size_t i = 0; r == 0 && i < in->count; i++)
-		if (vm_verb_parse(in->lines[i], &run->verbs[i]) < 0)
-			r = err_set(&e, -EINVAL, "no such verb '%.40s': read ctl for those that there are",
-				in->lines[i]);
+		r = read_step(run, in->lines[i], &e);
 	if (r < 0) {
-		if (run)
-			free(run->name);
-		free(run);
+		run_free(run);
 		vm_deed(t, v.id, call, "ctl", r, e.text, false);
 		return;
 	}
 	run->t = t;
 	run->call = call;
 	run->vm = v.id;
-	run->count = in->count;
 	call->parked = run;
 	call->cancel = on_cancel;
 	run_go(run);

@@ -68,7 +68,7 @@ const char *objects_article(const struct objects *o)
 	return o->kind == OBJECTS_IMAGES ? "an" : "a";
 }
 
-static int copy_row(const struct store_object *from, struct store_object *to)
+int objects_copy_row(const struct store_object *from, struct store_object *to)
 {
 	static const size_t texts[] = {offsetof(struct store_object, name),
 		offsetof(struct store_object, ref), offsetof(struct store_object, digest),
@@ -96,7 +96,7 @@ int objects_add_row(void *objects, const struct store_object *row)
 	struct objects *o = objects;
 	struct object *one = calloc(1, sizeof(*one));
 
-	if (!one || copy_row(row, &one->row) < 0) {
+	if (!one || objects_copy_row(row, &one->row) < 0) {
 		free(one);
 		return -ENOMEM;
 	}
@@ -153,6 +153,7 @@ int objects_new(enum objects_kind kind, const struct objects_sources *sources, s
 	o->store = store;
 	TAILQ_INIT(&o->list);
 	TAILQ_INIT(&o->making);
+	TAILQ_INIT(&o->pushing);
 	if (mkdirat(state_fd, folder, 0700) < 0 && errno != EEXIST)
 		r = err_sys(e, -errno, "%s", folder);
 	else if ((o->dir_fd = openat(state_fd, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
@@ -315,6 +316,9 @@ int objects_delete(struct objects *o, uint32_t id, objects_done_fn done, void *u
 	if (making_of(o, one->row.name))
 		return err_set(e, -EBUSY, "%s %s is being made anew: wait, or cancel that: ls ops",
 			o->kind_name, one->row.name);
+	if (pushing_of(o, id))
+		return err_set(e, -EBUSY, "%s %s is being pushed: wait, or cancel that: ls ops", o->kind_name,
+			one->row.name);
 	if (o->users.used && o->users.used(o->users.user, &one->row))
 		return err_set(e, -EBUSY, "%s %s is in use: ls %ss/%s/users", o->kind_name, one->row.name,
 			o->kind_name, one->row.name);

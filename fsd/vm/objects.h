@@ -87,6 +87,13 @@ void objects_unwait(struct objects_waiter *w);
 int objects_ensure(struct objects *o, const char *text, objects_done_fn done, void *user,
 	struct objects_waiter **ret, struct err *e);
 int objects_delete(struct objects *o, uint32_t id, objects_done_fn done, void *user, struct err *e);
+/* The one whose file is called FILE: what a VM's overlay belongs to. NULL: it is no more. */
+const struct store_object *objects_of_file(const struct objects *o, const char *file);
+/*
+ * Makes an image NAME of BASE and what VM has written over it, which is on OVERLAY_FD (borrowed). DONE and waiter as objects_verb(). Nobody may write to it until DONE.
+ */
+int objects_promote(struct objects *o, const char *name, const char *vm, const struct store_object *base,
+	int overlay_fd, objects_done_fn done, void *user, struct objects_waiter **ret, struct err *e);
 /* The verbs that are legal, one a line. */
 void objects_verbs(const struct objects *o, FILE *out);
 

@@ -54,6 +54,10 @@ int make_copy(const struct make *from, struct make *to)
 			make_clear(to);
 			return -ENOMEM;
 		}
+	if (from->promotion && !(to->promotion = promotion_copy(from->promotion))) {
+		make_clear(to);
+		return -ENOMEM;
+	}
 	return 0;
 }
 
@@ -65,6 +69,7 @@ void make_clear(struct make *m)
 	free(m->have_digest);
 	free(m->insecure);
 	free(m->mirrors);
+	promotion_free(m->promotion);
 	*m = (struct make){0};
 }
 
@@ -104,6 +109,8 @@ static int make_image(
 		break;
 	case MAKE_PULL:
 		return make_pulled(m, out, op, row, e);
+	case MAKE_PROMOTE:
+		return make_promoted(m, out, op, row, e);
 	case MAKE_REGISTER:
 		return make_registered(m, out, op, row, e);
 	case MAKE_DEBIAN:

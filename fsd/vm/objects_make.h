@@ -4,6 +4,7 @@
 #ifndef BANGER_VM_OBJECTS_MAKE_H
 #define BANGER_VM_OBJECTS_MAKE_H
 
+#include "banger/cleanup.h"
 #include "image/layers.h"
 #include "job/op.h"
 #include "registry/manifest.h"
@@ -15,8 +16,20 @@ enum make_what {
 	MAKE_REGISTER, /* source: a path to an ext4 */
 	MAKE_BUSYBOX,
 	MAKE_DEBIAN,
-	MAKE_PULL, /* source: of an image, its reference; of a kernel, a package or NULL */
+	MAKE_PULL,    /* source: of an image, its reference; of a kernel, a package or NULL */
+	MAKE_PROMOTE, /* source: the VM's name */
+	MAKE_PUSH,    /* nothing is: what is there goes to a registry (struct push) */
 };
+
+/* Of what a VM is promoted to. */
+struct promotion {
+	char *vm;
+	struct store_object base; /* what it was started from */
+	int base_fd, overlay_fd;  /* that one's file; what the VM has written over it */
+};
+struct promotion *promotion_copy(const struct promotion *from); /* NULL: no memory, or descriptors */
+struct promotion *promotion_free(struct promotion *p);
+DEFINE_CLEANUP(struct promotion *, promotion_free)
 
 /* What is to be made, and of what. A worker has copies of its own. */
 struct make {
@@ -30,6 +43,7 @@ struct make {
 	char *insecure, *mirrors; /* config/registry_* */
 	struct registry *registry;
 	const char *home; /* the owner's; borrowed for good, as the registry */
+	struct promotion *promotion;
 };
 int make_copy(const struct make *from, struct make *to);
 void make_clear(struct make *m);
@@ -44,6 +58,22 @@ int objects_make(const struct make *m, int dir_fd, struct op *op, struct store_o
 /* Removes NAME below DIR_FD, a file or a folder with all that is in it. */
 int objects_remove(int dir_fd, const char *name, struct err *e);
 
+/* An image to be pushed. A worker's own, all of it but the registry and HOME. */
+struct push {
+	struct store_object row;
+	int fd;     /* its file */
+	char *ref;  /* where to */
+	char *from; /* a repository there that has blobs of it; NULL: none is known */
+	char *insecure, *mirrors;
+	struct registry *registry;
+	const char *home;
+};
+void push_clear(struct push *p);
+/*
+ * objects_push.c: sends it with its own manifest where it came with one; what the cache hasn't got any more is fetched again. Workers only. Errors as push_run()
+ * has them (registry/pull.h).
+ */
+int objects_push_work(const struct push *p, struct op *op, struct err *e);
 /* What ROW says of an image that has no configuration. */
 int make_describe(const struct image_result *result, struct store_object *row, struct err *e);
 
@@ -71,5 +101,8 @@ int make_imported(
 
 /* objects_pull.c: as objects_make(), of an image out of a registry, into the empty file OUT. */
 int make_pulled(const struct make *m, int out, struct op *op, struct store_object *row, struct err *e);
+
+/* objects_promote.c: as objects_make(), of a VM. */
+int make_promoted(const struct make *m, int out, struct op *op, struct store_object *row, struct err *e);
 
 #endif

@@ -184,7 +184,8 @@ static int begin(struct making *m, struct err *e)
 		[MAKE_REGISTER] = "register",
 		[MAKE_BUSYBOX] = "build",
 		[MAKE_DEBIAN] = "build",
-		[MAKE_PULL] = "pull"};
+		[MAKE_PULL] = "pull",
+		[MAKE_PROMOTE] = "promote"};
 	struct objects *o = m->objects;
 	_cleanup_free_ char *target = NULL;
 	int r;
@@ -225,7 +226,7 @@ int making_join(struct objects *o, const char *name, const struct make *what, ui
 	m->old = old;
 	TAILQ_INIT(&m->waiters);
 	m->row.name = strdup(name);
-	m->row.ref = strdup(what->source ? what->source : "");
+	m->row.ref = strdup(what->source && what->what != MAKE_PROMOTE ? what->source : "");
 	m->row.kernel = strdup("");
 	r = m->row.name && m->row.ref && m->row.kernel ? make_copy(what, &m->what) : -ENOMEM;
 	if (r < 0)
@@ -249,6 +250,10 @@ void objects_unwait(struct objects_waiter *w)
 	_cleanup_err_ struct err e = {0};
 	struct making *m = w->making;
 
+	if (w->pushing) {
+		pushing_unwait(w);
+		return;
+	}
 	TAILQ_REMOVE(&m->waiters, w, link);
 	if (TAILQ_EMPTY(&m->waiters))
 		op_cancel(m->op);

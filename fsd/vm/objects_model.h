@@ -19,6 +19,7 @@ struct object {
 struct objects_waiter {
 	TAILQ_ENTRY(objects_waiter) link;
 	struct making *making;
+	struct pushing *pushing; /* in its stead */
 	objects_done_fn done;
 	void *user;
 };
@@ -38,6 +39,15 @@ struct making {
 	TAILQ_HEAD(, objects_waiter) waiters;
 };
 
+/* One being pushed, by a worker: what it needs of its own. */
+struct pushing {
+	TAILQ_ENTRY(pushing) link;
+	struct objects *objects;
+	struct op *op;
+	struct objects_waiter *waiter; /* NULL: it has gone */
+	struct push push;
+};
+
 struct objects {
 	enum objects_kind kind;
 	const char *kind_name; /* "image", "kernel": the store's word */
@@ -49,6 +59,7 @@ struct objects {
 	int dir_fd;
 	TAILQ_HEAD(, object) list; /* in order of id */
 	TAILQ_HEAD(, making) making;
+	TAILQ_HEAD(, pushing) pushing;
 	objects_changed_fn changed;
 	void *changed_user;
 	struct objects_users users;
@@ -60,6 +71,8 @@ struct object *objects_by_id(const struct objects *o, uint32_t id);
 struct object *objects_by_ref(const struct objects *o, const char *ref, const char *platform);
 int objects_add_row(void *objects, const struct store_object *row);
 void object_free(struct object *one);
+/* -ENOMEM */
+int objects_copy_row(const struct store_object *from, struct store_object *to);
 const char *objects_article(const struct objects *o);
 
 /* objects_making.c: one of NAME is being made; NULL: not. */
@@ -67,6 +80,17 @@ struct making *making_of(const struct objects *o, const char *name);
 /* Joins the making of WHAT under NAME, or begins it. OLD: the row whose place it takes, or 0. */
 int making_join(struct objects *o, const char *name, const struct make *what, uint32_t old,
 	objects_done_fn done, void *user, struct objects_waiter **ret, struct err *e);
+
+/* objects_pushing.c: as objects_verb(), of `push`: NAME's image to REF. */
+int objects_push(struct objects *o, const char *name, const char *ref, objects_done_fn done, void *user,
+	struct objects_waiter **ret, struct err *e);
+/* Whether the image ID is being pushed. */
+bool pushing_of(const struct objects *o, uint32_t id);
+void pushing_unwait(struct objects_waiter *w);
+
+/* objects_verbs.c: begins to make WHAT under NAME, which nothing may have. */
+int objects_make_new(struct objects *o, const char *name, const struct make *what, objects_done_fn done,
+	void *user, struct objects_waiter **ret, struct err *e);
 
 /* objects_verbs.c: as objects_verb(), of `pull`. NAME NULL: one is chosen. */
 int objects_pull(struct objects *o, const char *ref, const char *platform, const char *name,

@@ -11,8 +11,7 @@
 
 #define NAME_TRIES 100
 
-/* Under NAME, which nothing may have. */
-static int make_new(struct objects *o, const char *name, const struct make *what, objects_done_fn done,
+int objects_make_new(struct objects *o, const char *name, const struct make *what, objects_done_fn done,
 	void *user, struct objects_waiter **ret, struct err *e)
 {
 	if (!name_object_valid(name))
@@ -90,7 +89,7 @@ int objects_pull(struct objects *o, const char *text, const char *platform, cons
 			return r;
 		name = chosen;
 	}
-	return make_new(o, name, &what, done, user, ret, e);
+	return objects_make_new(o, name, &what, done, user, ret, e);
 }
 
 int objects_ensure(struct objects *o, const char *text, objects_done_fn done, void *user,
@@ -105,11 +104,11 @@ int objects_ensure(struct objects *o, const char *text, objects_done_fn done, vo
 	}
 	if (o->kind == OBJECTS_IMAGES && strcmp(text, "busybox") == 0) {
 		what.what = MAKE_BUSYBOX;
-		return make_new(o, text, &what, done, user, ret, e);
+		return objects_make_new(o, text, &what, done, user, ret, e);
 	}
 	if (o->kind == OBJECTS_KERNELS && strcmp(text, "debian") == 0) {
 		what.what = MAKE_PULL;
-		return make_new(o, text, &what, done, user, ret, e);
+		return objects_make_new(o, text, &what, done, user, ret, e);
 	}
 	if (o->kind == OBJECTS_IMAGES) {
 		const struct making *m = making_of(o, text);
@@ -131,6 +130,7 @@ static const struct verb {
 	const char *usage;
 } verbs[] = {
 	{OBJECTS_IMAGES, "pull", NULL, MAKE_PULL, true, NULL, "pull REF [platform OS/ARCH] [as NAME]\n"},
+	{OBJECTS_IMAGES, "push", NULL, MAKE_PUSH, true, NULL, "push NAME as REF\n"},
 	{OBJECTS_IMAGES, "import", NULL, MAKE_IMPORT, true, NULL,
 		"import PATH [tag TAG] [platform OS/ARCH] [as NAME]\n"},
 	{OBJECTS_IMAGES, "register", NULL, MAKE_REGISTER, true, NULL, "register PATH [as NAME]\n"},
@@ -212,7 +212,7 @@ static int run_import(struct objects *o, const struct verb *v, char *at, objects
 		if (!name_object_valid(name))
 			return err_set(e, -EINVAL, "no name can be made of %.200s: say `as NAME`", at);
 	}
-	return make_new(o, name, &what, done, user, ret, e);
+	return objects_make_new(o, name, &what, done, user, ret, e);
 }
 
 static int run(struct objects *o, const struct verb *v, char *at, objects_done_fn done, void *user,
@@ -234,7 +234,9 @@ static int run(struct objects *o, const struct verb *v, char *at, objects_done_f
 		name = (char *)v->name;
 	if (!name || (v->has_source && (!what.source || !*what.source)))
 		return wanted(v, e);
-	return make_new(o, name, &what, done, user, ret, e);
+	if (v->what == MAKE_PUSH)
+		return objects_push(o, what.source, name, done, user, ret, e);
+	return objects_make_new(o, name, &what, done, user, ret, e);
 }
 
 int objects_verb(struct objects *o, const char *line, objects_done_fn done, void *user,

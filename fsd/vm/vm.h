@@ -118,6 +118,16 @@ int vm_verb(
 void vm_unwait(struct vm_waiter *w);
 
 /*
+ * Makes an image NAME of a stopped VM: what it was started from, and what it has changed; its home disk is not of it. -EBUSY: it runs, or something is at
+ * work on it; -ENOENT: it was never started; -EEXIST, -EINVAL the name; otherwise DONE, with -EUCLEAN when it was not shut down in order. *RET as
+ * objects_verb() has it (vm/objects.h: objects_unwait()).
+ */
+struct objects_waiter;
+int vm_promote(struct vm *vm, const char *name, vm_done_fn done, void *user, struct objects_waiter **ret,
+	struct err *e);
+bool vm_promote_legal(const struct vm *vm);
+
+/*
  * Stops every VM, in parallel, each within its bounds; DONE once, with the first error if one could not be stopped.
  */
 int vms_stop_all(struct vms *vms, vm_done_fn done, void *user, struct err *e);

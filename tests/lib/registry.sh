@@ -80,6 +80,73 @@ busybox_tar()
 	tar -C "$root" --owner=0 --group=0 --sort=name --mtime=@0 -cf "$1" .
 }
 
+# picture DIR: all that a tar tells of each file below it, a line each: what two copies of one tree have in common.
+picture()
+{
+	perl -MDigest::SHA -MTime::HiRes=lstat -MFile::Find -MFcntl=:mode -e '
+		my ($top) = @ARGV;
+		# llistxattr, lgetxattr of x86-64
+		sub xattrs {
+			my ($path, $names, @all) = (shift, "\0" x 4096);
+			my $n = syscall(195, $path, $names, 4096);
+			for my $name (split /\0/, substr($names, 0, $n > 0 ? $n : 0)) {
+				my $value = "\0" x 4096;
+				my $k = syscall(192, $path, $name, $value, 4096);
+				push @all, "$name=" . unpack("H*", substr($value, 0, $k > 0 ? $k : 0));
+			}
+			return join ",", sort @all;
+		}
+		my %first;
+		find({no_chdir => 1, preprocess => sub { sort @_ }, wanted => sub {
+			my $path = $File::Find::name;
+			my ($dev, $ino, $mode, $links, $uid, $gid, $rdev, $size, undef, $mtime) = lstat $path;
+			my $name = substr($path, length $top) || "/";
+			my @line = ($name, sprintf("%o", $mode), $uid, $gid, sprintf("%.6f", $mtime), xattrs($path));
+			push @line, "size=$size", Digest::SHA->new(256)->addfile($path)->hexdigest if S_ISREG($mode);
+			push @line, "dev=$rdev" if S_ISCHR($mode) || S_ISBLK($mode);
+			push @line, "to=" . readlink $path if S_ISLNK($mode);
+			push @line, "same as " . ($first{$ino} //= $name) if $links > 1 && !S_ISDIR($mode);
+			print "@line\n";
+		}}, $top);
+	' "$1"
+}
+
+# unpacked PORT/PATH:TAG NAME: what skopeo and umoci make of it, at CASE_DIR/NAME.
+unpacked()
+{
+	skopeo copy -q --insecure-policy --src-tls-verify=false "docker://localhost:$1" "oci:$CASE_DIR/$2.oci:latest" &&
+		umoci --log=error unpack --image "$CASE_DIR/$2.oci:latest" "$CASE_DIR/$2.bundle" && ln -sfn "$2.bundle/rootfs" "$CASE_DIR/$2"
+}
+
+# cutter PORT TO: carries connections from PORT to TO, and cuts the first two that have sent 100 kB; CASE_DIR/cut has a line for each of them.
+cutter()
+{
+	: >"$CASE_DIR/cut"
+	perl -MIO::Socket::INET -MIO::Select -e '
+		my ($port, $to, $told) = @ARGV;
+		my $l = IO::Socket::INET->new(LocalAddr => "127.0.0.1:$port", Listen => 16, ReuseAddr => 1) or die $!;
+		$SIG{CHLD} = "IGNORE";
+		while (1) {
+			my $c = $l->accept or next;
+			if (fork) { close $c; next }
+			close $l;
+			my $s = IO::Socket::INET->new(PeerAddr => "127.0.0.1:$to") or exit;
+			my ($sel, $sent) = (IO::Select->new($c, $s), 0);
+			while (1) {
+				for my $from ($sel->can_read) {
+					sysread($from, my $data, 65536) or exit;
+					$sent += length $data if $from == $c;
+					if ($sent > 100000 && -s $told < 8) { open my $f, ">>", $told; print $f "cut\n"; exit }
+					my $other = $from == $c ? $s : $c;
+					for (my $at = 0; $at < length $data;) { $at += syswrite($other, $data, length($data) - $at, $at) // exit }
+				}
+			}
+		}
+	' "$1" "$2" "$CASE_DIR/cut" &
+	REGISTRY_PIDS="${REGISTRY_PIDS:-} $!"
+	await bash -c "exec 3<>/dev/tcp/127.0.0.1/$1"
+}
+
 # registry_pl MODE PORT ARG...: tests/lib/registry.pl, whose log is CASE_DIR/MODE-PORT.
 registry_pl()
 {
