@@ -424,7 +424,7 @@ static void test_follow(void **state)
 	struct bench *b = *state;
 	struct blob *blob = begin(b);
 	int fds[3], grows[3];
-	uint64_t n;
+	uint64_t n, first;
 	char byte;
 
 	assert_int_equal(blob_follow(blob, &fds[0], &grows[0], NULL), 0);
@@ -432,23 +432,22 @@ static void test_follow(void **state)
 	write_some(b, blob, 0, 1000);
 	/* Too little to wake anybody for. */
 	assert_true(silent(grows[0]));
-	write_some(b, blob, 1000, 100000);
+	write_some(b, blob, 1000, 270000);
 	assert_true(told(grows[0], &n));
-	assert_int_equal(n, 100000);
-	assert_int_equal(pread(fds[0], &byte, 1, 99999), 1);
-	assert_int_equal(byte, b->data[99999]);
+	assert_true(n > 100000 && n <= 270000);
+	assert_int_equal(pread(fds[0], &byte, 1, (off_t)n - 1), 1);
+	assert_int_equal(byte, b->data[n - 1]);
+	first = n;
 
 	/* Who comes late hears at once what there is. */
 	assert_int_equal(blob_follow(blob, &fds[1], &grows[1], NULL), 0);
 	assert_true(told(grows[1], &n));
-	assert_int_equal(n, 100000);
+	assert_int_equal(n, first);
 	/* Who goes away disturbs nobody. */
 	close_fd(grows[1]);
 	close_fd(fds[1]);
 
-	write_some(b, blob, 100000, SIZE);
-	assert_true(told(grows[0], &n));
-	assert_int_equal(n, SIZE);
+	write_some(b, blob, 270000, SIZE);
 	/* All of it, and not verified yet. */
 	assert_true(silent(grows[0]));
 	assert_int_equal(blob_commit(blob, NULL), 0);
@@ -510,8 +509,6 @@ static void test_follow_resume(void **state)
 	write_some(b, blob, 0, 150000);
 	assert_true(silent(grow));
 	write_some(b, blob, 150000, SIZE);
-	assert_true(told(grow, &n));
-	assert_int_equal(n, SIZE);
 	assert_int_equal(blob_commit(blob, NULL), 0);
 	assert_true(told(grow, &n) && told(grow, &n));
 	assert_int_equal(n, SIZE);
