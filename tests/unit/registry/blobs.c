@@ -152,6 +152,35 @@ static void test_put_open(void **state)
 	assert_cached(b);
 }
 
+static void *put_often(void *data)
+{
+	struct bench *b = data;
+
+	for (int i = 0; i < 20; i++)
+		if (blobs_put(b->blobs, b->digest, b->data, 5000, NULL) < 0)
+			return data;
+	return NULL;
+}
+
+/* Two pulls of one image end at once. */
+static void test_put_at_once(void **state)
+{
+	enum { THREADS = 4 };
+	struct bench *b = *state;
+	pthread_t threads[THREADS];
+	void *failed;
+
+	digest_of(b->data, 5000, b->digest);
+	for (size_t i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, put_often, b), 0);
+	for (size_t i = 0; i < THREADS; i++) {
+		assert_int_equal(pthread_join(threads[i], &failed), 0);
+		assert_null(failed);
+	}
+	assert_true(blobs_has(b->blobs, b->digest));
+	assert_int_equal(count_files(b), 1);
+}
+
 static void test_names(void **state)
 {
 	static const char *const bad[] = {"", "sha256:", "sha256:../../x", "../x", "md5:00",
@@ -744,6 +773,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	static const struct CMUnitTest tests[] = {
 		TEST(test_put_open),
+		TEST(test_put_at_once),
 		TEST(test_names),
 		TEST(test_symlink),
 		TEST(test_resume),
