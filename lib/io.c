@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -98,7 +99,7 @@ int io_read_file(int dirfd, const char *name, size_t max, char **ret, size_t *re
 	return 0;
 }
 
-int io_replace_file(int dirfd, const char *name, const void *buf, size_t n, mode_t mode, struct err *e)
+static int replace_file(int dirfd, const char *name, const void *buf, size_t n, mode_t mode, struct err *e)
 {
 	_cleanup_close_ int fd = -EBADF;
 	_cleanup_free_ char *temp = NULL;
@@ -125,6 +126,18 @@ int io_replace_file(int dirfd, const char *name, const void *buf, size_t n, mode
 	if (dirfd != AT_FDCWD && fsync(dirfd) < 0)
 		return err_sys(e, -errno, "%s: directory", name);
 	return 0;
+}
+
+int io_replace_file(int dirfd, const char *name, const void *buf, size_t n, mode_t mode, struct err *e)
+{
+	/* The temporary file's name is the same for all who replace the file: they take turns. */
+	static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
+	int r;
+
+	pthread_mutex_lock(&turn);
+	r = replace_file(dirfd, name, buf, n, mode, e);
+	pthread_mutex_unlock(&turn);
+	return r;
 }
 
 int io_send_fds(int sock, const void *buf, size_t n, const int *fds, size_t nfds)

@@ -26,7 +26,7 @@ int io_read_file(int dirfd, const char *name, size_t max, char **ret, size_t *re
 /*
  * Replaces NAME below DIRFD by N bytes of BUF in one step: sibling temporary file, fsync, rename, fsync of the
  * directory. Readers see the old file or the new one; a crash leaves at most a ".NAME.tmp", which the next call
- * overwrites. MODE is the new file's.
+ * overwrites. MODE is the new file's. The threads of a process may replace one file at once; processes may not.
  */
 int io_replace_file(int dirfd, const char *name, const void *buf, size_t n, mode_t mode, struct err *e);
 

@@ -3,7 +3,7 @@
 #
 #   registry.pl held PORT LOG LAYOUT GATE BYTES    an OCI layout; each blob's answer stops after BYTES until the file GATE is there
 #   registry.pl silent PORT LOG                    takes requests and never answers
-#   registry.pl token PORT LOG KEY CERT USER:PASSWORD...   grants tokens (issuer "case") to these, to pull and push
+#   registry.pl token PORT LOG KEY CERT USERS      grants tokens (issuer "case") to whom the file USERS has, USER:PASSWORD in each line
 #
 # On 127.0.0.1. LOG: a line for each request, "METHOD TARGET RANGE".
 use strict;
@@ -65,9 +65,9 @@ sub held
 sub token
 {
 	my ($c, $method, $target, $head) = @_;
-	my ($key, $cert, @users) = @args;
+	my ($key, $cert, $users) = @args;
 	my ($who) = $head =~ /^Authorization: Basic (\S+)/mi;
-	return answer($c, 401, {}, '{}', $method) if !$who || !grep { $_ eq decode_base64($who) } @users;
+	return answer($c, 401, {}, '{}', $method) if !$who || !grep { $_ eq decode_base64($who) } split /\n/, slurp($users);
 	my %q;
 	for (split /&/, $target =~ s/^[^?]*\??//r) {
 		my ($k, $v) = split /=/, $_, 2;

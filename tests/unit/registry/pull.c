@@ -128,9 +128,9 @@ static void make_image(struct bench *b)
 	make_manifest(b, b->layers, LAYERS);
 }
 
-static void open_cache(struct bench *b)
+static void open_cache(struct bench *b, unsigned slow_sec)
 {
-	struct registry_config config = {.limits = {.slow_sec = 1, .retry_msec = RETRY_MSEC}};
+	struct registry_config config = {.limits = {.slow_sec = slow_sec, .retry_msec = RETRY_MSEC}};
 
 	assert_int_equal(blobs_new(b->state, &b->blobs, NULL), 0);
 	config.blobs = b->blobs;
@@ -142,6 +142,13 @@ static void close_cache(struct bench *b)
 {
 	b->registry = registry_free(b->registry);
 	b->blobs = blobs_free(b->blobs);
+}
+
+/* Nobody is given up as slow before the test is over. */
+static void be_patient(struct bench *b)
+{
+	close_cache(b);
+	open_cache(b, 60);
 }
 
 static int setup(void **state)
@@ -156,7 +163,7 @@ static int setup(void **state)
 	b->other = scripted_new();
 	b->host = b->server->host;
 	b->insecure = b->mirrors = "";
-	open_cache(b);
+	open_cache(b, 1);
 	assert_int_equal(ops_new(1, &b->ops, NULL), 0);
 	assert_int_equal(op_begin(b->ops, "pull", "images/x", &b->op, NULL), 0);
 	make_image(b);
@@ -950,7 +957,7 @@ static void test_resume(void **state)
 	assert_false(blobs_has(b->blobs, layer->digest));
 	assert_false(blobs_has(b->blobs, b->manifest.digest));
 	close_cache(b);
-	open_cache(b);
+	open_cache(b, 1);
 	assert_pulled(b);
 	assert_string_equal(scripted_seen(b->server, layer->path, 3).range, "bytes=123456-");
 }
@@ -1498,9 +1505,7 @@ static void test_cancel(void **state)
 		else if (i > 4)
 			rule = (struct scripted_rule){
 				.path = paths[i], .status = 503, .headers = "Retry-After: 50\r\n"};
-		/* Nobody is given up as slow before. */
-		close_cache(b);
-		open_cache(b);
+		be_patient(b);
 		scripted_rule(b->server, rule);
 		if (strcmp(paths[i], "/token") == 0)
 			scripted_rule(b->server,
@@ -1554,6 +1559,7 @@ static void test_shared(void **state)
 	_cleanup_close_ int gate = gate_new();
 	struct puller one, two, three;
 
+	be_patient(b);
 	gate_layer(b, 0, gate);
 	serve(b);
 	serve_second(b, 0);
@@ -1579,6 +1585,7 @@ static void test_shared_ends(void **state)
 	struct puller one, two;
 	uint64_t began;
 
+	be_patient(b);
 	gate_layer(b, 0, gate);
 	serve(b);
 	serve_second(b, 0);
@@ -1607,6 +1614,7 @@ static void test_shared_failure(void **state)
 	_cleanup_close_ int gate = gate_new();
 	struct puller one;
 
+	be_patient(b);
 	gate_layer(b, 0, gate);
 	scripted_rule(b->server, (struct scripted_rule){.path = b->layers[2].path, .status = 404});
 	serve(b);
@@ -1625,6 +1633,7 @@ static void test_slow_realm(void **state)
 	struct puller one, two;
 	uint64_t began;
 
+	be_patient(b);
 	scripted_rule(b->server, (struct scripted_rule){.path = "/token", .gate = b->server->stop});
 	scripted_rule(b->server, (struct scripted_rule){.status = 401, .headers = CHALLENGE "\r\n"});
 	want_token(b, CHALLENGE "\r\n", "");
