@@ -32,7 +32,7 @@ DEPS_vm     := engine guest image registry kernel net job store
 DEPS_tree   := vm $(DEPS_vm)
 DEPS_fuse   := tree $(DEPS_tree)
 
-PKGS_fsd    := fuse3 sqlite3 libarchive ext2fs com_err json-c libsystemd libcrypto libseccomp zlib libcurl
+PKGS_fsd    := fuse3 sqlite3 libarchive ext2fs com_err json-c libsystemd libcrypto libseccomp zlib libzstd libcurl
 PKGS_helper := libnl-3.0 libnl-route-3.0 libnftables libcap libseccomp
 PKGS_ctl    := json-c
 pkgs = $(shell pkg-config --$(1) $(2))
@@ -173,6 +173,7 @@ $(B)/bench/%: $(B)/obj/tests/bench/%.o $(call room_lib,guest) $(call room_lib,im
 
 # Programs that cases of tests/tree run: tests/tree/*.c, one file each.
 TREE_BIN := $(patsubst tests/tree/%.c,$(B)/tree/%,$(wildcard tests/tree/*.c))
+$(B)/tree/imagelist: LIBS := $(FSD_LIBS)
 $(B)/tree/%: $(B)/obj/tests/tree/%.o $(B)/lib/banger.a
 	$(link)
 .PHONY: bench programs

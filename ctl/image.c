@@ -9,6 +9,7 @@
 #include "banger/parse.h"
 #include "progress.h"
 #include "show.h"
+#include "spool.h"
 #include "tree.h"
 
 static const char *const files[] = {"ref", "digest", "platform", "arch", "size", "created", "kernel", NULL};
@@ -27,11 +28,11 @@ static int list(struct ctl *c, const char *kind, int argc, char **argv)
 	names = tree_names(c, kind);
 	if (!names)
 		return ctl_fail("%s: %s", kind, strerror(errno));
-	table = json ? NULL : table_new((const char *const[]){"NAME", "SIZE", "CREATED", "KERNEL", NULL});
+	table = json ? NULL : table_new((const char *const[]){"NAME", "SIZE", "CREATED", "REF", NULL});
 	for (size_t i = 0; names[i]; i++) {
 		_cleanup_free_ char *size = tree_read(c, "%s/%s/size", kind, names[i]),
 				    *created = tree_read(c, "%s/%s/created", kind, names[i]),
-				    *kernel = tree_read(c, "%s/%s/kernel", kind, names[i]);
+				    *ref = tree_read(c, "%s/%s/ref", kind, names[i]);
 		json_object *one;
 		uint64_t v;
 		char buf[32] = "";
@@ -58,7 +59,7 @@ static int list(struct ctl *c, const char *kind, int argc, char **argv)
 			strftime(buf, sizeof(buf), "%Y-%m-%d %H:%M", localtime_r(&t, &tm));
 		}
 		table_cell(table, buf);
-		table_cell(table, kernel ? kernel : "");
+		table_cell(table, ref ? ref : "");
 	}
 	tree_free_names(names);
 	if (json)
@@ -78,28 +79,6 @@ static int verb(struct ctl *c, const char *kind, const char *line, const char *n
 		return EXIT_FAILED;
 	r = progress_write(c, path, line, target);
 	return r < 0 ? tree_failure(c, kind, NULL, r) : EXIT_OK;
-}
-
-/* PATH, made absolute: the daemon has another working directory. NAME: given, or made of PATH's last part. */
-static int import(struct ctl *c, const char *kind, int argc, char **argv, const char *usage)
-{
-	_cleanup_free_ char *path = NULL, *name = NULL, *line = NULL;
-
-	if (argc < 2 || argc > 3)
-		return ctl_usage(ctl_command(usage));
-	path = realpath(argv[1], NULL);
-	if (!path)
-		return ctl_fail("%s: %s", argv[1], strerror(errno));
-	if (argc == 3) {
-		name = strdup(argv[2]);
-	} else {
-		const char *base = strrchr(path, '/') + 1;
-
-		name = strndup(base, strcspn(base, "._"));
-	}
-	if (!name || asprintf(&line, "import %s as %s", path, name) < 0)
-		return EXIT_FAILED;
-	return verb(c, kind, line, name);
 }
 
 static int delete (struct ctl *c, const char *kind, int argc, char **argv, const char *usage)
@@ -130,11 +109,6 @@ static int image_ls(struct ctl *c, int argc, char **argv)
 	return r == EXIT_USAGE ? ctl_usage(ctl_command("image ls")) : r;
 }
 
-static int image_import(struct ctl *c, int argc, char **argv)
-{
-	return import(c, "images", argc, argv, "image import");
-}
-
 static bool listed(char *const *names, const char *name)
 {
 	for (; names && *names; names++)
@@ -156,6 +130,82 @@ static void say_new(struct ctl *c, char *const *before)
 			printf("%s %s\n", after[i], digest);
 	}
 	tree_free_names(after);
+}
+
+/* VERB of PATH, made absolute: the daemon has another working directory. OPTIONS: " tag TAG" and its like. */
+static int import_file(struct ctl *c, const char *kind, const char *word, const char *file,
+	const char *options, const char *name)
+{
+	_cleanup_free_ char *path = realpath(file, NULL), *line = NULL;
+
+	if (!path)
+		return ctl_fail("%s: %s", file, strerror(errno));
+	if (asprintf(&line, "%s %s%s%s%s", word, path, options, name ? " as " : "", name ? name : "") < 0)
+		return EXIT_FAILED;
+	return verb(c, kind, line, name ? name : "");
+}
+
+/* Of standard input, by way of a file that the daemon can read. */
+static int import_stdin(struct ctl *c, const char *options, const char *name)
+{
+	_cleanup_free_ char *path = NULL;
+	int r = spool_stdin(c, &path);
+
+	if (r != EXIT_OK)
+		return r;
+	r = import_file(c, "images", "import", path, options, name ? name : "stdin");
+	spool_remove(path);
+	return r;
+}
+
+static int image_import(struct ctl *c, int argc, char **argv)
+{
+	const char *tag = NULL, *platform = NULL, *words[2] = {NULL, NULL};
+	_cleanup_free_ char *options = NULL;
+	char **before;
+	int n = 0, r;
+
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--platform") == 0 && i + 1 < argc)
+			platform = argv[++i];
+		else if (strcmp(argv[i], "--tag") == 0 && i + 1 < argc)
+			tag = argv[++i];
+		else if ((argv[i][0] != '-' || !argv[i][1]) && n < 2)
+			words[n++] = argv[i];
+		else
+			return ctl_usage(ctl_command("image import"));
+	}
+	if (n == 0)
+		return ctl_usage(ctl_command("image import"));
+	if (!ctl_need_tree(c))
+		return EXIT_FAILED;
+	if (asprintf(&options, "%s%s%s%s", tag ? " tag " : "", tag ? tag : "", platform ? " platform " : "",
+		    platform ? platform : "") < 0)
+		return EXIT_FAILED;
+	before = tree_names(c, "images");
+	r = strcmp(words[0], "-") == 0 ? import_stdin(c, options, words[1])
+				       : import_file(c, "images", "import", words[0], options, words[1]);
+	if (r == EXIT_OK)
+		say_new(c, before);
+	tree_free_names(before);
+	return r;
+}
+
+static int image_register(struct ctl *c, int argc, char **argv)
+{
+	char **before;
+	int r;
+
+	if (argc < 2 || argc > 3)
+		return ctl_usage(ctl_command("image register"));
+	if (!ctl_need_tree(c))
+		return EXIT_FAILED;
+	before = tree_names(c, "images");
+	r = import_file(c, "images", "register", argv[1], "", argv[2]);
+	if (r == EXIT_OK)
+		say_new(c, before);
+	tree_free_names(before);
+	return r;
 }
 
 static int image_pull(struct ctl *c, int argc, char **argv)
@@ -253,7 +303,9 @@ static int kernel_pull(struct ctl *c, int argc, char **argv)
 
 static int kernel_import(struct ctl *c, int argc, char **argv)
 {
-	return import(c, "kernels", argc, argv, "kernel import");
+	if (argc < 2 || argc > 3)
+		return ctl_usage(ctl_command("kernel import"));
+	return import_file(c, "kernels", "import", argv[1], "", argv[2]);
 }
 
 static int kernel_delete(struct ctl *c, int argc, char **argv)
@@ -266,8 +318,12 @@ const struct command commands_image[] = {
 	{"image show", "NAME", "all that is known of one", image_show},
 	{"image pull", "[--platform OS/ARCH] REF [NAME]",
 		"get one from a registry, or see that it is what is there", image_pull},
-	{"image import", "PATH [NAME]", "make one of a root file system's tar (any compression) or folder",
+	{"image import", "[--tag TAG] [--platform OS/ARCH] PATH|- [NAME]",
+		"make one of a root file system's tar or folder, an OCI layout or archive, or what `docker "
+		"save` wrote; "
+		"-: standard input",
 		image_import},
+	{"image register", "PATH [NAME]", "make one of a copy of an ext4 file", image_register},
 	{"image build", "debian|busybox [NAME]", "make a Debian with systemd and sshd, or busybox",
 		image_build},
 	{"image rm", "NAME...", "delete images that no VM uses", image_delete},

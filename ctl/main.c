@@ -43,6 +43,21 @@ int ctl_usage(const struct command *cmd)
 	return EXIT_USAGE;
 }
 
+/* Those whose name begins with the word GROUP; false: there are none. */
+static bool help_group(FILE *out, const char *group)
+{
+	size_t n = strlen(group);
+	bool any = false;
+
+	for (size_t i = 0; i < ELEMENTSOF(tables); i++)
+		for (const struct command *cmd = tables[i]; cmd->name; cmd++)
+			if (strncmp(cmd->name, group, n) == 0 && cmd->name[n] == ' ') {
+				fprintf(out, "  banger %-14s %s\n", cmd->name, cmd->doc);
+				any = true;
+			}
+	return any;
+}
+
 static void help(FILE *out)
 {
 	fputs("usage: banger [--instance NAME] COMMAND ...\n\n", out);
@@ -102,6 +117,13 @@ int main(int argc, char **argv)
 	}
 	cmd = at < argc ? find(argc - at, argv + at, &words) : NULL;
 	if (!cmd) {
+		if (at < argc && (at + 1 == argc || strcmp(argv[at + 1], "--help") == 0 ||
+					 strcmp(argv[at + 1], "help") == 0)) {
+			bool asked = at + 1 < argc;
+
+			if (help_group(asked ? stdout : stderr, argv[at]))
+				return asked && fflush(stdout) == 0 ? EXIT_OK : EXIT_USAGE;
+		}
 		if (at < argc)
 			ctl_fail("there is no command '%.64s': banger --help lists them", argv[at]);
 		else

@@ -209,6 +209,25 @@ char *tree_printable(const char *s)
 	return copy;
 }
 
+/* What the root's log says last of this process, "VERB ...: why"; the caller's. NULL: nothing. */
+static char *last_words(struct ctl *c)
+{
+	_cleanup_free_ char *log = tree_read(c, "log"), *who = NULL;
+	char *at, *found = NULL, *end;
+
+	if (!log || asprintf(&who, " pid=%d ", getpid()) < 0) {
+		who = NULL;
+		return NULL;
+	}
+	for (at = log; (at = strstr(at, who)); at = found)
+		found = at + strlen(who);
+	if (!found)
+		return NULL;
+	end = strchrnul(found, '\n');
+	*end = '\0';
+	return strstr(found, ": ") ? strdup(found) : NULL;
+}
+
 int tree_failure(struct ctl *c, const char *what, const char *object, int code)
 {
 	_cleanup_free_ char *text = NULL, *shown = NULL;
@@ -217,23 +236,14 @@ int tree_failure(struct ctl *c, const char *what, const char *object, int code)
 		ctl_fail("%s: cancelled", what);
 		return EXIT_CANCELLED;
 	}
+	/* Images and kernels have no `error`. */
+	text = object ? tree_read(c, "%s/error", object) : last_words(c);
+	shown = text && *text ? tree_printable(text) : NULL;
+	if (shown && !object)
+		return ctl_fail("%s", shown);
 	if (code == -EACCES)
 		return ctl_fail("%s: permission denied: the tree belongs to another user", what);
-	if (object)
-		text = tree_read(c, "%s/error", object);
-	if (!text || !*text) {
-		/* Images and kernels have no `error`: the root's log has the last failure. */
-		_cleanup_free_ char *log = tree_read(c, "log");
-		char *line = log ? strrchr(log, '\n') : NULL;
-
-		line = line ? line + 1 : log;
-		if (!object && line && strstr(line, ": ")) {
-			free(text);
-			text = strdup(line);
-		}
-	}
 	if (code == -ENOENT && object && !tree_exists(c, "%s", object))
 		return ctl_fail("%s: there is no %s", what, object);
-	shown = text && *text ? tree_printable(text) : NULL;
 	return ctl_fail("%s: %s", what, shown ? shown : strerror(-code));
 }

@@ -124,7 +124,9 @@ static int set_option(struct daemon *d, const char *option, struct err *e)
 	r = settings_put(d->settings, key, value, e);
 	if (r == 0)
 		r = store_config_set(d->store, key, value, e);
-	return r < 0 ? err_wrap(e, "--set %s", key) : 0;
+	if (r < 0)
+		err_wrap(e, "--set %s", key);
+	return r;
 }
 
 static int on_quit(sd_event_source *s, const struct signalfd_siginfo *si, void *user)

@@ -33,6 +33,7 @@ struct agent {
 	uint8_t cookie[AGENT_COOKIE];
 	bool greeted;
 	uint64_t power_off_at; /* CLOCK_MONOTONIC usec, 0: not asked to */
+	uint64_t first_until;  /* those that are told first have so long to end; 0: nobody is waited for */
 	uint64_t ask_again_at; /* 0: init has heard */
 	enum power_plan plan;
 	bool end;
@@ -119,6 +120,20 @@ static void on_text(struct agent *a, const struct agent_header *h)
 	reply(a, h, text ? 0 : -ENOMEM, text, text ? n : 0);
 }
 
+static void go_down(struct agent *a)
+{
+	a->first_until = 0;
+	a->plan = power_ask_init(a->mode == AGENT_BESIDE_INIT);
+	if (a->plan == POWER_WHEN_TOLD)
+		a->ask_again_at = io_now_usec() + ASK_AGAIN_USEC;
+	if (a->plan == POWER_ALONE) {
+		kill(-1, SIGTERM);
+		job_kill_all(SIGTERM);
+		if (io_now_usec() + ALONE_USEC < a->power_off_at)
+			a->power_off_at = io_now_usec() + ALONE_USEC;
+	}
+}
+
 static void on_poweroff(struct agent *a, const struct agent_header *h, const uint8_t *payload)
 {
 	uint32_t v[2];
@@ -139,16 +154,11 @@ static void on_poweroff(struct agent *a, const struct agent_header *h, const uin
 	if (a->mode == AGENT_PROBE)
 		power_off_now();
 	sync();
-	a->plan = power_ask_init(a->mode == AGENT_BESIDE_INIT);
 	a->power_off_at = io_now_usec() + (uint64_t)v[1] * 1000;
-	if (a->plan == POWER_WHEN_TOLD)
-		a->ask_again_at = io_now_usec() + ASK_AGAIN_USEC;
-	if (a->plan == POWER_ALONE) {
-		kill(-1, SIGTERM);
-		job_kill_all(SIGTERM);
-		if (v[1] * 1000ull > ALONE_USEC)
-			a->power_off_at = io_now_usec() + ALONE_USEC;
-	}
+	if (job_stop_first())
+		a->first_until = io_now_usec() + (uint64_t)v[1] * 1000 / 2;
+	else
+		go_down(a);
 }
 
 static void on_clock(struct agent *a, const struct agent_header *h, const uint8_t *payload)
@@ -226,10 +236,16 @@ static void on_signals(struct agent *a, int fd)
 /* The end that was set: whatever init is at, the disks are synced and the machine goes off. */
 static void power_off_if_time(struct agent *a)
 {
-	bool alone = a->plan == POWER_ALONE;
+	bool alone;
 
 	if (!a->power_off_at)
 		return;
+	if (a->first_until) {
+		if (job_first_runs() && io_now_usec() < a->first_until)
+			return;
+		go_down(a);
+	}
+	alone = a->plan == POWER_ALONE;
 	if (a->ask_again_at && io_now_usec() >= a->ask_again_at) {
 		power_ask_init(1);
 		a->ask_again_at = io_now_usec() + ASK_AGAIN_USEC;
@@ -249,13 +265,15 @@ static int next_timeout(struct agent *a)
 
 	if (a->power_off_at && (!at || a->power_off_at < at))
 		at = a->power_off_at;
+	if (a->first_until && a->first_until < at)
+		at = a->first_until;
 	if (a->ask_again_at && a->ask_again_at < at)
 		at = a->ask_again_at;
 	if (at)
 		msec = at > now ? (int)((at - now) / 1000 + 1) : 0;
 	if (!a->channel.connected && (msec < 0 || msec > BACK_OFF_MSEC))
 		msec = BACK_OFF_MSEC;
-	if (a->power_off_at && a->plan == POWER_ALONE && msec > 10)
+	if (a->power_off_at && !a->first_until && a->plan == POWER_ALONE && msec > 10)
 		msec = 10;
 	return msec;
 }

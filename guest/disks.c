@@ -14,6 +14,7 @@
 #include "banger/io.h"
 #include "disks.h"
 #include "guest.h"
+#include "seed.h"
 
 #define EXT4_IOC_RESIZE_FS _IOW('f', 16, uint64_t) /* fs/ext4/ext4.h: new size in blocks */
 #define DISKS_WAIT_USEC    10000000
@@ -87,6 +88,7 @@ static int mount_disk(
 
 int disks_mount(struct err *e)
 {
+	_cleanup_close_ int seed = -EBADF, work = -EBADF;
 	int r;
 
 	mkdir("/m", 0755);
@@ -97,11 +99,16 @@ int disks_mount(struct err *e)
 	if (mount("overlay", DISKS_ROOT, "overlay", 0,
 		    "lowerdir=/m/image,upperdir=/m/overlay/upper,workdir=/m/overlay/work") < 0)
 		return err_sys(e, -errno, "mounting the overlay");
-	if (mkdir(DISKS_ROOT "/root", 0700) < 0 && errno != EEXIST)
+	if (mkdir(DISKS_ROOT "/root", 0755) < 0 && errno != EEXIST)
 		return err_sys(e, -errno, "/root");
+	/* Opened before the work disk covers it. */
+	seed = open(DISKS_ROOT "/root", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	r = mount_disk(GUEST_DISK_WORK, DISKS_ROOT "/root", MS_NOATIME, "discard", e);
 	if (r < 0)
 		return r;
+	work = open(DISKS_ROOT "/root", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (seed >= 0 && work >= 0)
+		seed_once(seed, work);
 	if (mkdir(DISKS_ROOT GUEST_WORKSPACE, 0755) < 0 && errno != EEXIST)
 		return err_sys(e, -errno, GUEST_WORKSPACE);
 	return 0;

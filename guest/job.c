@@ -25,6 +25,7 @@ struct job {
 	uint8_t *pending; /* stdin not yet taken by the job */
 	size_t pending_at, pending_end;
 	bool in_ended;
+	int stop_signal;
 	bool exited;
 	int status;
 	uint64_t exited_at;
@@ -48,13 +49,14 @@ void job_exec(struct channel *c, uint32_t id, const uint8_t *payload, size_t n)
 	struct spawn what;
 	struct spawned child;
 	struct job *j;
-	int r;
+	int r, stop_signal;
 
 	r = spawn_parse(payload, n, &what);
 	if (r == 0 && (job_count >= JOBS_MAX || find(id)))
 		r = -EAGAIN;
 	if (r == 0)
 		r = spawn_run(&what, &child);
+	stop_signal = what.stop_signal;
 	spawn_clear(&what);
 	j = r == 0 ? calloc(1, sizeof(*j)) : NULL;
 	if (r == 0 && !j) {
@@ -68,7 +70,8 @@ void job_exec(struct channel *c, uint32_t id, const uint8_t *payload, size_t n)
 		channel_send(c, AGENT_REPLY, (uint16_t)-r, id, NULL, 0, NULL, 0);
 		return;
 	}
-	*j = (struct job){.id = id, .pid = child.pid, .tty = child.tty, .in = child.in};
+	*j = (struct job){
+		.id = id, .pid = child.pid, .tty = child.tty, .in = child.in, .stop_signal = stop_signal};
 	j->out[0] = child.out[0];
 	j->out[1] = child.out[1];
 	j->allowed[0] = j->allowed[1] = AGENT_WINDOW;
@@ -301,6 +304,27 @@ void job_new_host(void)
 
 	LIST_FOREACH (j, &jobs, link)
 		j->allowed[0] = j->allowed[1] = AGENT_WINDOW;
+}
+
+bool job_first_runs(void)
+{
+	struct job *j;
+
+	LIST_FOREACH (j, &jobs, link)
+		if (j->stop_signal && !j->exited)
+			return true;
+	return false;
+}
+
+bool job_stop_first(void)
+{
+	struct job *j;
+
+	/* Its leader alone, as container engines have it: what it has begun is its own to end. */
+	LIST_FOREACH (j, &jobs, link)
+		if (j->stop_signal && !j->exited)
+			kill(j->pid, j->stop_signal);
+	return job_first_runs();
 }
 
 void job_kill_all(int sig)

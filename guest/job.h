@@ -25,6 +25,10 @@ uint64_t job_deadline(void);
 
 /* Another host: it knows nothing of what the one before had allowed, and every stream begins anew. */
 void job_new_host(void);
+/* Jobs that have a signal to stop by are told so; whether there are any. */
+bool job_stop_first(void);
+/* Whether one of them still runs. */
+bool job_first_runs(void);
 /* All jobs are told to end (power-off). */
 void job_kill_all(int sig);
 /* The children that have ended. */

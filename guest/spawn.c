@@ -61,6 +61,7 @@ int spawn_parse(const uint8_t *payload, size_t n, struct spawn *ret)
 		return -EINVAL;
 	s.tty = head.flags & AGENT_EXEC_TTY;
 	s.want_stdin = head.flags & AGENT_EXEC_STDIN;
+	s.stop_signal = (int)(head.flags >> AGENT_EXEC_STOP_SHIFT & 0xff);
 	s.rows = head.rows;
 	s.cols = head.cols;
 	*ret = s;

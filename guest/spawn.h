@@ -12,6 +12,7 @@
 struct spawn {
 	bool tty, want_stdin;
 	uint16_t rows, cols;
+	int stop_signal;    /* 0: none */
 	char **argv, **env; /* NULL-terminated; point into TEXT */
 	const char *cwd, *user;
 	char *text;

@@ -54,13 +54,13 @@ int err_sys(struct err *e, int code, const char *fmt, ...)
 	return code;
 }
 
-int err_wrap(struct err *e, const char *fmt, ...)
+void err_wrap(struct err *e, const char *fmt, ...)
 {
 	va_list ap;
 	char *context = NULL, *text = NULL;
 
 	if (!e)
-		return -EIO;
+		return;
 	va_start(ap, fmt);
 	if (vasprintf(&context, fmt, ap) < 0)
 		context = NULL;
@@ -69,16 +69,15 @@ int err_wrap(struct err *e, const char *fmt, ...)
 		text = NULL;
 	free(context);
 	text_replace(e, text);
-	return e->code;
 }
 
-int err_join(struct err *e, const char *fmt, ...)
+void err_join(struct err *e, const char *fmt, ...)
 {
 	va_list ap;
 	char *more = NULL, *text = NULL;
 
 	if (!e)
-		return -EIO;
+		return;
 	va_start(ap, fmt);
 	if (vasprintf(&more, fmt, ap) < 0)
 		more = NULL;
@@ -87,7 +86,6 @@ int err_join(struct err *e, const char *fmt, ...)
 		text = NULL;
 	free(more);
 	text_replace(e, text);
-	return e->code;
 }
 
 int err_move(struct err *to, struct err *from)

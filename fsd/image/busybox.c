@@ -60,7 +60,7 @@ static int add_applets(struct source *s, int busybox_fd, struct err *e)
 	spec.timeout_msec = 10000;
 	r = proc_run(&spec, &list, NULL, NULL, e);
 	if (r < 0)
-		return err_wrap(e, "listing busybox's applets");
+		err_wrap(e, "listing busybox's applets");
 	rest = list;
 	while (r == 0 && (name = strsep(&rest, "\n"))) {
 		_cleanup_free_ char *link = NULL;

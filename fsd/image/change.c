@@ -11,8 +11,7 @@ void change_clear(struct change *c)
 	*c = (struct change){0};
 }
 
-/* Names in an error go to terminals and logs. */
-static void printable(const char *path, char *ret, size_t size)
+void change_show(const char *path, char *ret, size_t size)
 {
 	size_t n = 0;
 
@@ -21,12 +20,12 @@ static void printable(const char *path, char *ret, size_t size)
 	ret[n] = '\0';
 }
 
-int change_wrap(const char *path, struct err *e)
+void change_wrap(struct err *e, const char *path)
 {
-	char shown[256];
+	char shown[CHANGE_SHOWN];
 
-	printable(path, shown, sizeof(shown));
-	return err_wrap(e, "%s", shown);
+	change_show(path, shown, sizeof(shown));
+	err_wrap(e, "%s", shown);
 }
 
 static int apply(struct itree *t, struct change *c, struct err *e)
@@ -49,7 +48,7 @@ int change_apply(struct itree *t, struct change *c, struct err *e)
 	int r = apply(t, c, e);
 
 	if (r < 0)
-		r = change_wrap(c->path, e);
+		change_wrap(e, c->path);
 	change_clear(c);
 	return r;
 }

@@ -21,8 +21,11 @@ void change_clear(struct change *c);
 
 /* C (cleared, also on failure) done to T. Errors name the entry. */
 int change_apply(struct itree *t, struct change *c, struct err *e);
-/* The code of E, which from then on names the entry PATH; what is no character in it is shown as '?'. */
-int change_wrap(const char *path, struct err *e);
+/* E names the entry PATH from then on. */
+void change_wrap(struct err *e, const char *path);
+/* PATH as errors show it: it goes to terminals and logs. Cut off at SIZE. */
+#define CHANGE_SHOWN 256
+void change_show(const char *path, char *ret, size_t size);
 
 /* Where changes go, in the archive's order; C is taken (cleared, also on failure), errors name the entry. */
 struct change_sink {

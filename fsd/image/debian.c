@@ -171,8 +171,9 @@ static int build(struct build *b, int out_fd, const char *uuid_seed, struct imag
 	pthread_join(thread, NULL);
 	/* What mmdebstrap said is the reason; that its tar was short only follows from it. */
 	if (b->code < 0 && b->code != -EINTR) {
-		err_move(e, &b->err);
-		return err_wrap(e, "building a Debian");
+		r = err_move(e, &b->err);
+		err_wrap(e, "building a Debian");
+		return r;
 	}
 	err_clear(&b->err);
 	return r < 0 ? err_move(e, &mine) : 0;

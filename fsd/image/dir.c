@@ -234,7 +234,7 @@ int image_from_dir(int source_fd, int out_fd, const char *uuid_seed, struct op *
 
 	if (!w || !(w->hash = EVP_MD_CTX_new()) || EVP_DigestInit_ex(w->hash, EVP_sha256(), NULL) != 1)
 		r = err_sys(e, -ENOMEM, "image");
-	op_stage(op, "read the folder");
+	op_stage(op, IMAGE_STAGE_DIR);
 	fd = openat(source_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (r == 0 && (fd < 0 || fstat(fd, &st) < 0))
 		r = err_sys(e, -errno, "folder");

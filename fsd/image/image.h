@@ -40,6 +40,13 @@ int image_from_busybox(int busybox_fd, int out_fd, const char *uuid_seed, struct
 	struct image_result *ret, struct err *e);
 
 /*
+ * Whether the ext4 in the regular file FD (ext2 and ext3 are ext4s too) can be an image: it is whole, clean, and its journal empty. Nothing is
+ * changed. RET: digest of the file's bytes. -EBADMSG no ext4 (E says what it is, where it is known), cut off, damaged; -EUCLEAN not clean, E says what to do;
+ * -EOPNOTSUPP.
+ */
+int image_check_ext4(int fd, struct op *op, struct image_result *ret, struct err *e);
+
+/*
  * A fresh ext4 of SIZE bytes in the empty file FD (sparse; a few hundred KiB allocated, under 20 ms for 8 GiB): the work disk
  * (root directory 0700 root, promise B2; with "workspace" 0755 in it) or the overlay's disk (directories upper and work).
  */

@@ -3,19 +3,27 @@
 #include <isa-l/igzip_lib.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <string.h>
 #include <zlib.h>
+#include <zstd.h>
+#include <zstd_errors.h>
 
 #include "image/inflate.h"
 
 #define GZIP_WINDOW                                                                                          \
 	(15 + 16) /* zlib.h, inflateInit2: the largest window; gzip's header and trailer, the checksum verified */
-#define STEP_MAX (1u << 30) /* both libraries count in 32 bits */
+#define FLAGS_RESERVED 0xe0       /* RFC 1952: must be zero, or what follows is unknown */
+#define STEP_MAX       (1u << 30) /* both libraries count in 32 bits */
 
 struct inflate {
+	enum inflate_by by;
 	bool by_isal;
+	uint8_t head_at; /* bytes of the member that were read, as far as HEAD goes */
+	uint8_t head[4];
 	union {
 		z_stream z;
 		struct inflate_state isal;
+		ZSTD_DStream *zstd;
 	};
 };
 
@@ -51,8 +59,14 @@ int inflate_new(enum inflate_by by, struct inflate **ret, struct err *e)
 
 	if (!f)
 		return err_sys(e, -ENOMEM, "unpacking");
+	f->by = by;
 	f->by_isal = by == INFLATE_FASTEST && have_isal();
-	if (f->by_isal) {
+	if (by == INFLATE_ZSTD) {
+		if (!(f->zstd = ZSTD_createDStream())) {
+			free(f);
+			return err_sys(e, -ENOMEM, "unpacking");
+		}
+	} else if (f->by_isal) {
 		isal.init(&f->isal);
 		f->isal.crc_flag = ISAL_GZIP;
 	} else if (inflateInit2(&f->z, GZIP_WINDOW) != Z_OK) {
@@ -65,7 +79,9 @@ int inflate_new(enum inflate_by by, struct inflate **ret, struct err *e)
 
 struct inflate *inflate_free(struct inflate *f)
 {
-	if (f && !f->by_isal)
+	if (f && f->by == INFLATE_ZSTD)
+		ZSTD_freeDStream(f->zstd);
+	else if (f && !f->by_isal)
 		inflateEnd(&f->z);
 	free(f);
 	return NULL;
@@ -105,6 +121,36 @@ static int step_zlib(struct inflate *f, struct err *e)
 	return err_set(e, -EBADMSG, "the archive is damaged: %s", f->z.msg ? f->z.msg : "not gzip");
 }
 
+static int step_zstd(
+	struct inflate *f, const uint8_t **in, size_t *n_in, uint8_t **out, size_t *n_out, struct err *e)
+{
+	ZSTD_inBuffer from = {*in, *n_in, 0};
+	ZSTD_outBuffer to = {*out, *n_out, 0};
+	size_t r = ZSTD_decompressStream(f->zstd, &to, &from);
+
+	if (from.pos > 0)
+		*in += from.pos;
+	*n_in -= from.pos;
+	*out += to.pos;
+	*n_out -= to.pos;
+	if (!ZSTD_isError(r))
+		return r == 0;
+	if (ZSTD_getErrorCode(r) == ZSTD_error_memory_allocation)
+		return err_sys(e, -ENOMEM, "unpacking");
+	if (ZSTD_getErrorCode(r) == ZSTD_error_prefix_unknown)
+		return err_set(e, -EILSEQ, "not zstd");
+	return err_set(e, -EBADMSG, "the archive is damaged: %s", ZSTD_getErrorName(r));
+}
+
+/* ISA-L doesn't look at them, zlib does: N bytes were read at IN. */
+static bool has_reserved_flags(struct inflate *f, const uint8_t *in, size_t n)
+{
+	for (; n > 0 && f->head_at < sizeof(f->head); n--)
+		f->head[f->head_at++] = *in++;
+	return f->head_at == sizeof(f->head) && memcmp(f->head, "\x1f\x8b\x08", 3) == 0 &&
+	       (f->head[3] & FLAGS_RESERVED);
+}
+
 int inflate_step(
 	struct inflate *f, const uint8_t **in, size_t *n_in, uint8_t **out, size_t *n_out, struct err *e)
 {
@@ -112,6 +158,8 @@ int inflate_step(
 		 room = (unsigned)(*n_out < STEP_MAX ? *n_out : STEP_MAX), left, free_room;
 	int r;
 
+	if (f->by == INFLATE_ZSTD)
+		return step_zstd(f, in, n_in, out, n_out, e);
 	if (f->by_isal) {
 		f->isal.next_in = (uint8_t *)*in;
 		f->isal.avail_in = give;
@@ -129,6 +177,10 @@ int inflate_step(
 		left = f->z.avail_in;
 		free_room = f->z.avail_out;
 	}
+	if (has_reserved_flags(f, *in, give - left))
+		r = err_set(e, -EBADMSG, "the archive is of a kind of gzip that nobody has defined yet");
+	if (r == 1)
+		f->head_at = 0;
 	/* At the end of what there is, IN is NULL: nothing may be added to that. */
 	if (give > left)
 		*in += give - left;

@@ -5,6 +5,8 @@
 #ifndef BANGER_IMAGE_LAYERS_H
 #define BANGER_IMAGE_LAYERS_H
 
+#include <stdbool.h>
+
 #include "image/image.h"
 
 #define LAYERS_MAX 500 /* docker's own limit is 127 */
@@ -15,6 +17,7 @@ struct image_layer {
 	int fd; /* the blob as the registry has it, from where it stands; borrowed; a layer shares its position with no other */
 	int grow; /* it is still being written: a pipe that tells how far (registry/blobs.h, blob_follow()); -1: it is whole */
 	uint64_t size;      /* of the blob, as the manifest has it; 0: not known */
+	bool window;        /* FD goes on behind those bytes: it is a part of an archive */
 	const char *digest; /* "sha256:..." of the blob, as the manifest has it; NULL: not known */
 	bool verified; /* somebody else answers for DIGEST and SIZE: only DIFF_ID is verified, so that the blob isn't hashed twice */
 	const char *diff_id; /* "sha256:..." of the tar in it, as the configuration has it; NULL: not known */

@@ -160,7 +160,7 @@ static int write_link_target(struct visit *v, struct inode *inode)
 		r = writer_extent(inode, 0, first, 1, v->e);
 	if (r < 0)
 		return r;
-	/* By way of the library, which may still hold what mkfs wrote there. */
+	/* By the library: it may hold what mkfs wrote to this block, and would write that later. */
 	code = io_channel_write_blk64(v->w->fs->io, first, 1, v->block);
 	return code ? mkfs_error(v->e, code, "writing the image") : 0;
 }
@@ -181,6 +181,25 @@ static int write_child(void *user, struct node *child)
 	return r < 0 ? r : write_inode(v->w, inode, inode->links, v->e);
 }
 
+/* The error is of DIR. */
+static void wrap_path(const struct node *dir, struct err *e)
+{
+	_cleanup_free_ char *path = strdup(dir->parent ? "" : "/");
+
+	for (; path && dir->parent; dir = dir->parent) {
+		char *longer;
+
+		if (asprintf(&longer, "/%s%s", dir->name, path) < 0)
+			longer = NULL;
+		free(path);
+		path = longer;
+	}
+	for (char *p = path; p && *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 127)
+			*p = '?';
+	err_wrap(e, "%s", path ? path : "a folder");
+}
+
 /* A folder's own blocks, its inode, then what is in it. */
 static int write_dir(struct visit *v, struct node *dir)
 {
@@ -190,6 +209,10 @@ static int write_dir(struct visit *v, struct node *dir)
 	if (r < 0)
 		return err_set(v->e, r, "the image has no inode left: more files than it was made for");
 	r = folder_write(v->w, dir, v->e);
+	if (r < 0) {
+		wrap_path(dir, v->e);
+		return r;
+	}
 	if (r == 0)
 		r = write_inode(v->w, dir->inode, links > DIR_LINKS_MAX ? 1 : links, v->e);
 	return r == 0 ? itree_each(dir, write_child, v) : r;
@@ -199,8 +222,11 @@ static int write_dir(struct visit *v, struct node *dir)
 static int keep_lost_and_found(struct itree *t, struct err *e)
 {
 	struct inode *inode = NULL;
-	int r = inode_new(S_IFDIR | 0700, &inode, e);
+	int r;
 
+	if (itree_has(t, "lost+found"))
+		return 0;
+	r = inode_new(S_IFDIR | 0700, &inode, e);
 	if (r < 0)
 		return r;
 	inode->mtime = inode->atime = inode->ctime = (struct timespec){.tv_sec = 1};

@@ -2,6 +2,8 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <seccomp.h>
+#include <stdbool.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -15,14 +17,21 @@
 struct landlock_attr {
 	uint64_t fs, net, scoped;
 };
+#define LANDLOCK_BELOW    1   /* a rule's kind */
+#define LANDLOCK_MAY_READ 0xc /* files, and folders */
+struct landlock_below {
+	uint64_t access;
+	int32_t dir;
+} __attribute__((packed));
 
-/* All rights that version ABI of Landlock knows are its to give, and it gives none. */
-static int enter_landlock(struct err *e)
+/* All rights that version ABI of Landlock knows are its to give, and it gives none; below BELOW it lets read. */
+static int enter_landlock(int below, struct err *e)
 {
 	/* Access rights of files by version: thirteen, REFER, TRUNCATE, (those of networks), IOCTL_DEV. */
 	static const unsigned fs_bits[] = {0, 13, 14, 15, 15, 16};
 	int abi = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_VERSION_FLAG), r = 0;
 	_cleanup_close_ int fd = -EBADF;
+	const struct landlock_below rule = {.access = LANDLOCK_MAY_READ, .dir = below};
 	struct landlock_attr attr = {0};
 
 	if (abi < 1)
@@ -35,7 +44,8 @@ static int enter_landlock(struct err *e)
 		: abi >= 4 ? 2 * sizeof(uint64_t)
 			   : sizeof(uint64_t),
 		0);
-	if (fd < 0 || syscall(SYS_landlock_restrict_self, fd, 0) < 0)
+	if (fd < 0 || (below >= 0 && syscall(SYS_landlock_add_rule, fd, LANDLOCK_BELOW, &rule, 0) < 0) ||
+		syscall(SYS_landlock_restrict_self, fd, 0) < 0)
 		r = err_sys(e, -errno, "Landlock");
 	return r;
 }
@@ -103,6 +113,9 @@ static const char *const allowed[] = {
 #endif
 };
 
+/* What reading a folder takes; the first only for reading. */
+static const char *const for_folders[] = {"openat", "getdents64", "readlinkat", "listxattr", "getxattr"};
+
 /* What libraries try and can do without. */
 static const struct {
 	const char *name;
@@ -121,7 +134,25 @@ struct partly {
 	uint64_t mask, value;
 };
 
-static int add_rules(scmp_filter_ctx filter)
+static int allow(scmp_filter_ctx filter, const char *const *names, size_t n)
+{
+	int r = 0, number;
+
+	for (size_t i = 0; r == 0 && i < n; i++)
+		if ((number = seccomp_syscall_resolve_name(names[i])) != __NR_SCMP_ERROR)
+			r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, number, 0);
+	return r;
+}
+
+static bool is_for_folders(const char *name)
+{
+	for (size_t i = 0; i < ELEMENTSOF(for_folders); i++)
+		if (strcmp(for_folders[i], name) == 0)
+			return true;
+	return false;
+}
+
+static int add_rules(scmp_filter_ctx filter, bool folders)
 {
 	const struct partly partly[] = {
 		{"mmap", 2, PROT_EXEC, 0},
@@ -133,13 +164,17 @@ static int add_rules(scmp_filter_ctx filter)
 		{"fcntl", 1, UINT32_MAX, F_GETFL},
 		{"fcntl", 1, UINT32_MAX, F_DUPFD_CLOEXEC},
 	};
-	int r = 0, number;
+	const struct scmp_arg_cmp to_read = {
+		2, SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC | (O_TMPFILE & ~O_DIRECTORY), O_RDONLY};
+	int r = allow(filter, allowed, ELEMENTSOF(allowed)), number;
 
-	for (size_t i = 0; r == 0 && i < ELEMENTSOF(allowed); i++)
-		if ((number = seccomp_syscall_resolve_name(allowed[i])) != __NR_SCMP_ERROR)
-			r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, number, 0);
+	if (r == 0 && folders)
+		r = allow(filter, for_folders + 1, ELEMENTSOF(for_folders) - 1);
+	if (r == 0 && folders)
+		r = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1, &to_read);
 	for (size_t i = 0; r == 0 && i < ELEMENTSOF(refused); i++)
-		if ((number = seccomp_syscall_resolve_name(refused[i].name)) != __NR_SCMP_ERROR)
+		if (!(folders && is_for_folders(refused[i].name)) &&
+			(number = seccomp_syscall_resolve_name(refused[i].name)) != __NR_SCMP_ERROR)
 			r = seccomp_rule_add(filter, SCMP_ACT_ERRNO((unsigned)refused[i].error), number, 0);
 	for (size_t i = 0; r == 0 && i < ELEMENTSOF(partly); i++) {
 		const struct scmp_arg_cmp cmp = {
@@ -151,10 +186,10 @@ static int add_rules(scmp_filter_ctx filter)
 	return r;
 }
 
-static int enter_seccomp(struct err *e)
+static int enter_seccomp(bool folders, struct err *e)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
-	int r = filter ? add_rules(filter) : -ENOMEM;
+	int r = filter ? add_rules(filter, folders) : -ENOMEM;
 
 	if (r == 0)
 		r = seccomp_load(filter);
@@ -174,7 +209,7 @@ static int limit(__rlimit_resource_t what, rlim_t to, struct err *e)
 	return setrlimit(what, &l) < 0 ? err_sys(e, -errno, "limits") : 0;
 }
 
-int sandbox_enter(uint64_t file_max, unsigned fds, struct err *e)
+int sandbox_enter(uint64_t file_max, unsigned fds, int below, struct err *e)
 {
 	int r = limit(RLIMIT_CORE, 0, e);
 
@@ -187,6 +222,6 @@ int sandbox_enter(uint64_t file_max, unsigned fds, struct err *e)
 	if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		r = err_sys(e, -errno, "no_new_privs");
 	if (r == 0)
-		r = enter_landlock(e);
-	return r == 0 ? enter_seccomp(e) : r;
+		r = enter_landlock(below, e);
+	return r == 0 ? enter_seccomp(below >= 0, e) : r;
 }

@@ -28,9 +28,9 @@
 
 /*
  * For good, and for every thread that begins afterwards: there must be one. FILE_MAX: bytes of the largest file; FDS: no descriptor of that
- * number or above. Opening a file fails with EACCES, for libraries try; any other system call that isn't on the list is the end: SIGSYS. A
+ * number or above. BELOW: a folder that may be read, and all that is below it; -1: none. Opening a file fails with EACCES, for libraries try; any other system call that isn't on the list is the end: SIGSYS. A
  * kernel without Landlock leaves that layer out.
  */
-int sandbox_enter(uint64_t file_max, unsigned fds, struct err *e);
+int sandbox_enter(uint64_t file_max, unsigned fds, int below, struct err *e);
 
 #endif

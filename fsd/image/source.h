@@ -6,9 +6,12 @@
 #include "image/lane.h"
 
 /* Stages of an operation (job/op.h), those that a worker tells of (worker_wire.c). */
-#define IMAGE_STAGE_TAR    "unpack"
-#define IMAGE_STAGE_LAYERS "unpack layers"
-#define IMAGE_STAGE_WRITE  "write the image"
+#define IMAGE_STAGE_TAR     "unpack"
+#define IMAGE_STAGE_LAYERS  "unpack layers"
+#define IMAGE_STAGE_MEMBERS "read the archive"
+#define IMAGE_STAGE_DIR     "read the folder"
+#define IMAGE_STAGE_CHECK   "check"
+#define IMAGE_STAGE_WRITE   "write the image"
 
 #define SOURCE_SIZE_MAX (1ull << 40) /* of an image's file */
 

@@ -16,6 +16,7 @@
 
 #define RATIO_MAX  1200 /* more than deflate can pack: a bomb of another kind */
 #define RATIO_FREE (1ull << 30)
+#define MAGIC_MAX  4 /* bytes of the longest of those that are looked for here */
 
 struct stream {
 	struct stream_input in;
@@ -61,7 +62,10 @@ static int hear(struct stream *s)
 /* Until there is more than was read, or the file is whole. -ECANCELED, and no error for anybody: nobody wants it any more. */
 static int wait_for_more(struct stream *s)
 {
-	while (s->announced <= s->at && !s->whole) {
+	/* At first as much as tells what it is. */
+	const uint64_t want = s->at + (s->read == 0 ? MAGIC_MAX : 1);
+
+	while (s->announced < want && !s->whole) {
 		struct pollfd p[] = {{.fd = s->in.grow, .events = POLLIN}, {.fd = s->wake, .events = POLLIN},
 			{.fd = op_cancel_fd(s->op), .events = POLLIN}};
 		int r;
@@ -92,6 +96,8 @@ static ssize_t read_block(struct stream *s, uint8_t *block)
 			return r;
 		want = s->announced - s->at < QUEUE_BLOCK ? (size_t)(s->announced - s->at) : QUEUE_BLOCK;
 	}
+	if (s->in.window && s->in.size - s->read < want)
+		want = (size_t)(s->in.size - s->read);
 	while (have < want) {
 		n = read(s->in.fd, block + have, want - have);
 		if (n < 0 && errno == EINTR)
@@ -178,17 +184,18 @@ static bool put_plain(struct stream *s, uint64_t *total, size_t n)
 }
 
 /*
- * gzip not by libarchive, which reads it too but never looks at the checksums. Members follow each other; what follows the last and is none
- * (zeros, often) is passed over, as gzip does.
+ * gzip and zstd not by libarchive: it never looks at gzip's checksums, and looks for what is packed within what is packed, without an end where the
+ * inner one unpacks to nothing. Members follow each other; what follows the last of gzip and is none (zeros, often) is passed over, as gzip
+ * does; behind zstd's it is an error, as with zstd.
  */
-static void inflate_all(struct stream *s, const uint8_t *data, size_t n)
+static void inflate_all(struct stream *s, enum inflate_by by, const uint8_t *data, size_t n)
 {
 	_cleanup_(inflate_freep) struct inflate *f = NULL;
 	uint8_t *block = NULL, *out = NULL;
 	size_t room = 0, before;
 	uint64_t total = 0;
 	bool between = false, first = true, ended = false;
-	int r = inflate_new(INFLATE_FASTEST, &f, &s->unpack_err);
+	int r = inflate_new(by, &f, &s->unpack_err);
 
 	while (r >= 0) {
 		if (room == 0) {
@@ -202,8 +209,10 @@ static void inflate_all(struct stream *s, const uint8_t *data, size_t n)
 			data = queue_take(s->packed, &n);
 			ended = !data;
 		}
+		if (between && n == 0)
+			break;
 		/* As far as it can be seen here: ISA-L doesn't look at a header before it has ten bytes. */
-		if (between && (n == 0 || data[0] != 0x1f || (n > 1 && data[1] != 0x8b)))
+		if (between && by != INFLATE_ZSTD && (data[0] != 0x1f || (n > 1 && data[1] != 0x8b)))
 			break;
 		before = room;
 		r = inflate_step(f, &data, &n, &out, &room, &s->unpack_err);
@@ -213,7 +222,10 @@ static void inflate_all(struct stream *s, const uint8_t *data, size_t n)
 		first &= r != 1;
 		between = r == 1;
 	}
-	if (r == -EILSEQ && !first)
+	if (r == -EILSEQ && by == INFLATE_ZSTD)
+		err_set(&s->unpack_err, -EBADMSG,
+			"the archive is damaged: what follows its end is no frame of zstd");
+	else if (r == -EILSEQ && !first)
 		err_clear(&s->unpack_err);
 	if (block)
 		put_plain(s, &total, QUEUE_BLOCK - room);
@@ -242,15 +254,14 @@ static ssize_t archive_source(struct archive *a, void *user, const void **ret)
 static struct archive *archive_open(struct source_block *b)
 {
 	/* All that libarchive knows but those for which it would run a program. */
-	static int (*const filters[])(struct archive *) = {archive_read_support_filter_gzip,
-		archive_read_support_filter_bzip2, archive_read_support_filter_compress,
-		archive_read_support_filter_lzma, archive_read_support_filter_xz,
-		archive_read_support_filter_lz4, archive_read_support_filter_zstd};
+	static int (*const filters[])(struct archive *) = {archive_read_support_filter_bzip2,
+		archive_read_support_filter_compress, archive_read_support_filter_lzma,
+		archive_read_support_filter_xz, archive_read_support_filter_lz4};
 	struct archive *a = archive_read_new();
 
 	if (!a)
 		return NULL;
-	for (size_t i = 0; i < ELEMENTSOF(filters); i++)
+	for (size_t i = 0; i < ELEMENTSOF(filters) && !b->s->in.layer; i++)
 		filters[i](a);
 	archive_read_support_format_raw(a);
 	archive_read_support_format_empty(a);
@@ -286,6 +297,13 @@ static void unpack_all(struct stream *s, const uint8_t *data, size_t n)
 	archive_read_free(a);
 }
 
+/* A frame, or one to be passed over (RFC 8878, 3.1.2). */
+static bool is_zstd(const uint8_t *data, size_t n)
+{
+	return n >= 4 && (memcmp(data, "\x28\xb5\x2f\xfd", 4) == 0 ||
+				 (data[0] >> 4 == 5 && memcmp(data + 1, "\x2a\x4d\x18", 3) == 0));
+}
+
 static void *unpack_thread(void *arg)
 {
 	struct stream *s = arg;
@@ -293,7 +311,9 @@ static void *unpack_thread(void *arg)
 	const uint8_t *data = queue_take(s->packed, &n);
 
 	if (data && n > 2 && data[0] == 0x1f && data[1] == 0x8b)
-		inflate_all(s, data, n);
+		inflate_all(s, INFLATE_FASTEST, data, n);
+	else if (data && is_zstd(data, n))
+		inflate_all(s, INFLATE_ZSTD, data, n);
 	else if (data)
 		unpack_all(s, data, n);
 	/* Bytes behind the archive's end belong to the digest; garbage there is none of ours. After an error they don't matter. */
@@ -328,8 +348,9 @@ int stream_open(const struct stream_input *input, struct op *op, enum stream_has
 	s->wake = -EBADF;
 	s->op = op;
 	if (!(s->packed = queue_new()) || !(s->plain = queue_new()) ||
-		(hash != STREAM_HASH_PLAIN && !(s->hash = sha256_new())) ||
-		(hash != STREAM_HASH_PACKED && !(s->plain_hash = sha256_new()))) {
+		((hash == STREAM_HASH_PACKED || hash == STREAM_HASH_BOTH) && !(s->hash = sha256_new())) ||
+		((hash == STREAM_HASH_PLAIN || hash == STREAM_HASH_BOTH) &&
+			!(s->plain_hash = sha256_new()))) {
 		stream_free(s);
 		return err_sys(e, -ENOMEM, "image");
 	}

@@ -6,6 +6,7 @@
 #define BANGER_IMAGE_STREAM_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -16,6 +17,7 @@
 struct stream;
 
 enum stream_hash {
+	STREAM_HASH_NONE,
 	STREAM_HASH_PACKED, /* of FD's bytes */
 	STREAM_HASH_PLAIN,  /* of what they unpack to */
 	STREAM_HASH_BOTH,
@@ -33,8 +35,10 @@ struct stream_group {
  */
 struct stream_input {
 	int fd;
-	int grow;                   /* -1: it is whole */
-	uint64_t size;              /* bytes that must come; 0: not known */
+	int grow;      /* -1: it is whole */
+	uint64_t size; /* bytes that must come; 0: not known */
+	bool layer;    /* gzip, zstd or nothing, as layers are packed (OCI image-spec media-types.md) */
+	bool window;   /* they are all that is wanted: what follows them in the file is another's */
 	struct stream_group *group; /* borrowed as well; NULL: it is alone */
 };
 #define STREAM_WHOLE(file) (&(struct stream_input){.fd = (file), .grow = -1})
@@ -56,9 +60,9 @@ void stream_stop(struct stream *s);
  */
 ssize_t stream_next(struct stream *s, const void **ret, struct err *e);
 
-/* sha256 of all of FD; after the end, unless STREAM_HASH_PLAIN. */
+/* sha256 of all of FD; after the end, with STREAM_HASH_PACKED or STREAM_HASH_BOTH. */
 void stream_digest(const struct stream *s, unsigned char ret[32]);
-/* sha256 of all that stream_next() gave; after the end, unless STREAM_HASH_PACKED. */
+/* sha256 of all that stream_next() gave; after the end, with STREAM_HASH_PLAIN or STREAM_HASH_BOTH. */
 void stream_plain_digest(const struct stream *s, unsigned char ret[32]);
 
 #endif

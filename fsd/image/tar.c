@@ -1,24 +1,18 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
-#include <locale.h>
 #include <sys/stat.h>
 
+#include "image/acl.h"
 #include "image/source.h"
 #include "image/tar.h"
 
 #define LINK_TARGET_MAX 4095 /* a block less its NUL (ext4) */
 #define XATTR_MAX       4000 /* what an inode and one block hold (facts on images 2.5) */
 
-/* The tar, as it comes out of its packing. */
-struct input {
-	struct stream *stream;
-	struct err err; /* of the stream */
-};
-
 static ssize_t read_input(struct archive *a, void *user, const void **ret)
 {
-	struct input *in = user;
+	struct tar_input *in = user;
 	ssize_t n = stream_next(in->stream, ret, &in->err);
 
 	if (n < 0)
@@ -26,15 +20,25 @@ static ssize_t read_input(struct archive *a, void *user, const void **ret)
 	return n < 0 ? -1 : n;
 }
 
-static int archive_failure(struct archive *a, struct input *in, struct err *e)
+int tar_failure(struct archive *a, const struct tar_input *in, struct err *e)
 {
 	const char *text = archive_error_string(a);
 
 	if (in->err.code)
 		return err_copy(e, &in->err);
+	if (text && strcmp(text, "Unrecognized archive format") == 0)
+		text = "it is no tar, packed or not";
 	/* A truncated archive often comes without a text. */
 	return err_set(e, archive_errno(a) == ENOMEM ? -ENOMEM : -EBADMSG, "%s",
 		text ? text : "the archive is cut off or damaged");
+}
+
+/* With PREFIX, and something behind it. */
+static bool has_prefix(const char *name, const char *prefix)
+{
+	size_t n = strlen(prefix);
+
+	return strncmp(name, prefix, n) == 0 && name[n];
 }
 
 static bool xattr_wanted(const char *name)
@@ -42,8 +46,8 @@ static bool xattr_wanted(const char *name)
 	/* Those of overlayfs would hide or redirect files when the guest mounts the image below an overlay. */
 	if (strncmp(name, "trusted.overlay.", 16) == 0 || strncmp(name, "user.overlay.", 13) == 0)
 		return false;
-	return strncmp(name, "user.", 5) == 0 || strncmp(name, "security.", 9) == 0 ||
-	       strncmp(name, "trusted.", 8) == 0 || strncmp(name, "system.posix_acl_", 17) == 0;
+	return has_prefix(name, "user.") || has_prefix(name, "security.") || has_prefix(name, "trusted.") ||
+	       acl_is_name(name);
 }
 
 /* What they take on the disk; of those that stay, for libarchive's own archives have each twice. */
@@ -52,7 +56,7 @@ static size_t xattrs_size(const struct inode *inode)
 	size_t total = 0;
 
 	for (const struct xattr *x = inode->xattrs; x; x = x->next)
-		total += x->size + strlen(x->name) + 16;
+		total += 16 + ((x->size + 3) & ~(size_t)3) + ((strlen(x->name) + 3) & ~(size_t)3);
 	return total;
 }
 
@@ -69,11 +73,22 @@ static int take_xattrs(struct archive_entry *entry, struct inode *inode, struct 
 			continue;
 		if (n > XATTR_MAX || xattrs_size(inode) > XATTR_MAX)
 			return err_set(e, -EBADMSG, "extended attributes of more than %d bytes", XATTR_MAX);
+		if (acl_is_name(name) && !acl_is_valid(name, value, n, S_ISDIR(inode->mode)))
+			return err_set(
+				e, -EBADMSG, "the extended attribute %s is no access control list", name);
 		r = inode_add_xattr(inode, name, value, n, e);
 	}
 	if (r == 0 && xattrs_size(inode) > XATTR_MAX)
 		return err_set(e, -EBADMSG, "extended attributes of more than %d bytes", XATTR_MAX);
 	return r;
+}
+
+/* libarchive reads "-1.5" as -1 and a half upwards; -0.5, whose sign it loses, stays as it is. */
+static struct timespec time_of(int64_t sec, long nsec)
+{
+	if (sec < 0 && nsec > 0)
+		return (struct timespec){.tv_sec = sec - (sec > INT64_MIN), .tv_nsec = 1000000000 - nsec};
+	return (struct timespec){.tv_sec = sec, .tv_nsec = nsec};
 }
 
 static int take_attributes(struct archive_entry *entry, struct inode *inode, struct err *e)
@@ -84,13 +99,10 @@ static int take_attributes(struct archive_entry *entry, struct inode *inode, str
 		return err_set(e, -EBADMSG, "an owner that is no number of 32 bits");
 	inode->uid = (uint32_t)uid;
 	inode->gid = (uint32_t)gid;
-	inode->mtime.tv_sec = archive_entry_mtime(entry);
-	inode->mtime.tv_nsec = archive_entry_mtime_nsec(entry);
+	inode->mtime = time_of(archive_entry_mtime(entry), archive_entry_mtime_nsec(entry));
 	inode->atime = inode->ctime = inode->mtime;
-	if (archive_entry_atime_is_set(entry)) {
-		inode->atime.tv_sec = archive_entry_atime(entry);
-		inode->atime.tv_nsec = archive_entry_atime_nsec(entry);
-	}
+	if (archive_entry_atime_is_set(entry))
+		inode->atime = time_of(archive_entry_atime(entry), archive_entry_atime_nsec(entry));
 	if (S_ISCHR(inode->mode) || S_ISBLK(inode->mode)) {
 		inode->major = (uint32_t)archive_entry_rdevmajor(entry) & 0xfff;
 		inode->minor = (uint32_t)archive_entry_rdevminor(entry) & 0xfffff;
@@ -98,7 +110,7 @@ static int take_attributes(struct archive_entry *entry, struct inode *inode, str
 	return take_xattrs(entry, inode, e);
 }
 
-static int take_contents(const struct tar_place *p, struct archive *a, struct input *in,
+static int take_contents(const struct tar_place *p, struct archive *a, struct tar_input *in,
 	struct archive_entry *entry, struct inode *inode, struct err *e)
 {
 	int64_t size = archive_entry_size(entry), offset;
@@ -115,7 +127,7 @@ static int take_contents(const struct tar_place *p, struct archive *a, struct in
 			r = lane_data(p->lane, inode, (uint64_t)offset, data, n, e);
 	}
 	if (r == 0 && k != ARCHIVE_EOF)
-		return archive_failure(a, in, e);
+		return tar_failure(a, in, e);
 	return r == 0 ? lane_end(p->lane, inode, (uint64_t)size, e) : r;
 }
 
@@ -131,7 +143,7 @@ static int take_link(struct archive_entry *entry, struct inode *inode, struct er
 }
 
 /* An inode of an entry that is no other's second name. */
-static int read_inode(const struct tar_place *p, struct archive *a, struct input *in,
+static int read_inode(const struct tar_place *p, struct archive *a, struct tar_input *in,
 	struct archive_entry *entry, struct inode **ret, struct err *e)
 {
 	struct inode *inode = NULL;
@@ -181,6 +193,16 @@ static const char *last_name(const char *path, size_t *ret_n)
 	return end > at ? path + at : NULL;
 }
 
+/* Whether a folder on the way to PATH has a name that deletes; those that aufs keeps for itself are folders like others. */
+static bool below_whiteout(const char *path)
+{
+	for (const char *next; (next = strchr(path, '/')); path = next + 1)
+		if (strncmp(path, WHITEOUT, WHITEOUT_SIZE) == 0 && next[1] &&
+			strncmp(path + WHITEOUT_SIZE, WHITEOUT, WHITEOUT_SIZE) != 0)
+			return true;
+	return false;
+}
+
 /* 1: PATH is a deletion, and *C says which; 2: it is none of the image's; 0: it is an entry like others. */
 static int read_whiteout(const char *path, struct change *c, struct err *e)
 {
@@ -188,6 +210,8 @@ static int read_whiteout(const char *path, struct change *c, struct err *e)
 	const char *name = last_name(path, &n);
 	int folder = name ? (int)(name - path) : 0;
 
+	if (below_whiteout(path))
+		return err_set(e, -EBADMSG, "below a name that only deletes");
 	if (!name || n < WHITEOUT_SIZE || strncmp(name, WHITEOUT, WHITEOUT_SIZE) != 0)
 		return 0;
 	if (n == strlen(OPAQUE) && strncmp(name, OPAQUE, n) == 0) {
@@ -211,7 +235,7 @@ static int read_whiteout(const char *path, struct change *c, struct err *e)
 }
 
 /* What an entry changes; its contents are written. 1: something; 0: nothing. */
-static int read_change(const struct tar_place *p, struct archive *a, struct input *in,
+static int read_change(const struct tar_place *p, struct archive *a, struct tar_input *in,
 	struct archive_entry *entry, const char *path, struct change *c, struct err *e)
 {
 	const char *hard = archive_entry_hardlink(entry);
@@ -232,10 +256,20 @@ static int read_change(const struct tar_place *p, struct archive *a, struct inpu
 	return r == 2 ? 0 : r;
 }
 
-static int take_all(const struct tar_place *p, struct archive *a, struct input *in, struct err *e)
+/* What is wrong with the entry PATH; where no name can be read, LAST is the one before. */
+static void wrap_entry(struct err *e, const char *path, const char *last)
+{
+	if (path && *path)
+		change_wrap(e, path);
+	else if (*last)
+		err_wrap(e, "behind %s", last);
+}
+
+static int take_all(const struct tar_place *p, struct archive *a, struct tar_input *in, struct err *e)
 {
 	struct archive_entry *entry;
 	uint64_t count = 0;
+	char last[CHANGE_SHOWN] = "";
 	int k, r = 0;
 
 	while (r >= 0 && ((k = archive_read_next_header(a, &entry)) == ARCHIVE_OK || k == ARCHIVE_WARN)) {
@@ -244,27 +278,73 @@ static int take_all(const struct tar_place *p, struct archive *a, struct input *
 		struct change c = {0};
 
 		if (!path || !*path)
-			return err_set(e, -EBADMSG, "an entry without a name");
-		count++;
-		r = read_change(p, a, in, entry, path, &c, e);
+			r = err_set(e, -EBADMSG, "an entry without a name");
+		/* Those that replace each other too: they cost time. */
+		else if (++count > TREE_ENTRIES_MAX)
+			r = err_set(e, -EFBIG, "more than %u entries", TREE_ENTRIES_MAX);
+		else
+			r = read_change(p, a, in, entry, path, &c, e);
+		if (r < 0 && r != -EINTR)
+			wrap_entry(e, path, last);
+		if (path && *path)
+			change_show(path, last, sizeof(last));
 		if (r > 0)
 			r = p->sink.take(p->sink.user, &c, e);
-		else if (r < 0 && r != -EINTR)
-			r = change_wrap(path, e);
 		change_clear(&c);
 	}
 	if (r < 0)
 		return r;
-	if (k != ARCHIVE_EOF)
-		return archive_failure(a, in, e);
+	if (k != ARCHIVE_EOF) {
+		const char *path = archive_entry_pathname(entry);
+
+		r = tar_failure(a, in, e);
+		if (r == -EINTR)
+			return r;
+		wrap_entry(e, path, last);
+		return r;
+	}
 	/* A layer that changes nothing is an empty archive. */
 	if (count == 0 && p->kind == TAR_ROOTFS)
 		return err_set(e, -EBADMSG, "not a tar archive, or an empty one");
 	return 0;
 }
 
+int tar_open(struct tar_input *in, bool empty, struct archive **ret, struct err *e)
+{
+	struct archive *a = archive_read_new();
+	int r = 0;
+
+	if (!a)
+		return err_sys(e, -ENOMEM, "image");
+	/* Without it libarchive warns about each name that isn't ASCII. */
+	in->utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", NULL);
+	if (in->utf8)
+		in->before = uselocale(in->utf8);
+	archive_read_support_format_tar(a);
+	if (empty)
+		archive_read_support_format_empty(a);
+	if (archive_read_open(a, in, NULL, read_input, NULL) != ARCHIVE_OK)
+		r = tar_failure(a, in, e);
+	if (r < 0)
+		tar_close(in, a);
+	else
+		*ret = a;
+	return r;
+}
+
+void tar_close(struct tar_input *in, struct archive *a)
+{
+	archive_read_free(a);
+	err_clear(&in->err);
+	if (in->utf8) {
+		uselocale(in->before);
+		freelocale(in->utf8);
+		in->utf8 = (locale_t)0;
+	}
+}
+
 /* The end of the tar is not the stream's: what follows is of the digest too, and may be what is damaged. */
-static int read_rest(struct input *in, struct err *e)
+int tar_rest(struct tar_input *in, struct err *e)
 {
 	const void *data;
 	ssize_t n;
@@ -275,39 +355,18 @@ static int read_rest(struct input *in, struct err *e)
 	return (int)n;
 }
 
-static int read_archive(const struct tar_place *p, struct input *in, struct err *e)
-{
-	struct archive *a = archive_read_new();
-	int r;
-
-	if (!a)
-		return err_sys(e, -ENOMEM, "image");
-	archive_read_support_format_tar(a);
-	if (p->kind == TAR_LAYER)
-		archive_read_support_format_empty(a);
-	if (archive_read_open(a, in, NULL, read_input, NULL) != ARCHIVE_OK)
-		r = archive_failure(a, in, e);
-	else
-		r = take_all(p, a, in, e);
-	archive_read_free(a);
-	return r == 0 ? read_rest(in, e) : r;
-}
-
 int tar_read(struct stream *stream, const struct tar_place *place, struct err *e)
 {
-	struct input in = {.stream = stream};
-	locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", NULL), before = (locale_t)0;
-	int r;
+	struct tar_input in = {.stream = stream};
+	struct archive *a = NULL;
+	int r = tar_open(&in, place->kind == TAR_LAYER, &a, e);
 
-	/* Without it libarchive warns about each name that isn't ASCII. */
-	if (utf8)
-		before = uselocale(utf8);
-	r = read_archive(place, &in, e);
-	err_clear(&in.err);
-	if (utf8) {
-		uselocale(before);
-		freelocale(utf8);
-	}
+	if (r < 0)
+		return r;
+	r = take_all(place, a, &in, e);
+	if (r == 0)
+		r = tar_rest(&in, e);
+	tar_close(&in, a);
 	return r;
 }
 

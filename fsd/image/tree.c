@@ -213,13 +213,23 @@ struct walk {
 
 static int walk_link(struct walk *w, struct node **at, const char *target, struct err *e);
 
+static int count_step(struct walk *w, struct err *e)
+{
+	return ++w->t->steps <= TREE_STEPS_MAX
+		       ? 0
+		       : err_set(e, -EFBIG, "its entries' paths have more than %llu names to go through",
+				 TREE_STEPS_MAX);
+}
+
 /* One component from *AT on, which is a folder. With FOLLOW a link is followed. */
 static int step(struct walk *w, struct node **at, const char *name, size_t n, struct err *e)
 {
 	struct node *child = child_of(*at, name, n);
 	struct inode *inode = NULL;
-	int r;
+	int r = count_step(w, e);
 
+	if (r < 0)
+		return r;
 	if (!child) {
 		if (w->what != WALK_MAKE)
 			return err_set(e, w->what == WALK_LOOK ? -ENOENT : -EBADMSG,
@@ -253,8 +263,10 @@ static int walk_link(struct walk *w, struct node **at, const char *target, struc
 		*at = w->t->root;
 	while (*target) {
 		size_t n;
-		int r;
+		int r = count_step(w, e);
 
+		if (r < 0)
+			return r;
 		target += strspn(target, "/");
 		n = strcspn(target, "/");
 		if (n == 2 && target[0] == '.' && target[1] == '.') {
@@ -439,6 +451,9 @@ static int sweep_lower(struct itree *t, struct node *dir, struct err *e)
 	struct sweep s = {0};
 	int r = 0;
 
+	/* What this layer has put below it since is its own. */
+	if (dir->swept == t->layer)
+		return 0;
 	/* First all, then each: a tree that is walked must not change. */
 	twalk_r(dir->children, gather, &s);
 	if (s.failed)
@@ -446,6 +461,8 @@ static int sweep_lower(struct itree *t, struct node *dir, struct err *e)
 	for (size_t i = 0; r == 0 && i < s.n; i++)
 		r = remove_lower(t, s.found[i], e);
 	free(s.found);
+	if (r == 0)
+		dir->swept = t->layer;
 	return r;
 }
 
@@ -485,6 +502,11 @@ int itree_opaque(struct itree *t, const char *path, struct err *e)
 	int r = find_lower(t, path, &node, e);
 
 	return r == 0 && node && S_ISDIR(node->inode->mode) ? sweep_lower(t, node, e) : r;
+}
+
+bool itree_has(const struct itree *t, const char *name)
+{
+	return child_of(t->root, name, strlen(name));
 }
 
 struct each {

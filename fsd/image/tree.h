@@ -22,6 +22,8 @@
 #define TREE_NAME_MAX    255
 #define TREE_LINKS_MAX   40    /* symbolic links on the way, as the kernel's own limit */
 #define TREE_HARD_MAX    65000 /* ext4: EXT4_LINK_MAX */
+/* Names walked over for all entries, 100 for each: links to long paths make many of few. */
+#define TREE_STEPS_MAX 400000000ull
 
 /* A run of blocks of a file's contents. */
 struct extent {
@@ -54,12 +56,13 @@ struct node {
 	void *children; /* tsearch(3) by name; of folders */
 	uint32_t child_count, subdirs;
 	uint32_t layer; /* that put it there */
+	uint32_t swept; /* of folders: the layer since which nothing of an earlier one is below it */
 	char name[];
 };
 
 struct itree {
 	struct node *root;
-	uint64_t entries;
+	uint64_t entries, steps;
 	uint32_t layer; /* the one being read: what is put belongs to it; the caller counts */
 	/* Contents that nobody names any more: their blocks are given back. */
 	void (*drop)(void *user, struct inode *inode);
@@ -78,7 +81,8 @@ int inode_add_xattr(struct inode *inode, const char *name, const void *value, si
 
 /*
  * Puts INODE (taken, also on failure) at PATH, as it stands in an archive: "./usr//bin/x". Parents that are missing are made (0755, root), links on the way
- * are followed inside. -EBADMSG: "..", a NUL, too long, too deep, a loop, a file on the way.
+ * are followed inside. -EBADMSG: "..", too long, too deep, a loop, a file on the way; -EFBIG beyond
+ * TREE_ENTRIES_MAX or TREE_STEPS_MAX.
  */
 int itree_put(struct itree *t, const char *path, struct inode *inode, struct err *e);
 /* A hard link at PATH to what is at TARGET. -EBADMSG: nothing is there, or a folder. */
@@ -90,6 +94,9 @@ int itree_link(struct itree *t, const char *path, const char *target, struct err
  */
 int itree_whiteout(struct itree *t, const char *path, struct err *e);
 int itree_opaque(struct itree *t, const char *path, struct err *e);
+
+/* Whether the root has a NAME. */
+bool itree_has(const struct itree *t, const char *name);
 
 /* FN for each child of DIR in the order of names; a negative return ends it. */
 int itree_each(struct node *dir, int (*fn)(void *user, struct node *child), void *user);

@@ -47,7 +47,7 @@ static int gather(const struct worker_request *request, int sock, struct kept *r
 
 	keep(ret, sock);
 	keep(ret, request->output);
-	if (request->task == WORKER_TAR)
+	if (request->task != WORKER_LAYERS)
 		keep(ret, request->input);
 	for (size_t i = 0; request->task == WORKER_LAYERS && i < request->layer_count; i++) {
 		keep(ret, request->layers[i].fd);

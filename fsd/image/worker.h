@@ -11,8 +11,11 @@
 #include "image/layers.h"
 
 enum worker_task {
-	WORKER_TAR,    /* image_from_tar(), INPUT: the file */
-	WORKER_LAYERS, /* image_from_layers() */
+	WORKER_TAR,     /* image_from_tar(), INPUT: the file */
+	WORKER_DIR,     /* image_from_dir(), INPUT: the folder, the only one that it can read */
+	WORKER_LAYERS,  /* image_from_layers() */
+	WORKER_EXT4,    /* image_check_ext4() of OUTPUT, which is not empty; INPUT: -1 */
+	WORKER_MEMBERS, /* members_unpack(), INPUT: the file, OUTPUT: what its members are copied to */
 };
 
 struct worker_request {
@@ -24,8 +27,9 @@ struct worker_request {
 };
 
 /*
- * As the function of the task, with its results and errors; -EIO: the child was killed (by what, and what to do), -ENOMEM: it wanted more memory than it may
- * have (sandbox.h). OP: progress, and cancellation ends the child. The program is the running one once more, whose main() has to know worker_main().
+ * As the function of the task, with its results and errors; -EIO: the child was killed (by what, and what to do), -ENOMEM: it wanted more
+ * memory than it may have (sandbox.h). OP: progress, and cancellation ends the child. The program is the running one once more, whose
+ * main() has to know worker_main().
  */
 int worker_run(const struct worker_request *request, struct op *op, struct image_result *ret, struct err *e);
 

@@ -12,6 +12,7 @@
 #include "banger/cleanup.h"
 #include "banger/parse.h"
 #include "image/inflate.h"
+#include "image/members.h"
 #include "image/sandbox.h"
 #include "image/source.h"
 #include "image/worker.h"
@@ -86,7 +87,8 @@ static unsigned fds_wanted(const struct task *t)
 		last = last > t->layers[i].fd ? last : t->layers[i].fd;
 		last = last > t->layers[i].grow ? last : t->layers[i].grow;
 	}
-	return (unsigned)last + 16;
+	/* Two for each folder that it is in. */
+	return (unsigned)last + 16 + (t->request.task == WORKER_DIR ? 2 * (TREE_DEPTH_MAX + 2) : 0);
 }
 
 /* A message is whole or not at all: threads don't disturb each other. */
@@ -128,8 +130,14 @@ static int make(struct task *t, struct image_result *ret, struct err *e)
 
 	if (q->task == WORKER_TAR)
 		return image_from_tar(q->input, q->output, q->seed, t->op, ret, e);
+	if (q->task == WORKER_EXT4)
+		return image_check_ext4(q->output, t->op, ret, e);
+	if (q->task == WORKER_DIR)
+		return image_from_dir(q->input, q->output, q->seed, t->op, ret, e);
 	if (q->task == WORKER_LAYERS)
 		return image_from_layers(q->layers, q->layer_count, q->output, q->seed, t->op, ret, e);
+	if (q->task == WORKER_MEMBERS)
+		return members_unpack(q->input, q->output, t->op, ret, e);
 	return err_set(e, -EINVAL, "a task that no worker has");
 }
 
@@ -141,7 +149,8 @@ static int run(struct task *t, struct image_result *ret, struct err *e)
 	if (r == 0)
 		r = op_begin(t->ops, "image", "", &t->op, e);
 	if (r == 0)
-		r = sandbox_enter(SOURCE_SIZE_MAX, fds_wanted(t), e);
+		r = sandbox_enter(SOURCE_SIZE_MAX, fds_wanted(t),
+			t->request.task == WORKER_DIR ? t->request.input : -1, e);
 	if (r == 0 && (r = -pthread_create(&reporter, NULL, report_thread, t)) < 0)
 		err_sys(e, r, "image");
 	return r == 0 ? make(t, ret, e) : r;

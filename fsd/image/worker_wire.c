@@ -4,7 +4,8 @@
 #include "image/source.h"
 #include "image/worker_wire.h"
 
-static const char *const stages[] = {NULL, IMAGE_STAGE_TAR, IMAGE_STAGE_LAYERS, IMAGE_STAGE_WRITE};
+static const char *const stages[] = {NULL, IMAGE_STAGE_TAR, IMAGE_STAGE_LAYERS, IMAGE_STAGE_WRITE,
+	IMAGE_STAGE_DIR, IMAGE_STAGE_CHECK, IMAGE_STAGE_MEMBERS};
 
 uint32_t wire_stage(const char *stage)
 {
@@ -35,7 +36,7 @@ int wire_pack_request(const struct worker_request *from, struct wire_request *re
 {
 	memset(ret, 0, sizeof(*ret));
 	ret->task = from->task;
-	ret->input = from->task == WORKER_TAR ? from->input : -1;
+	ret->input = from->task == WORKER_LAYERS ? -1 : from->input;
 	ret->output = from->output;
 	ret->layer_count = from->task == WORKER_LAYERS ? (uint32_t)from->layer_count : 0;
 	ret->seeded = from->seed != NULL;
@@ -64,6 +65,7 @@ int wire_pack_layer(const struct image_layer *from, struct wire_layer *ret, stru
 	ret->grow = from->grow;
 	ret->size = from->size;
 	ret->verified = from->verified;
+	ret->window = from->window;
 	r = pack_text("digest", from->digest, ret->digest, sizeof(ret->digest), e);
 	return r == 0 ? pack_text("diff_id", from->diff_id, ret->diff_id, sizeof(ret->diff_id), e) : r;
 }
@@ -75,6 +77,7 @@ void wire_unpack_layer(const struct wire_layer *from, struct image_layer *ret)
 		.grow = from->grow,
 		.size = from->size,
 		.verified = from->verified != 0,
+		.window = from->window,
 		.digest = *from->digest ? from->digest : NULL,
 		.diff_id = *from->diff_id ? from->diff_id : NULL,
 	};

@@ -24,6 +24,7 @@ struct wire_layer {
 	int32_t fd, grow;
 	uint32_t verified;
 	uint64_t size;
+	uint32_t window;
 	char digest[WIRE_DIGEST], diff_id[WIRE_DIGEST]; /* "": none */
 };
 

@@ -358,7 +358,9 @@ int kernel_import(int dir_fd, const char *path, struct op *op, struct kernel_res
 		r = err_set(e, -EINVAL, "neither a package nor a folder");
 	if (r == 0)
 		r = install(dir_fd, &f, ret, e);
-	return r < 0 ? err_wrap(e, "%s", path) : 0;
+	if (r < 0)
+		err_wrap(e, "%s", path);
+	return r;
 }
 
 #if defined(__x86_64__)
@@ -508,12 +510,14 @@ int kernel_pull(int dir_fd, const char *package, struct op *op, struct kernel_re
 		if (r == 0)
 			r = download(dir_fd, op, 1, package, e);
 		remove_below(dir_fd, "apt", 0);
-		if (r < 0 && r != -EINTR)
-			return err_join(e,
+		if (r < 0 && r != -EINTR) {
+			err_join(e,
 				"give banger a kernel's package by hand: banger kernel import PATH.deb, or "
 				"mend apt: "
 				"apt-get update (first it said: %s)",
 				err_text(&first));
+			return r;
+		}
 	} else if (r < 0) {
 		return err_move(e, &first);
 	}

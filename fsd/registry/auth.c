@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "banger/io.h"
 #include "registry/registry_state.h"
@@ -11,7 +12,8 @@
 /* A token is given up so long before it ends, for the request that carries it to arrive. */
 #define MARGIN_SEC 10
 /* User and password are the same for as long as the files say so: which are looked at again by then. */
-#define BASIC_SEC 300
+#define BASIC_SEC       300
+#define WAIT_SLICE_MSEC 100 /* how late a waiter notices that it was stopped */
 
 static char *key_of(const struct session *s)
 {
@@ -118,8 +120,8 @@ static int who_to_be(struct session *s, struct credentials **ret, struct err *e)
 static int basic(struct session *s, const struct credentials *who, char **ret, struct err *e)
 {
 	if (!who || !who->user)
-		return err_set(
-			e, -EACCES, "%s wants to know who asks: log in: banger login %s", s->host, s->host);
+		return err_set(e, -EACCES, "%s wants to know who asks: log in: banger image login %s",
+			s->host, s->host);
 	return token_basic(who, ret, e);
 }
 
@@ -157,17 +159,70 @@ static int obtain(struct session *s, struct http *h, const struct challenge *cha
 	return r;
 }
 
+/* With the lock held. */
+static bool is_renewed(const struct registry *r, const char *key)
+{
+	const struct renewal *one;
+
+	LIST_FOREACH (one, &r->renewals, link)
+		if (strcmp(one->key, key) == 0)
+			return true;
+	return false;
+}
+
+static void wait_slice(struct registry *r)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += WAIT_SLICE_MSEC * 1000000L;
+	if (until.tv_nsec >= 1000000000L) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000L;
+	}
+	pthread_cond_timedwait(&r->renewed, &r->lock, &until);
+}
+
+/* One at a time asks for what ONE's key is granted; the others wait for what he gets, as long as nobody stops them. */
+static int renewal_begin(struct registry *r, struct http *h, struct renewal *one, struct err *e)
+{
+	int code = 0;
+
+	pthread_mutex_lock(&r->lock);
+	while (code == 0 && is_renewed(r, one->key)) {
+		wait_slice(r);
+		code = http_wait(h, 0, e);
+	}
+	if (code == 0)
+		LIST_INSERT_HEAD(&r->renewals, one, link);
+	pthread_mutex_unlock(&r->lock);
+	return code;
+}
+
+static void renewal_end(struct registry *r, struct renewal *one)
+{
+	pthread_mutex_lock(&r->lock);
+	LIST_REMOVE(one, link);
+	pthread_cond_broadcast(&r->renewed);
+	pthread_mutex_unlock(&r->lock);
+}
+
 int auth_renew(struct session *s, struct http *h, const struct challenges *challenges, const char *used,
 	char **ret, struct err *e)
 {
 	const struct challenge *challenge = choose(challenges);
-	_cleanup_free_ char *known = NULL, *header = NULL;
+	_cleanup_free_ char *known = NULL, *header = NULL, *key = key_of(s);
+	struct renewal renewal = {.key = key};
 	uint64_t seconds = 0;
 	int r = 0;
 
 	if (!challenge)
 		return err_set(e, -EACCES, "%s wants a login of a kind that banger doesn't know", s->host);
-	pthread_mutex_lock(&s->registry->renewing);
+	if (!key)
+		return err_sys(e, -ENOMEM, "credentials");
+	r = renewal_begin(s->registry, h, &renewal, e);
+	if (r < 0)
+		return r;
 	known = auth_known(s);
 	if (known && (!used || strcmp(known, used) != 0)) {
 		header = TAKE_PTR(known);
@@ -176,7 +231,7 @@ int auth_renew(struct session *s, struct http *h, const struct challenges *chall
 		if (r == 0)
 			remember(s, header, seconds);
 	}
-	pthread_mutex_unlock(&s->registry->renewing);
+	renewal_end(s->registry, &renewal);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(header);

@@ -77,6 +77,16 @@ int auth_file_read(int dirfd, const char *path, bool legacy, struct auth_file **
 	return r;
 }
 
+/* How much of KEY goes into a message: a line, and not a long one. */
+static int shown(const char *key)
+{
+	int n = 0;
+
+	while (n < 300 && (unsigned char)key[n] >= ' ' && key[n] != 127)
+		n++;
+	return n;
+}
+
 static json_object *auths(const struct auth_file *f)
 {
 	return f->legacy ? f->doc : member(f->doc, "auths");
@@ -161,11 +171,11 @@ static int entry_text(json_object *entry, const char *key, const char *field, co
 	const char *text = secret_json_string(entry, field, ret_n);
 
 	if (!text && member(entry, field))
-		return err_set(e, -EBADMSG, "\"%s\" of \"%.300s\" is no text", field, key);
+		return err_set(e, -EBADMSG, "\"%s\" of \"%.*s\" is no text", field, shown(key), key);
 	if (!text)
 		*ret_n = 0;
 	else if (strlen(text) != *ret_n)
-		return err_set(e, -EBADMSG, "\"%s\" of \"%.300s\" has a NUL in it", field, key);
+		return err_set(e, -EBADMSG, "\"%s\" of \"%.*s\" has a NUL in it", field, shown(key), key);
 	*ret = text ? text : "";
 	return 0;
 }
@@ -180,12 +190,12 @@ static int decode_auth(const char *auth, size_t n, const char *key, struct crede
 	if (r == -ENOMEM)
 		return err_set(e, r, "out of memory");
 	if (r < 0)
-		return err_set(e, r, "\"auth\" of \"%.300s\" isn't base64", key);
+		return err_set(e, r, "\"auth\" of \"%.*s\" isn't base64", shown(key), key);
 	colon = memchr(text, ':', length);
 	while (length > 0 && !text[length - 1])
 		length--;
 	if (!colon || memchr(text, '\0', length)) {
-		r = err_set(e, -EBADMSG, "\"auth\" of \"%.300s\" isn't USER:PASSWORD", key);
+		r = err_set(e, -EBADMSG, "\"auth\" of \"%.*s\" isn't USER:PASSWORD", shown(key), key);
 	} else {
 		c->user = strndup(text, (size_t)(colon - text));
 		c->password = strdup(colon + 1);
@@ -208,7 +218,7 @@ static int decode_entry(json_object *entry, const char *key, struct credentials 
 	if (!c)
 		return err_set(e, -ENOMEM, "out of memory");
 	if (entry && !json_object_is_type(entry, json_type_object))
-		return err_set(e, -EBADMSG, "the entry \"%.300s\" is no object", key);
+		return err_set(e, -EBADMSG, "the entry \"%.*s\" is no object", shown(key), key);
 	if (!entry || (r = entry_text(entry, key, "auth", &auth, &auth_n, e)) < 0 ||
 		(r = entry_text(entry, key, "identitytoken", &token, &n, e)) < 0 ||
 		(r = entry_text(entry, key, "username", &user, &n, e)) < 0 ||

@@ -333,6 +333,6 @@ int blob_follow(struct blob *blob, int *ret_fd, int *ret_grow, struct err *e)
 	}
 	pthread_mutex_unlock(&blob->blobs->lock);
 	*ret_fd = TAKE_FD(fd);
-	*ret_grow = ends[0];
+	*ret_grow = ends[0] < 0 ? -1 : ends[0];
 	return 0;
 }

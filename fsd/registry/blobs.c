@@ -134,8 +134,13 @@ static int look(int dir, const char *name, struct entry *ret, struct err *e)
 	struct stat st;
 	char *dash;
 	bool part = n > suffix && strcmp(name + n - suffix, PART_SUFFIX) == 0;
+	/* io_replace_file()'s, whose process was killed */
+	bool half = name[0] == '.' && n > strlen(".tmp") && strcmp(name + n - strlen(".tmp"), ".tmp") == 0;
 
-	digest = strndup(name, part ? n - suffix : n);
+	if (half)
+		digest = strndup(name + 1, n - 1 - strlen(".tmp"));
+	else
+		digest = strndup(name, part ? n - suffix : n);
 	copy = strdup(name);
 	if (!digest || !copy)
 		return err_sys(e, -ENOMEM, "blobs");
@@ -149,7 +154,7 @@ static int look(int dir, const char *name, struct entry *ret, struct err *e)
 		.digest = TAKE_PTR(digest),
 		.size = (uint64_t)st.st_blocks * 512,
 		.used = st.st_mtim,
-		.part = part};
+		.part = part || half};
 	return 1;
 }
 

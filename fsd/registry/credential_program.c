@@ -180,9 +180,8 @@ int credential_program_get(const char *name, const char *server, const struct cr
 	int r, code = -1;
 
 	if (!*name || name[strspn(name, NAME_LETTERS)])
-		return err_set(e, -EINVAL,
-			"'%.64s' is no program for credentials: it must be letters, digits, '_' and '-'",
-			name);
+		return err_set(
+			e, -EINVAL, "a program for credentials has a name of letters, digits, '_' and '-'");
 	if (asprintf(&program, PREFIX "%s", name) < 0) {
 		program = NULL;
 		return err_set(e, -ENOMEM, "out of memory");

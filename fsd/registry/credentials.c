@@ -44,8 +44,10 @@ static int ask_program(const struct search *s, const char *name, struct credenti
 		r = credential_program_get(name, servers[i], s->places, s->op, &c, e);
 	if (r == 0)
 		*ret = c;
-	return r == -EINVAL ? err_set(e, -EBADMSG, "'%.64s' is no name of a program for credentials", name)
-			    : r;
+	return r == -EINVAL
+		       ? err_set(e, -EBADMSG,
+				 "a name of a program for credentials isn't letters, digits, '_' and '-'")
+		       : r;
 }
 
 static int ask_file(

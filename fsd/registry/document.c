@@ -17,12 +17,12 @@ char **strings_free(char **list)
 }
 
 /*
- * What json-c wouldn't tell, before it is given the text: how many values it is to make (each opening bracket and comma begins one), and
- * whether a NUL hides in an escape, where a key would end for json-c and for nobody else.
+ * What json-c wouldn't tell, before it is given the text: how many values it is to make at most, whether
+ * a NUL hides in an escape, where a key would end for json-c and for nobody else, and single quotes, which it takes for keys even when strict.
  */
 static int scan(const char *text, size_t n, struct err *e)
 {
-	size_t values = 0;
+	size_t count = 0;
 	bool quoted = false;
 
 	if (memchr(text, '\0', n))
@@ -37,15 +37,19 @@ static int scan(const char *text, size_t n, struct err *e)
 				return err_set(e, -EBADMSG, "there is a NUL in one of its strings");
 			i++;
 			break;
+		case '\'':
+			if (!quoted)
+				return err_set(e, -EBADMSG, "not JSON: a single quote is no quote");
+			break;
 		case '[':
 		case '{':
 		case ',':
-			values += !quoted;
+			count += !quoted;
 			break;
 		}
 	}
-	if (values > DOCUMENT_VALUES_MAX)
-		return err_set(e, -EFBIG, "more than %d values are in it", DOCUMENT_VALUES_MAX);
+	if (count > DOCUMENT_VALUES_MAX)
+		return err_set(e, -EFBIG, "more than %d brackets and commas are in it", DOCUMENT_VALUES_MAX);
 	return 0;
 }
 

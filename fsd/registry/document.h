@@ -21,8 +21,8 @@
 
 #define DOCUMENT_DEPTH_MAX 32
 /*
- * Values in a document. json-c takes up to 900 bytes for one of three ("{},"), so bytes alone are no bound on memory; an index of 1000 entries
- * with ten annotations each has 20,000.
+ * Opening brackets and commas outside of strings: no document has more values. json-c takes up to 900 bytes for three ("{},"), so the length alone
+ * is no bound on memory; with this one it is 60 MiB. An index of 1000 entries with ten annotations each has 20,000.
  */
 #define DOCUMENT_VALUES_MAX 100000
 

@@ -8,10 +8,14 @@
 
 #include "registry/registry_state.h"
 
-#define THREADS_MAX      4 /* connections at once, as crane has */
-#define TRIES_MAX        5 /* without a byte of progress */
-#define FIRST_WAIT_MSEC  500
-#define RETRY_WAIT_LIMIT (60 * 1000)
+#define THREADS_MAX 4 /* connections at once, as crane has */
+/*
+ * What a try must bring to count as one that got on: a server that breaks off after a byte each time is given up like one that sends nothing, and so
+ * nobody asks more than some hundred times for a small blob, or a few times for each MiB of a large one.
+ */
+#define PROGRESS_MAX   (1024 * 1024)
+#define PROGRESS_SHARE 32  /* of a blob that is smaller than so many of those */
+#define OTHERS_MSEC    100 /* how often to look whether another pull is through with a layer */
 
 enum state {
 	WAITING,  /* for a thread, or for who else fetches it */
@@ -29,7 +33,8 @@ struct fetch {
 	struct blob *blob;
 	int fd;
 	struct err error;
-	bool fresh; /* nothing of this answer has come yet; the thread's alone */
+	bool fresh; /* nothing of this answer has come yet; the thread's alone, as what follows */
+	bool local; /* what went wrong is this machine's */
 	uint64_t at;
 };
 
@@ -65,18 +70,27 @@ static int sink(void *user, const void *data, size_t n, bool ranged, struct err 
 	}
 	f->fresh = false;
 	r = blob_write(f->blob, data, n, e);
-	if (r < 0)
+	if (r < 0) {
+		f->local = r != -EBADMSG;
 		return r;
+	}
 	f->at += n;
 	show(f, "fetch");
 	return 0;
 }
 
-/* One answer. 0: there is no more to come; -EAGAIN: the same once more, somewhere else. */
+static void rewind_all(struct fetch *f)
+{
+	blob_rewind(f->blob);
+	f->at = 0;
+}
+
+/* One answer. 0: all of it came; -EAGAIN: the same once more, at once. What else may be tried again: http_transient_error(). */
 static int ask(struct fetch *f, struct session *s, struct http *h, struct http_answer *a, struct err *e)
 {
 	_cleanup_free_ char *path = NULL, *what = NULL;
 	struct http_request request = {.from = f->at, .sink = sink, .user = f};
+	uint64_t before = f->at;
 	int r;
 
 	if (asprintf(&path, "blobs/%s", f->layer->digest) < 0) {
@@ -85,21 +99,19 @@ static int ask(struct fetch *f, struct session *s, struct http *h, struct http_a
 	}
 	request.url = path;
 	f->fresh = true;
-	r = session_run(s, h, &request, false, a, e);
+	r = session_once(s, h, &request, a, e);
+	/* What is there is no beginning of what it has, or it can't tell where it goes on. */
+	if (before > 0 && (r == -ERANGE || (r == 0 && a->status == 416))) {
+		rewind_all(f);
+		return -EAGAIN;
+	}
 	if (r < 0)
 		return r;
+	/* Less of it than was asked for is a server's right. */
+	if (a->status == 206 && f->at > before && f->at < f->layer->size)
+		return -EAGAIN;
 	if (a->status == 200 || a->status == 206)
 		return 0;
-	/* All of it was there, or what is there is no beginning of it. */
-	if (a->status == 416 && f->at > 0) {
-		blob_rewind(f->blob);
-		f->at = 0;
-		return -EAGAIN;
-	}
-	if (a->status == 404 && s->at < s->count - 1) {
-		s->at++;
-		return -EAGAIN;
-	}
 	if (http_transient_status(a->status)) {
 		session_refused(s, "layer", a, e);
 		return -ECONNRESET;
@@ -111,53 +123,89 @@ static int ask(struct fetch *f, struct session *s, struct http *h, struct http_a
 	return session_refused(s, what, a, e);
 }
 
+/* A connection that broke, or an answer that says to come again. */
+static bool may_retry(int tries, const struct http_answer *a)
+{
+	bool answered = http_transient_status(a->status);
+
+	return session_may_retry(tries, answered ? 0 : -ECONNRESET, a);
+}
+
+static bool got_on(const struct fetch *f, uint64_t before)
+{
+	uint64_t least = f->layer->size / PROGRESS_SHARE;
+
+	return f->at > before && f->at - before >= (least < PROGRESS_MAX ? least : PROGRESS_MAX);
+}
+
+/* Whether the next endpoint may do what this one, a mirror, didn't. It stands there then. */
+static bool next_endpoint(struct fetch *f, struct session *s, int code)
+{
+	if (code == -EINTR || code == -ENOMEM || f->local || s->at == s->count - 1)
+		return false;
+	if (code == -EBADMSG)
+		rewind_all(f);
+	s->at++;
+	return true;
+}
+
 /* Till all of it has come: broken connections are taken up where they broke. */
+static int transfer(struct fetch *f, struct session *s, struct http *h, struct err *e)
+{
+	int tries = 0;
+
+	while (f->at < f->layer->size) {
+		_cleanup_(http_answer_clear) struct http_answer a = {0};
+		_cleanup_err_ struct err own = {0};
+		uint64_t before = f->at;
+		int r = ask(f, s, h, &a, &own);
+
+		if (r == 0)
+			return 0;
+		if (got_on(f, before))
+			tries = 0;
+		if (r != -EAGAIN && next_endpoint(f, s, r)) {
+			tries = 0;
+			continue;
+		}
+		/* An answer may bring less than a connection that breaks: both count. */
+		if ((r != -EAGAIN && !http_transient_error(r)) || !may_retry(tries, &a))
+			return r == -EAGAIN
+				       ? err_set(e, -EIO, "the registry sends too little of it at a time")
+				       : err_move(e, &own);
+		if (r != -EAGAIN) {
+			show(f, "wait for the registry");
+			r = session_wait(s, h, tries, &a, e);
+			if (r < 0)
+				return r;
+		}
+		tries++;
+	}
+	return 0;
+}
+
 static int download(struct fetch *f, struct session *s, struct http *h, struct err *e)
 {
-	unsigned tries = 0;
 	int r = blob_resume(f->blob, &f->at, e);
 
 	if (r < 0)
 		return r;
 	show(f, "fetch");
-	while (f->at < f->layer->size) {
-		_cleanup_(http_answer_clear) struct http_answer a = {0};
-		_cleanup_err_ struct err own = {0};
-		uint64_t before = f->at;
-		unsigned msec;
-
-		r = ask(f, s, h, &a, &own);
-		if (r == 0)
-			break;
-		if (f->at > before)
-			tries = 0;
-		if (r != -EAGAIN && !http_transient_error(r))
-			return err_move(e, &own);
-		if (++tries == TRIES_MAX)
-			return r == -EAGAIN ? err_set(e, -EIO, "the registry sends none of it")
-					    : err_move(e, &own);
-		msec = r == -EAGAIN ? 0 : FIRST_WAIT_MSEC << (tries - 1);
-		if (a.retry_after)
-			msec = a.retry_after * 1000;
-		if (msec > RETRY_WAIT_LIMIT)
-			return err_move(e, &own);
-		if (msec > 0)
-			show(f, "wait for the registry");
-		r = http_wait(h, msec, e);
-		if (r < 0)
-			return r;
-	}
+	r = transfer(f, s, h, e);
+	if (r < 0)
+		return r;
 	show(f, "verify");
 	return blob_commit(f->blob, e);
 }
 
-static int begin(struct fetch *f, struct op *op, struct err *e)
+/* -EBUSY: another pull is at it. */
+static int begin(struct fetch *f, struct err *e)
 {
 	struct blobs *blobs = f->all->session->registry->blobs;
 	_cleanup_close_ int fd = -EBADF;
 	struct blob *blob = NULL;
 	uint64_t size;
-	int r = blob_begin(blobs, f->layer->digest, f->layer->size, op, &blob, e);
+	int r = blob_begin(blobs, f->layer->digest, f->layer->size, NULL, &blob, e);
 
 	if (r == 0 && !blob)
 		r = blobs_open(blobs, f->layer->digest, &fd, &size, e);
@@ -177,6 +225,21 @@ static int begin(struct fetch *f, struct op *op, struct err *e)
 		show(f, "there");
 	}
 	return 0;
+}
+
+/* Waits for another pull that is at it: what stops this one ends that. */
+static int begin_after_others(struct fetch *f, struct http *h, struct err *e)
+{
+	for (;;) {
+		int r = begin(f, e);
+
+		if (r == -EBUSY)
+			r = http_wait(h, OTHERS_MSEC, e);
+		else
+			return r;
+		if (r < 0)
+			return r;
+	}
 }
 
 static void over(struct fetch *f, int code, struct err *e)
@@ -203,7 +266,8 @@ static void over(struct fetch *f, int code, struct err *e)
 	}
 	pthread_cond_broadcast(&all->changed);
 	pthread_mutex_unlock(&all->lock);
-	blob_end(blob, false);
+	/* Bytes that are wrong are nothing to go on with. */
+	blob_end(blob, code == -EBADMSG);
 	show(f, code == 0 ? "there" : "failed");
 	/* The image comes to nothing without it: the others needn't go on. */
 	if (code < 0)
@@ -230,15 +294,18 @@ static struct fetch *next(struct fetches *all)
 static void *work(void *data)
 {
 	struct fetches *all = data;
-	struct session session = *all->session;
+	_cleanup_(session_freep) struct session *session = NULL;
 	_cleanup_(http_freep) struct http *h = NULL;
 	_cleanup_err_ struct err e = {0};
 	int stops[HTTP_STOPS] = {all->stop, op_cancel_fd(all->op)};
 	int r = http_new(stops, &h, &e);
-	size_t first = session.at;
 	struct fetch *f;
 
+	if (r == 0)
+		r = session_copy(all->session, &session, &e);
+
 	while ((f = next(all))) {
+		size_t first = session ? session->at : 0;
 		_cleanup_err_ struct err own = {0};
 
 		if (r < 0) {
@@ -248,13 +315,14 @@ static void *work(void *data)
 			over(f, r, &copy);
 			continue;
 		}
-		session.at = first;
 		r = http_wait(h, 0, &own);
 		if (r == 0 && f->state == WAITING)
-			r = begin(f, all->op, &own);
+			r = begin_after_others(f, h, &own);
 		if (r == 0 && f->blob)
-			r = download(f, &session, h, &own);
+			r = download(f, session, h, &own);
 		over(f, r, &own);
+		/* What a mirror hasn't of one layer it may have of the next. */
+		session->at = first;
 		r = 0;
 	}
 	return NULL;
@@ -280,9 +348,11 @@ static int begin_all(struct fetches *all, size_t *ret_open, struct err *e)
 		f->same = first_same(all, i);
 		if (f->same != i)
 			continue;
-		r = begin(f, NULL, e);
-		if (r < 0 && r != -EBUSY)
+		r = begin(f, e);
+		if (r < 0 && r != -EBUSY) {
+			err_wrap(e, "layer %zu (%s)", i + 1, f->layer->digest);
 			return r;
+		}
 		if (r == -EBUSY)
 			show(f, "wait");
 		else if (f->state == FETCHING)

@@ -14,6 +14,7 @@
 #define CONNECT_TIMEOUT_SEC 30L
 #define SLOW_BYTES_SEC      1024L
 #define SLOW_SEC            30L
+#define DAY_SEC             86400
 #define ERROR_BODY_MAX      (64 * 1024) /* an error's text */
 #define BUFFER_BYTES        (256 * 1024L)
 #define POLL_MSEC           1000
@@ -107,7 +108,6 @@ static void content_range(struct transfer *t, const char *value)
 static void header(struct transfer *t, const char *name, size_t name_n, const char *value, size_t n)
 {
 	struct http_answer *a = t->answer;
-	uint64_t seconds;
 #define IS(text) (name_n == strlen(text) && strncasecmp(name, text, name_n) == 0)
 
 	if (IS("content-type")) {
@@ -130,11 +130,6 @@ static void header(struct transfer *t, const char *name, size_t name_n, const ch
 
 		if (copy)
 			content_range(t, copy);
-	} else if (IS("retry-after")) {
-		_cleanup_free_ char *copy = strndup(value, n);
-
-		if (copy && parse_u64(copy, 0, 86400, &seconds) == 0)
-			a->retry_after = (unsigned)seconds;
 	}
 #undef IS
 }
@@ -191,7 +186,7 @@ static size_t on_body(char *data, size_t size, size_t count, void *user)
 	if (good && q->sink) {
 		a->ranged = status == 206 && t->have_range && t->range_start == q->from;
 		if (status == 206 && !a->ranged) {
-			t->sunk = err_set(t->e, -EPROTO, "%s sent another part of a blob than was asked for",
+			t->sunk = err_set(t->e, -ERANGE, "%s sent another part of a blob than was asked for",
 				q->endpoint->base);
 			return 0;
 		}
@@ -396,7 +391,10 @@ static void set_up(struct transfer *t, const char *url)
 	curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, CONNECT_TIMEOUT_SEC);
 	curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, SLOW_BYTES_SEC);
-	curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, SLOW_SEC);
+	curl_easy_setopt(
+		c, CURLOPT_LOW_SPEED_TIME, t->request->slow_sec ? (long)t->request->slow_sec : SLOW_SEC);
+	/* Who stops doesn't wait for an answer of the name service. */
+	curl_easy_setopt(c, CURLOPT_QUICK_EXIT, 1L);
 	curl_easy_setopt(c, CURLOPT_BUFFERSIZE, BUFFER_BYTES);
 	/* Blobs go over connections of their own: one stream of many over one TCP connection is slower. */
 	curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
@@ -424,6 +422,7 @@ static int hop(struct http *h, struct transfer *t, const char *url, struct err *
 {
 	struct curl_slist *headers = NULL;
 	CURLcode code = CURLE_OK;
+	curl_off_t seconds = 0;
 	int r;
 
 	set_up(t, url);
@@ -444,6 +443,9 @@ static int hop(struct http *h, struct transfer *t, const char *url, struct err *
 	if (code != CURLE_OK)
 		return failed(t->request, url, code, t->curl, e);
 	curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &t->answer->status);
+	/* As seconds or as a date. */
+	curl_easy_getinfo(t->curl, CURLINFO_RETRY_AFTER, &seconds);
+	t->answer->retry_after = seconds <= 0 ? 0 : seconds < DAY_SEC ? (unsigned)seconds : DAY_SEC;
 	return 0;
 }
 

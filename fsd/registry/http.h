@@ -50,8 +50,9 @@ struct http_request {
 	int file; /* sent in its stead, FILE_SIZE bytes of it from its start; used when FILE_SIZE > 0 or SEND_FILE */
 	uint64_t file_size;
 	bool send_file;
-	uint64_t from;   /* Range: bytes=FROM- */
-	size_t body_max; /* -EFBIG above */
+	uint64_t from;     /* Range: bytes=FROM- */
+	size_t body_max;   /* -EFBIG above */
+	unsigned slow_sec; /* what is slow for so long is given up; 0: 30 */
 	/*
 	 * Takes the body of a 200 or 206 piece by piece; RANGED as in the answer. Not 0: the transfer ends with that.
 	 */
@@ -63,8 +64,8 @@ struct http_request {
 
 /*
  * 0: there was an answer, whatever its status; RET must be empty and is the caller's to clear. -EINTR stopped; -EHOSTUNREACH, -ECONNREFUSED, -ETIMEDOUT,
- * -ECONNRESET the network; -EPROTO TLS or HTTP isn't what is spoken there; -EKEYREJECTED its certificate is not trusted; -EPERM a redirect to where it may not lead; what
- * SINK returned.
+ * -ECONNRESET the network; -EPROTO TLS or HTTP isn't what is spoken there; -EKEYREJECTED its certificate is not trusted; -EPERM a redirect to where it may not lead;
+ * -ELOOP too many of them; -ERANGE a part of a blob that wasn't asked for; what SINK returned.
  */
 int http_run(struct http *h, const struct http_request *request, struct http_answer *ret, struct err *e);
 

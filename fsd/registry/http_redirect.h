@@ -11,8 +11,8 @@
 bool url_same_origin(const char *a, const char *b);
 
 /*
- * A server at FROM says to go to URL. -EPERM: it is no http or https; or http, and E is not insecure; or an address of an internal network (the
- * server would have banger ask where it can't reach itself) while FROM's host is none.
+ * A server at FROM says to go to URL. -EPERM: it is no http or https; or http from https, and ENDPOINT is not insecure; or an address of an internal network (the
+ * server would have banger ask where it can't reach itself) while FROM's host is none; or this host or a link-local address, while FROM is another.
  */
 int url_may_follow(const struct endpoint *endpoint, const char *from, const char *url, struct err *e);
 

@@ -122,7 +122,9 @@ int pull_layer(struct pull *p, size_t i, int *ret_fd, int *ret_grow, struct err 
 
 int pull_wait(struct pull *p, struct err *e)
 {
-	return fetches_wait(p->fetches, e);
+	int r = fetches_wait(p->fetches, e);
+
+	return r < 0 ? r : session_publish(p->session, e);
 }
 
 int pull_resolve(struct registry *r, const struct pull_request *request, struct op *op, char **ret_digest,

@@ -13,11 +13,18 @@
 #include "registry/manifest.h"
 #include "registry/reference.h"
 
+/* How patient requests are; 0: as said. */
+struct registry_limits {
+	unsigned slow_sec;   /* what moves less than 1 KiB/s for so long is given up: 30 */
+	unsigned retry_msec; /* the wait before the second try, twice as long before each further one: 500 */
+};
+
 /* What all pulls share. */
 struct registry;
 struct registry_config {
 	struct blobs *blobs;              /* borrowed */
 	struct credentials_places places; /* copied */
+	struct registry_limits limits;
 };
 int registry_new(const struct registry_config *config, struct registry **ret, struct err *e);
 struct registry *registry_free(struct registry *r);
@@ -52,7 +59,7 @@ const char *pull_config_text(const struct pull *p);
 
 /* Layer I, 0 the lowest: as blob_follow(); *RET_GROW -1 when it was there already. Both the caller's. */
 int pull_layer(struct pull *p, size_t i, int *ret_fd, int *ret_grow, struct err *e);
-/* Waits for all layers: 0, they are in the cache, verified; or the first one's error, which names it. */
+/* Waits for all layers: 0, they are in the cache, verified, and so are the documents; or the first one's error, which names it. */
 int pull_wait(struct pull *p, struct err *e);
 
 /*

@@ -31,16 +31,22 @@ int registry_new(const struct registry_config *config, struct registry **ret, st
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct registry *r = calloc(1, sizeof(*r));
+	pthread_condattr_t attr;
 	int code;
 
 	if (!r)
 		return err_sys(e, -ENOMEM, "registry");
 	pthread_once(&once, init_curl);
 	pthread_mutex_init(&r->lock, NULL);
-	pthread_mutex_init(&r->renewing, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&r->renewed, &attr);
+	pthread_condattr_destroy(&attr);
 	LIST_INIT(&r->grants);
 	LIST_INIT(&r->plains);
+	LIST_INIT(&r->renewals);
 	r->blobs = config->blobs;
+	r->limits = config->limits;
 	code = copy_places(&config->places, &r->places, e);
 	if (code < 0) {
 		registry_free(r);
@@ -67,7 +73,7 @@ struct registry *registry_free(struct registry *r)
 	free((char *)r->places.config_home);
 	free((char *)r->places.docker_config);
 	free((char *)r->places.auth_file);
-	pthread_mutex_destroy(&r->renewing);
+	pthread_cond_destroy(&r->renewed);
 	pthread_mutex_destroy(&r->lock);
 	free(r);
 	return NULL;

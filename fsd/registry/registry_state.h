@@ -20,13 +20,21 @@ struct plain {
 	LIST_ENTRY(plain) link;
 };
 
+/* Somebody is at getting the grant KEY. */
+struct renewal {
+	const char *key; /* the one's who is at it */
+	LIST_ENTRY(renewal) link;
+};
+
 struct registry {
 	struct blobs *blobs;
 	struct credentials_places places; /* strings owned */
-	pthread_mutex_t lock;             /* grants, plains */
-	pthread_mutex_t renewing;         /* held over a token's request: one at a time */
+	struct registry_limits limits;
+	pthread_mutex_t lock;   /* what follows */
+	pthread_cond_t renewed; /* a renewal is over; CLOCK_MONOTONIC */
 	LIST_HEAD(, grant) grants;
 	LIST_HEAD(, plain) plains;
+	LIST_HEAD(, renewal) renewals;
 };
 
 #endif

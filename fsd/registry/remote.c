@@ -77,8 +77,10 @@ static int get(struct session *s, struct http *h, const char *kind, const char *
 			(unsigned long long)size, max);
 	if (is_digest(ref) && cached(s, ref, size, max, what, ret) == 0)
 		return 0;
-	if (asprintf(&path, "%s/%s", kind, ref) < 0)
+	if (asprintf(&path, "%s/%s", kind, ref) < 0) {
+		path = NULL;
 		return err_sys(e, -ENOMEM, "document");
+	}
 	request.url = path;
 	r = session_reach(s, h, &request, &a, e);
 	if (r < 0)
@@ -94,7 +96,7 @@ static int get(struct session *s, struct http *h, const char *kind, const char *
 		r = check(&d, ref, size, what, e);
 	}
 	if (r == 0)
-		r = blobs_put(s->registry->blobs, d.digest, d.text, d.n, e);
+		r = session_keep(s, d.digest, d.text, d.n, e);
 	if (r < 0)
 		return r;
 	*ret = d;
@@ -137,8 +139,10 @@ int remote_resolve(struct session *s, struct http *h, const char *tag, char **re
 	struct http_request request = {.method = "HEAD", .accept = manifest_accept};
 	int r;
 
-	if (asprintf(&path, "manifests/%s", tag) < 0)
+	if (asprintf(&path, "manifests/%s", tag) < 0) {
+		path = NULL;
 		return err_sys(e, -ENOMEM, "document");
+	}
 	request.url = path;
 	r = session_reach(s, h, &request, &a, e);
 	if (r < 0)

@@ -15,7 +15,8 @@ struct remote_document {
 void remote_document_clear(struct remote_document *d);
 
 /*
- * The manifest or index that REF (a tag, or a digest) leads to. SIZE: what a descriptor says of it; 0: none does. It is in the cache afterwards.
+ * The manifest or index that REF (a tag, or a digest) leads to. SIZE: what a descriptor says of it; 0: none does. S keeps what didn't come out of the cache, until
+ * session_publish().
  * -ENOENT, -EACCES, -EBADMSG, -EFBIG, the network's.
  */
 int remote_manifest(struct session *s, struct http *h, const char *ref, uint64_t size,

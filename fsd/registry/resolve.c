@@ -8,8 +8,7 @@
 
 /* On the way. */
 struct way {
-	struct session *s;
-	struct http *h;
+	const struct documents *from;
 	struct platform wanted;
 	bool asked; /* for a platform by name */
 	unsigned documents;
@@ -28,7 +27,7 @@ static int get_config(
 	struct way *w, const struct manifest *m, struct image_config **ret, char **ret_text, struct err *e)
 {
 	_cleanup_(remote_document_clear) struct remote_document d = {0};
-	int r = remote_config(w->s, w->h, m->config.digest, m->config.size, &d, e);
+	int r = w->from->config(w->from->user, m->config.digest, m->config.size, &d, e);
 
 	if (r < 0)
 		return r;
@@ -80,7 +79,7 @@ static int try_entry(struct way *w, const struct descriptor *entry, unsigned dep
 
 	if (++w->documents > DOCUMENTS_MAX)
 		return err_set(e, -EBADMSG, "the index leads to more than %d documents", DOCUMENTS_MAX);
-	r = remote_manifest(w->s, w->h, entry->digest, entry->size, &d, e);
+	r = w->from->manifest(w->from->user, entry->digest, entry->size, &d, e);
 	if (r < 0)
 		return r;
 	/* What the index calls it counts like what a server calls it: it must be that (CVE-2021-41190). */
@@ -126,23 +125,64 @@ static int descend(struct way *w, const struct remote_document *d, unsigned dept
 	return m->kind == MANIFEST_INDEX ? choose(w, m, depth, e) : take_image(w, &m, d, e);
 }
 
-int resolve_image(struct session *s, struct http *h, const char *ref, const char *platform,
-	struct resolved *ret, struct err *e)
+/* INDEX, or the document ROOT. */
+static int resolve(const struct documents *from, const struct manifest *index,
+	const struct remote_document *root, const char *platform, struct resolved *ret, struct err *e)
 {
 	_cleanup_(resolved_clear) struct resolved found = {0};
-	_cleanup_(remote_document_clear) struct remote_document d = {0};
-	struct way w = {.s = s, .h = h, .asked = *platform, .found = &found};
+	struct way w = {.from = from, .asked = *platform, .found = &found};
 	int r = platform_parse(platform, &w.wanted, e);
 
 	if (r == 0)
-		r = remote_manifest(s, h, ref, 0, &d, e);
-	if (r == 0)
-		r = descend(&w, &d, 0, e);
+		r = index ? choose(&w, index, 0, e) : descend(&w, root, 0, e);
 	platform_clear(&w.wanted);
 	if (r < 0)
 		return r;
-	snprintf(found.ref_digest, sizeof(found.ref_digest), "%s", d.digest);
 	*ret = found;
 	found = (struct resolved){0};
 	return 0;
+}
+
+int resolve_index(const struct documents *from, const struct manifest *index, const char *platform,
+	struct resolved *ret, struct err *e)
+{
+	return resolve(from, index, NULL, platform, ret, e);
+}
+
+/* A registry's. */
+struct place {
+	struct session *s;
+	struct http *h;
+};
+
+static int get_remote_manifest(
+	void *user, const char *digest, uint64_t size, struct remote_document *ret, struct err *e)
+{
+	const struct place *p = user;
+
+	return remote_manifest(p->s, p->h, digest, size, ret, e);
+}
+
+static int get_remote_config(
+	void *user, const char *digest, uint64_t size, struct remote_document *ret, struct err *e)
+{
+	const struct place *p = user;
+
+	return remote_config(p->s, p->h, digest, size, ret, e);
+}
+
+int resolve_image(struct session *s, struct http *h, const char *ref, const char *platform,
+	struct resolved *ret, struct err *e)
+{
+	_cleanup_(remote_document_clear) struct remote_document d = {0};
+	struct place place = {.s = s, .h = h};
+	const struct documents from = {
+		.manifest = get_remote_manifest, .config = get_remote_config, .user = &place};
+	int r = remote_manifest(s, h, ref, 0, &d, e);
+
+	if (r == 0)
+		r = resolve(&from, NULL, &d, platform, ret, e);
+	if (r == 0)
+		snprintf(ret->ref_digest, sizeof(ret->ref_digest), "%s", d.digest);
+	return r;
 }

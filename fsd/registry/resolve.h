@@ -13,6 +13,18 @@ struct resolved {
 };
 void resolved_clear(struct resolved *r);
 
+/* Where documents are found by their digest; as remote_manifest() and remote_config(). */
+struct documents {
+	int (*manifest)(
+		void *user, const char *digest, uint64_t size, struct remote_document *ret, struct err *e);
+	int (*config)(
+		void *user, const char *digest, uint64_t size, struct remote_document *ret, struct err *e);
+	void *user;
+};
+/* As resolve_image(), of what INDEX leads to; RET->ref_digest stays empty. */
+int resolve_index(const struct documents *from, const struct manifest *index, const char *platform,
+	struct resolved *ret, struct err *e);
+
 /*
  * REF: a tag or a digest in S's repository. PLATFORM: "" for this machine's. Number and digests of layers and configuration fit each other. -ENOENT: none for the
  * platform, E lists those that there are; otherwise remote_manifest()'s and manifest_parse()'s errors.

@@ -13,6 +13,21 @@
 #define RETRY_AFTER_MAX_SEC 60
 #define WORDS_MAX           200 /* of what a registry says */
 
+struct session_document {
+	char *digest, *text;
+	size_t n;
+	SLIST_ENTRY(session_document) link;
+};
+
+static void document_free(struct session_document *d)
+{
+	if (!d)
+		return;
+	free(d->digest);
+	free(d->text);
+	free(d);
+}
+
 int session_new(struct registry *r, const struct hosts_config *hosts, const char *host, const char *path,
 	const char *actions, struct op *op, struct session **ret, struct err *e)
 {
@@ -39,11 +54,60 @@ struct session *session_free(struct session *s)
 {
 	if (!s)
 		return NULL;
+	while (!SLIST_EMPTY(&s->documents)) {
+		struct session_document *d = SLIST_FIRST(&s->documents);
+
+		SLIST_REMOVE_HEAD(&s->documents, link);
+		document_free(d);
+	}
 	endpoints_free(s->endpoints, s->count);
 	free(s->host);
 	free(s->path);
 	free(s);
 	return NULL;
+}
+
+static int copy_text(const char *from, char **to)
+{
+	*to = from ? strdup(from) : NULL;
+	return from && !*to ? -ENOMEM : 0;
+}
+
+static int copy_endpoint(const struct endpoint *from, struct endpoint *to)
+{
+	*to = (struct endpoint){
+		.mirror = from->mirror, .insecure = from->insecure, .try_http = from->try_http};
+	return copy_text(from->base, &to->base) < 0 || copy_text(from->ca_file, &to->ca_file) < 0 ||
+			       copy_text(from->cert_file, &to->cert_file) < 0 ||
+			       copy_text(from->key_file, &to->key_file) < 0
+		       ? -ENOMEM
+		       : 0;
+}
+
+int session_copy(const struct session *s, struct session **ret, struct err *e)
+{
+	_cleanup_(session_freep) struct session *copy = calloc(1, sizeof(*copy));
+	int r = copy ? 0 : -ENOMEM;
+
+	if (r == 0) {
+		*copy = *s;
+		SLIST_INIT(&copy->documents);
+		copy->path = NULL;
+		copy->count = 0;
+		copy->endpoints = calloc(s->count, sizeof(*copy->endpoints));
+		/* Calloc'ed ones are empty: all of them may be freed. */
+		copy->count = copy->endpoints ? s->count : 0;
+		r = copy_text(s->host, &copy->host) < 0 || copy_text(s->path, &copy->path) < 0 ||
+				    !copy->endpoints
+			    ? -ENOMEM
+			    : 0;
+	}
+	for (size_t i = 0; r == 0 && i < s->count; i++)
+		r = copy_endpoint(&s->endpoints[i], &copy->endpoints[i]);
+	if (r < 0)
+		return err_sys(e, r, "session");
+	*ret = TAKE_PTR(copy);
+	return 0;
 }
 
 static char *whole_url(const struct session *s, const char *path)
@@ -63,14 +127,27 @@ static char *whole_url(const struct session *s, const char *path)
 	return n < 0 ? NULL : url;
 }
 
-/* One try, with as many logins as it takes: a token that has ended, then one of too little scope. */
+/* The token is a good one, and not for this. */
+static bool wants_more(const struct http_answer *a)
+{
+	if (a->status != 401 && a->status != 403)
+		return false;
+	for (size_t i = 0; i < a->challenges.count; i++)
+		if (a->challenges.list[i].scheme == CHALLENGE_BEARER && a->challenges.list[i].error &&
+			strcmp(a->challenges.list[i].error, "insufficient_scope") == 0)
+			return true;
+	return false;
+}
+
+/* One try, with as many logins as it takes: a token that has ended, another one, one of wider scope. */
 static int once(
 	struct session *s, struct http *h, struct http_request *q, struct http_answer *ret, struct err *e)
 {
 	_cleanup_free_ char *header = auth_known(s);
-	bool known = header;
+	int left = header ? 2 : 1;
+	bool wider = false;
 
-	for (int logins = 0;; logins++) {
+	for (;; left--) {
 		_cleanup_free_ char *fresh = NULL;
 		int r;
 
@@ -79,7 +156,11 @@ static int once(
 		r = http_run(h, q, ret, e);
 		if (r < 0)
 			return r;
-		if (ret->status != 401 || ret->challenges.count == 0 || logins == (known ? 2 : 1))
+		if (!wider && left == 0 && wants_more(ret)) {
+			wider = true;
+			left++;
+		}
+		if ((ret->status != 401 && !wants_more(ret)) || ret->challenges.count == 0 || left == 0)
 			return 0;
 		r = auth_renew(s, h, &ret->challenges, header, &fresh, e);
 		if (r < 0)
@@ -89,24 +170,40 @@ static int once(
 	}
 }
 
-/* Half a second, one, two ...; what the registry asks for instead, within reason. */
-static int wait_for_retry(struct http *h, int tries, const struct http_answer *a, struct err *e)
+bool session_may_retry(int tries, int code, const struct http_answer *a)
 {
-	unsigned msec = FIRST_WAIT_MSEC << tries;
-
-	if (a->retry_after)
-		msec = a->retry_after * 1000;
-	return http_wait(h, msec, e);
-}
-
-static bool worth_waiting(int code, const struct http_answer *a)
-{
+	if (tries >= TRIES_MAX - 1)
+		return false;
 	if (code < 0)
 		return http_transient_error(code);
 	return http_transient_status(a->status) && a->retry_after <= RETRY_AFTER_MAX_SEC;
 }
 
-int session_run(struct session *s, struct http *h, const struct http_request *request, bool retry,
+/* Half a second, one, two ...; what the registry asks for instead, within reason. */
+int session_wait(struct session *s, struct http *h, int tries, const struct http_answer *a, struct err *e)
+{
+	unsigned first = s->registry->limits.retry_msec ? s->registry->limits.retry_msec : FIRST_WAIT_MSEC;
+
+	return http_wait(h, a->retry_after ? a->retry_after * 1000 : first << tries, e);
+}
+
+/* What is tried again. */
+enum patience {
+	PATIENCE_NONE,
+	PATIENCE_SPOKEN, /* what somebody answered, and broke off */
+	PATIENCE_ALL,    /* and where nobody answered at all */
+};
+
+static bool worth(enum patience patience, int code, int tries)
+{
+	/* Nobody is there, or of that name: it is rather the name that is wrong than the moment. */
+	if ((code == -EHOSTUNREACH || code == -ECONNREFUSED) && tries > 0)
+		return false;
+	return patience == PATIENCE_ALL ||
+	       (patience == PATIENCE_SPOKEN && (code == 0 || code == -ECONNRESET));
+}
+
+static int run(struct session *s, struct http *h, const struct http_request *request, enum patience patience,
 	struct http_answer *ret, struct err *e)
 {
 	_cleanup_free_ char *url = whole_url(s, request->url);
@@ -116,17 +213,24 @@ int session_run(struct session *s, struct http *h, const struct http_request *re
 		return err_sys(e, -ENOMEM, "session");
 	q.url = url;
 	q.endpoint = &s->endpoints[s->at];
+	q.slow_sec = s->registry->limits.slow_sec;
 	for (int tries = 0;; tries++) {
 		_cleanup_err_ struct err own = {0};
 		int r = once(s, h, &q, ret, &own);
 
-		if (!retry || !worth_waiting(r, ret) || tries == TRIES_MAX - 1)
+		if (!worth(patience, r, tries) || !session_may_retry(tries, r, ret))
 			return r < 0 ? err_move(e, &own) : 0;
 		op_stage(s->op, "wait for the registry");
-		r = wait_for_retry(h, tries, ret, e);
+		r = session_wait(s, h, tries, ret, e);
 		if (r < 0)
 			return r;
 	}
+}
+
+int session_run(struct session *s, struct http *h, const struct http_request *request, bool retry,
+	struct http_answer *ret, struct err *e)
+{
+	return run(s, h, request, retry ? PATIENCE_ALL : PATIENCE_NONE, ret, e);
 }
 
 /* Whether https has been given up for the endpoint. */
@@ -144,91 +248,104 @@ static bool is_plain(struct session *s)
 	return found;
 }
 
-static int make_plain(struct session *s, bool remember, struct err *e)
+/* What nobody has said anything about yet is https. */
+static void remember_plain(struct session *s, const char *base, bool plain)
 {
-	struct endpoint *at = &s->endpoints[s->at];
-	_cleanup_free_ char *base = NULL;
-	struct plain *one;
-
-	if (strncmp(at->base, "https://", 8) != 0)
-		return 0;
-	if (asprintf(&base, "http://%s", at->base + 8) < 0) {
-		base = NULL;
-		return err_sys(e, -ENOMEM, "session");
-	}
-	if (remember) {
-		one = calloc(1, sizeof(*one));
-		if (!one)
-			return err_sys(e, -ENOMEM, "session");
-		one->base = at->base;
-		pthread_mutex_lock(&s->registry->lock);
-		LIST_INSERT_HEAD(&s->registry->plains, one, link);
-		pthread_mutex_unlock(&s->registry->lock);
-	} else {
-		free(at->base);
-	}
-	at->base = TAKE_PTR(base);
-	return 0;
-}
-
-static void forget_plain(struct session *s)
-{
-	const char *host = s->endpoints[s->at].base;
 	struct registry *r = s->registry;
 	struct plain *one, *next;
+	char *copy = plain ? strdup(base) : NULL;
+	struct plain *fresh = copy ? calloc(1, sizeof(*fresh)) : NULL;
 
-	host = strstr(host, "://");
+	if (!fresh)
+		free(copy);
+	else
+		fresh->base = copy;
 	pthread_mutex_lock(&r->lock);
 	for (one = LIST_FIRST(&r->plains); one; one = next) {
 		next = LIST_NEXT(one, link);
-		if (host && strcmp(one->base + strlen("https"), host) == 0) {
-			LIST_REMOVE(one, link);
-			free(one->base);
-			free(one);
-		}
+		if (strcmp(one->base, base) != 0)
+			continue;
+		LIST_REMOVE(one, link);
+		free(one->base);
+		free(one);
 	}
+	if (fresh)
+		LIST_INSERT_HEAD(&r->plains, fresh, link);
 	pthread_mutex_unlock(&r->lock);
 }
 
-/* At the endpoint S->at, by https or, where that is allowed and nobody speaks it, http. */
+/* Whether the end of a request says that this isn't what is spoken there; HTTP spoken to TLS gets a 400 from some. */
+static bool is_foreign(int code, const struct http_answer *a, bool plain)
+{
+	if (code == -ECONNREFUSED || code == -ETIMEDOUT || code == -EPROTO)
+		return true;
+	return plain && (code == -ECONNRESET || (code == 0 && a->status == 400));
+}
+
+/* By https, then by http; the other way round where that was right last time. The endpoint is what was right from then on. */
+static int find_scheme(struct session *s, struct http *h, const struct http_request *request,
+	enum patience patience, struct http_answer *ret, struct err *e)
+{
+	struct endpoint *at = &s->endpoints[s->at];
+	_cleanup_err_ struct err by_https = {0}, by_http = {0};
+	_cleanup_free_ char *https = strdup(at->base), *http = NULL;
+	bool plain = is_plain(s), found = false;
+	int r = 0;
+
+	if (!https || asprintf(&http, "http://%s", https + strlen("https://")) < 0) {
+		http = NULL;
+		return err_sys(e, -ENOMEM, "session");
+	}
+	for (int i = 0; !found && i < 2; i++, plain = !plain) {
+		http_answer_clear(ret);
+		free(at->base);
+		at->base = strdup(plain ? http : https);
+		if (!at->base)
+			return err_sys(e, -ENOMEM, "session");
+		r = run(s, h, request, patience, ret, plain ? &by_http : &by_https);
+		found = !is_foreign(r, ret, plain) || (r == 0 && i == 1);
+		if (found && r == 0) {
+			at->try_http = plain;
+			remember_plain(s, https, plain);
+		}
+		if (found)
+			return r < 0 ? err_move(e, plain ? &by_http : &by_https) : 0;
+	}
+	/* It may speak anything next time. */
+	remember_plain(s, https, false);
+	free(at->base);
+	at->base = TAKE_PTR(https);
+	r = by_http.code ? by_http.code : by_https.code;
+	if (by_http.code && by_https.code)
+		err_join(&by_http, "by https: %s", err_text(&by_https));
+	err_move(e, by_http.code ? &by_http : &by_https);
+	return r;
+}
+
 static int reach_one(struct session *s, struct http *h, const struct http_request *request,
+	enum patience patience, struct http_answer *ret, struct err *e)
+{
+	const struct endpoint *at = &s->endpoints[s->at];
+
+	if (!at->try_http || strncmp(at->base, "https://", strlen("https://")) != 0)
+		return run(s, h, request, patience, ret, e);
+	return find_scheme(s, h, request, patience == PATIENCE_ALL ? PATIENCE_SPOKEN : patience, ret, e);
+}
+
+int session_once(struct session *s, struct http *h, const struct http_request *request,
 	struct http_answer *ret, struct err *e)
 {
-	_cleanup_err_ struct err https = {0};
-	bool may = s->endpoints[s->at].try_http && strncmp(s->endpoints[s->at].base, "https://", 8) == 0;
-	int r;
-
-	if (!may)
-		return session_run(s, h, request, true, ret, e);
-	if (is_plain(s)) {
-		r = make_plain(s, false, e);
-		if (r == 0)
-			r = session_run(s, h, request, false, ret, e);
-		/* It may speak https by now: next time that is tried first again. */
-		if (r < 0)
-			forget_plain(s);
-		return r;
-	}
-	r = session_run(s, h, request, false, ret, &https);
-	if (r != -EPROTO && r != -ECONNREFUSED && r != -ECONNRESET && r != -ETIMEDOUT)
-		return r < 0 ? err_move(e, &https) : 0;
-	r = make_plain(s, true, e);
-	if (r == 0)
-		r = session_run(s, h, request, false, ret, e);
-	if (r < 0) {
-		forget_plain(s);
-		err_join(e, "by https: %s", err_text(&https));
-	}
-	return r;
+	return reach_one(s, h, request, PATIENCE_NONE, ret, e);
 }
 
 int session_reach(struct session *s, struct http *h, const struct http_request *request,
 	struct http_answer *ret, struct err *e)
 {
-	for (s->at = 0;; s->at++) {
+	/* What one hasn't, of an image, the others before it haven't either: they aren't asked again. */
+	for (;; s->at++) {
 		_cleanup_err_ struct err own = {0};
-		int r = reach_one(s, h, request, ret, &own);
 		bool last = s->at == s->count - 1;
+		int r = reach_one(s, h, request, last ? PATIENCE_ALL : PATIENCE_NONE, ret, &own);
 
 		if (r == -EINTR || last || (r == 0 && ret->status >= 200 && ret->status < 300)) {
 			s->reached = r == 0;
@@ -236,6 +353,38 @@ int session_reach(struct session *s, struct http *h, const struct http_request *
 		}
 		http_answer_clear(ret);
 	}
+}
+
+int session_keep(struct session *s, const char *digest, const char *text, size_t n, struct err *e)
+{
+	struct session_document *d = calloc(1, sizeof(*d));
+
+	if (d) {
+		d->digest = strdup(digest);
+		d->text = malloc(n ? n : 1);
+		d->n = n;
+	}
+	if (!d || !d->digest || !d->text) {
+		document_free(d);
+		return err_sys(e, -ENOMEM, "document");
+	}
+	memcpy(d->text, text, n);
+	SLIST_INSERT_HEAD(&s->documents, d, link);
+	return 0;
+}
+
+int session_publish(struct session *s, struct err *e)
+{
+	while (!SLIST_EMPTY(&s->documents)) {
+		struct session_document *d = SLIST_FIRST(&s->documents);
+		int r = blobs_put(s->registry->blobs, d->digest, d->text, d->n, e);
+
+		if (r < 0)
+			return r;
+		SLIST_REMOVE_HEAD(&s->documents, link);
+		document_free(d);
+	}
+	return 0;
 }
 
 /* The first error of distribution-spec's form: "NAME_UNKNOWN: repository name not known to registry". */
@@ -274,14 +423,16 @@ int session_refused(const struct session *s, const char *what, const struct http
 	case 401:
 	case 403:
 		return err_set(e, -EACCES,
-			"%s: %s may not be read, or doesn't exist%s: check the name, or log in: banger login "
+			"%s: %s may not be read, or doesn't exist%s: check the name, or log in: banger image "
+			"login "
 			"%s",
 			s->host, what, more, s->host);
 	case 404:
 		return err_set(e, -ENOENT, "%s has no %s%s", s->host, what, more);
 	case 429:
 		return err_set(e, -EBUSY,
-			"%s: too many requests%s: wait%s, or log in for a higher limit: banger login %s",
+			"%s: too many requests%s: wait%s, or log in for a higher limit: banger image login "
+			"%s",
 			s->host, more, a->retry_after ? "" : " a while", s->host);
 	default:
 		return err_set(e, -EIO, "%s: %s: HTTP status %ld%s", s->host, what, a->status, more);

@@ -4,11 +4,13 @@
 #include <string.h>
 
 #include "registry/http_redirect.h"
+#include "registry/registry_state.h"
 #include "registry/secret.h"
 #include "registry/token.h"
 
 #define TOKEN_BODY_MAX    (64 * 1024) /* as crane has it */
 #define TOKEN_SECONDS_MIN 60          /* what the specification says of an answer that doesn't */
+#define TOKEN_SECONDS_MAX 86400
 
 int token_basic(const struct credentials *who, char **ret, struct err *e)
 {
@@ -49,7 +51,7 @@ static void query_clear(struct query *q)
 {
 	if (q->out)
 		fclose(q->out);
-	free(q->text);
+	secret_free(q->text);
 }
 
 static char *own_scope(const struct session *s)
@@ -104,7 +106,9 @@ static int read_token(
 	json_object_put(root);
 	if (!*ret)
 		return err_set(e, -EBADMSG, "%s answered without a token", realm);
-	*ret_seconds = seconds > TOKEN_SECONDS_MIN ? (uint64_t)seconds : TOKEN_SECONDS_MIN;
+	if (seconds < TOKEN_SECONDS_MIN)
+		seconds = TOKEN_SECONDS_MIN;
+	*ret_seconds = seconds < TOKEN_SECONDS_MAX ? (uint64_t)seconds : TOKEN_SECONDS_MAX;
 	return 0;
 }
 
@@ -114,18 +118,29 @@ static int ask(struct session *s, struct http *h, const struct http_request *req
 	_cleanup_(http_answer_clear) struct http_answer a = {0};
 	int r = http_run(h, request, &a, e);
 
+	/* A connection that breaks is whose business the token is for. */
+	for (int tries = 0; r == 0 && session_may_retry(tries, 0, &a); tries++) {
+		r = session_wait(s, h, tries, &a, e);
+		http_answer_clear(&a);
+		if (r == 0)
+			r = http_run(h, request, &a, e);
+	}
 	if (r < 0)
 		return r;
 	if (a.status == 200)
 		return read_token(&a, realm, ret, ret_seconds, e);
 	if ((a.status == 401 || a.status == 403) && who)
 		return err_set(e, -EACCES,
-			"%s refuses the login of \"%s\" (from %s): log in again: banger login %s", s->host,
-			who->user ? who->user : "", who->source ? who->source : "the command", s->host);
+			"%s refuses the login of \"%s\" (from %s): log in again: banger image login %s",
+			s->host, who->user ? who->user : "", who->source ? who->source : "the command",
+			s->host);
 	if (a.status == 401 || a.status == 403)
-		return err_set(
-			e, -EACCES, "%s wants to know who asks: log in: banger login %s", s->host, s->host);
-	return session_refused(s, realm, &a, e);
+		return err_set(e, -EACCES, "%s wants to know who asks: log in: banger image login %s",
+			s->host, s->host);
+	if (a.status == 429)
+		return session_refused(s, realm, &a, e);
+	return err_set(e, -EIO, "%s, which lets people into %s, answers with HTTP status %ld", realm, s->host,
+		a.status);
 }
 
 static int by_form(struct session *s, struct http *h, const struct challenge *c,
@@ -137,6 +152,7 @@ static int by_form(struct session *s, struct http *h, const struct challenge *c,
 		.method = "POST",
 		.url = c->realm,
 		.content_type = "application/x-www-form-urlencoded",
+		.slow_sec = s->registry->limits.slow_sec,
 		.body_max = TOKEN_BODY_MAX};
 
 	q.out = open_memstream(&q.text, &q.n);
@@ -160,7 +176,9 @@ static int by_query(struct session *s, struct http *h, const struct challenge *c
 	_cleanup_(query_clear) struct query q = {.separator = strchr(c->realm, '?') ? "&" : "?"};
 	_cleanup_free_ char *realm = url_shown(c->realm);
 	_cleanup_secret_ char *header = NULL;
-	struct http_request request = {.endpoint = &s->endpoints[s->at], .body_max = TOKEN_BODY_MAX};
+	struct http_request request = {.endpoint = &s->endpoints[s->at],
+		.slow_sec = s->registry->limits.slow_sec,
+		.body_max = TOKEN_BODY_MAX};
 
 	q.out = open_memstream(&q.text, &q.n);
 	if (!q.out)

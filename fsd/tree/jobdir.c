@@ -166,24 +166,6 @@ struct command {
 	uint16_t rows, cols;
 };
 
-static int signal_parse(const char *s, uint32_t *ret)
-{
-	uint64_t number;
-
-	if (parse_u64(s, 1, 64, &number) == 0) {
-		*ret = (uint32_t)number;
-		return 0;
-	}
-	if (strncmp(s, "SIG", 3) == 0)
-		s += 3;
-	for (int i = 1; i < 32; i++)
-		if (sigabbrev_np(i) && strcmp(sigabbrev_np(i), s) == 0) {
-			*ret = (uint32_t)i;
-			return 0;
-		}
-	return -EINVAL;
-}
-
 static int command_parse(const char *line, struct command *ret)
 {
 	_cleanup_free_ char *copy = NULL;
@@ -208,7 +190,7 @@ static int command_parse(const char *line, struct command *ret)
 	}
 	if (n == 2 && strcmp(words[0], "signal") == 0) {
 		ret->verb = SIGNAL;
-		return signal_parse(words[1], &ret->signal);
+		return exec_signal_parse(words[1], &ret->signal);
 	}
 	if (n == 3 && strcmp(words[0], "winsize") == 0) {
 		ret->verb = WINSIZE;

@@ -413,7 +413,10 @@ static const struct attr images_attrs[] = {
 		.store = images_ctl_store,
 		.doc = "Verbs, one a write, which returns when the image is ready: `pull REF [platform "
 		       "OS/ARCH] [as "
-		       "NAME]`, `import PATH as NAME`, `build debian [as NAME]`; or when that is done: "
+		       "NAME]`, `import PATH [tag TAG] [platform OS/ARCH] [as NAME]` (a root file system's "
+		       "tar or folder; an OCI layout, as a folder or in an archive; what `docker save` "
+		       "writes; tars in any compression), `register PATH [as NAME]` (an ext4 file, of which "
+		       "a copy is taken), `build debian [as NAME]`; or when that is done: "
 		       "`login HOST "
 		       "USER PASSWORD`, `logout HOST`. Ctrl-C cancels."},
 	{.id = 3,

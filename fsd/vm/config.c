@@ -188,7 +188,9 @@ int settings_check(const char *name, const char *text, struct err *e)
 	if (i == settings_count)
 		return err_set(e, -ENOENT, "there is no setting %.64s: ls config", name);
 	r = settings_table[i].check(text, e);
-	return r < 0 ? err_wrap(e, "%s", name) : 0;
+	if (r < 0)
+		err_wrap(e, "%s", name);
+	return r;
 }
 
 int settings_put(struct settings *s, const char *name, const char *text, struct err *e)

@@ -110,6 +110,8 @@ int exec_set_tty(struct exec *x, bool on, struct err *e);
 int exec_start(struct exec *x, bool want_stdin, vm_done_fn done, void *user, struct err *e);
 void exec_unwait(struct exec *x);
 int exec_signal(struct exec *x, uint32_t sig, struct err *e); /* -ESRCH: it does not run */
+/* "15", "TERM", "SIGTERM", "SIGRTMIN+3": Linux's numbers on x86-64 and arm64. -EINVAL. */
+int exec_signal_parse(const char *s, uint32_t *ret);
 /* Also before the start. */
 int exec_winsize(struct exec *x, uint16_t rows, uint16_t cols, struct err *e);
 /* Stdin: returns bytes taken (may be fewer; 0: none now, wait for `writable`), or -errno (-EPIPE: ended or closed). */

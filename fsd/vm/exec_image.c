@@ -1,5 +1,6 @@
 /* What jobs have of their VM's image. */
 #include <errno.h>
+#include <signal.h>
 
 #include "banger/cleanup.h"
 #include "registry/manifest.h"
@@ -67,6 +68,8 @@ int exec_set_main(struct exec *x, struct err *e)
 		return err_sys(e, -ENOMEM, "job %u", x->number);
 	free(x->argv);
 	x->argv = argv;
+	if (exec_signal_parse(config->stop_signal, &x->stop_signal) < 0)
+		x->stop_signal = SIGTERM;
 	exec_tell_changed(x);
 	return 0;
 }

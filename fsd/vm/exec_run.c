@@ -3,6 +3,7 @@
 
 #include "banger/cleanup.h"
 #include "banger/io.h"
+#include "banger/parse.h"
 #include "vm/exec_job.h"
 
 void exec_tell_started(struct exec *x, int code, const struct err *e)
@@ -144,6 +145,7 @@ int exec_start(struct exec *x, bool want_stdin, vm_done_fn done, void *user, str
 		.user = x->user,
 		.tty = x->tty,
 		.want_stdin = want_stdin,
+		.stop_signal = x->stop_signal,
 		.rows = x->rows,
 		.cols = x->cols,
 	};
@@ -169,6 +171,30 @@ int exec_start(struct exec *x, bool want_stdin, vm_done_fn done, void *user, str
 	x->streams[1].ended = x->tty;
 	exec_tell_changed(x);
 	return 0;
+}
+
+int exec_signal_parse(const char *s, uint32_t *ret)
+{
+	/* glibc keeps the first two of the kernel's for itself, in the guest as here: what is called SIGRTMIN is 34. */
+	const uint64_t first = 34;
+	uint64_t number;
+
+	if (parse_u64(s, 1, 64, &number) == 0) {
+		*ret = (uint32_t)number;
+		return 0;
+	}
+	if (strncmp(s, "SIG", 3) == 0)
+		s += 3;
+	if (strncmp(s, "RTMIN+", 6) == 0 && parse_u64(s + 6, 0, 64 - first, &number) == 0) {
+		*ret = (uint32_t)(first + number);
+		return 0;
+	}
+	for (int i = 1; i < 32; i++)
+		if (sigabbrev_np(i) && strcmp(sigabbrev_np(i), s) == 0) {
+			*ret = (uint32_t)i;
+			return 0;
+		}
+	return -EINVAL;
 }
 
 int exec_signal(struct exec *x, uint32_t sig, struct err *e)

@@ -55,6 +55,14 @@ struct object *objects_by_ref(const struct objects *o, const char *ref, const ch
 	return NULL;
 }
 
+int objects_runs_here(const struct objects *o, const struct store_object *row, struct err *e)
+{
+	if (!*row->platform || serves(row->platform, o->machine))
+		return 0;
+	return err_set(e, -ENOEXEC, "image %s is for %s, and this machine is %s: take one for it", row->name,
+		row->platform, o->machine);
+}
+
 const char *objects_article(const struct objects *o)
 {
 	return o->kind == OBJECTS_IMAGES ? "an" : "a";

@@ -53,6 +53,9 @@ const struct store_object *objects_meant(const struct objects *o, const char *te
 /* Whether TEXT is one that a VM may be given: 0; -ENOENT nothing of that name is there or can be had; -EINVAL. */
 int objects_check(const struct objects *o, const char *text, struct err *e);
 
+/* Whether an image's programs run on this machine: 0, or -ENOEXEC with what they are for. */
+int objects_runs_here(const struct objects *o, const struct store_object *row, struct err *e);
+
 /* Opens an object's file (image: the ext4, O_RDONLY; kernel: its directory). Any thread. The caller's. */
 int objects_open(const struct objects *o, const struct store_object *row, int *ret_fd, struct err *e);
 

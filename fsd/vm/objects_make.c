@@ -43,7 +43,7 @@ int make_copy(const struct make *from, struct make *to)
 	const struct {
 		const char *from;
 		char **to;
-	} texts[] = {{from->source, &to->source}, {from->platform, &to->platform},
+	} texts[] = {{from->source, &to->source}, {from->tag, &to->tag}, {from->platform, &to->platform},
 		{from->have_digest, &to->have_digest}, {from->insecure, &to->insecure},
 		{from->mirrors, &to->mirrors}};
 
@@ -60,29 +60,12 @@ int make_copy(const struct make *from, struct make *to)
 void make_clear(struct make *m)
 {
 	free(m->source);
+	free(m->tag);
 	free(m->platform);
 	free(m->have_digest);
 	free(m->insecure);
 	free(m->mirrors);
 	*m = (struct make){0};
-}
-
-/* PATH is a regular file or a folder: to open anything else could wait for ever. */
-static int open_source(const char *path, bool *ret_dir, int *ret_fd, struct err *e)
-{
-	_cleanup_close_ int fd = -EBADF;
-	struct stat st;
-
-	if (path[0] != '/')
-		return err_set(e, -EINVAL, "%s: an absolute path is wanted", path);
-	fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return err_sys(e, -errno, "%s", path);
-	if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
-		return err_set(e, -EINVAL, "%s: neither a file nor a folder", path);
-	*ret_dir = S_ISDIR(st.st_mode);
-	*ret_fd = TAKE_FD(fd);
-	return 0;
 }
 
 static int open_busybox(int *ret_fd, struct err *e)
@@ -97,12 +80,20 @@ static int open_busybox(int *ret_fd, struct err *e)
 	return err_set(e, -ENOENT, "there is no busybox to make the image of: apt install busybox-static");
 }
 
-static int make_image(const struct make *m, int out, const char *seed, struct op *op,
-	struct store_object *row, struct err *e)
+int make_describe(const struct image_result *result, struct store_object *row, struct err *e)
+{
+	row->size = result->size;
+	row->digest = strdup(result->digest);
+	row->arch = strdup(result->arch);
+	return row->digest && row->arch ? 0 : err_sys(e, -ENOMEM, "image");
+}
+
+static int make_image(
+	const struct make *m, int dir_fd, int out, struct op *op, struct store_object *row, struct err *e)
 {
 	_cleanup_close_ int fd = -EBADF;
 	struct image_result result = {0};
-	bool is_dir = false;
+	const char *seed = row->name;
 	int r;
 
 	switch (m->what) {
@@ -113,22 +104,17 @@ static int make_image(const struct make *m, int out, const char *seed, struct op
 		break;
 	case MAKE_PULL:
 		return make_pulled(m, out, op, row, e);
+	case MAKE_REGISTER:
+		return make_registered(m, out, op, row, e);
 	case MAKE_DEBIAN:
 		r = image_build_debian(out, seed, op, &result, e);
 		break;
 	default:
-		r = open_source(m->source, &is_dir, &fd, e);
-		if (r == 0 && is_dir)
-			r = image_from_dir(fd, out, seed, op, &result, e);
-		else if (r == 0)
-			r = image_from_tar(fd, out, seed, op, &result, e);
+		return make_imported(m, dir_fd, out, op, row, e);
 	}
 	if (r < 0)
 		return r;
-	row->size = result.size;
-	row->digest = strdup(result.digest);
-	row->arch = strdup(result.arch);
-	return row->digest && row->arch ? 0 : err_sys(e, -ENOMEM, "image");
+	return make_describe(&result, row, e);
 }
 
 static int make_kernel(const struct make *m, int dir, struct op *op, struct store_object *row, struct err *e)
@@ -163,7 +149,7 @@ int objects_make(const struct make *m, int dir_fd, struct op *op, struct store_o
 	}
 	if (fd < 0)
 		return err_sys(e, -errno, "%s", row->name);
-	r = m->kind == OBJECTS_IMAGES ? make_image(m, fd, row->name, op, row, e)
+	r = m->kind == OBJECTS_IMAGES ? make_image(m, dir_fd, fd, op, row, e)
 				      : make_kernel(m, fd, op, row, e);
 	if (r == 0)
 		r = op_check(op, e);

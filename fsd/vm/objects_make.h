@@ -4,12 +4,15 @@
 #ifndef BANGER_VM_OBJECTS_MAKE_H
 #define BANGER_VM_OBJECTS_MAKE_H
 
+#include "image/layers.h"
 #include "job/op.h"
+#include "registry/manifest.h"
 #include "store/store.h"
 #include "vm/objects.h"
 
 enum make_what {
-	MAKE_IMPORT, /* source: a path */
+	MAKE_IMPORT,   /* source: a path */
+	MAKE_REGISTER, /* source: a path to an ext4 */
 	MAKE_BUSYBOX,
 	MAKE_DEBIAN,
 	MAKE_PULL, /* source: of an image, its reference; of a kernel, a package or NULL */
@@ -20,8 +23,9 @@ struct make {
 	enum objects_kind kind;
 	enum make_what what;
 	char *source;
+	char *tag;      /* the one of several images in an archive; NULL: it is the only one */
+	char *platform; /* "": this machine's */
 	/* Of images pulled: */
-	char *platform;    /* "": this machine's */
 	char *have_digest; /* what is there already: the reference led to this then; NULL: nothing is there */
 	char *insecure, *mirrors; /* config/registry_* */
 	struct registry *registry;
@@ -39,6 +43,31 @@ int objects_make(const struct make *m, int dir_fd, struct op *op, struct store_o
 
 /* Removes NAME below DIR_FD, a file or a folder with all that is in it. */
 int objects_remove(int dir_fd, const char *name, struct err *e);
+
+/* What ROW says of an image that has no configuration. */
+int make_describe(const struct image_result *result, struct store_object *row, struct err *e);
+
+/* An image in OCI's form: its documents (pull.h and layout.h say which), borrowed, and where its layers are. */
+struct make_layers {
+	const char *digest, *ref_digest, *config_text;
+	const struct manifest *manifest;
+	const struct image_config *config;
+	/* Sets LAYER's descriptors, which are the caller's, also after a failure, and `window`; the rest of it is set. */
+	int (*open)(void *user, size_t i, struct image_layer *layer, struct err *e);
+	void *user;
+};
+/* objects_layers.c: as objects_make(), of those layers, into the empty file OUT. */
+int make_of_layers(
+	const struct make_layers *from, int out, struct op *op, struct store_object *row, struct err *e);
+
+/* objects_import.c: PATH is a regular file or a folder: to open anything else could wait for ever. -EINVAL: it is none. */
+int make_open_source(const char *path, bool *ret_dir, int *ret_fd, struct err *e);
+/* objects_register.c: as objects_make(), of an ext4 file, into the empty file OUT. */
+int make_registered(const struct make *m, int out, struct op *op, struct store_object *row, struct err *e);
+
+/* objects_import.c: as objects_make(), of a file or a folder, into the empty file OUT. DIR_FD: where files may be made. */
+int make_imported(
+	const struct make *m, int dir_fd, int out, struct op *op, struct store_object *row, struct err *e);
 
 /* objects_pull.c: as objects_make(), of an image out of a registry, into the empty file OUT. */
 int make_pulled(const struct make *m, int out, struct op *op, struct store_object *row, struct err *e);

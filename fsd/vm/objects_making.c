@@ -181,6 +181,7 @@ struct making *making_of(const struct objects *o, const char *name)
 static int begin(struct making *m, struct err *e)
 {
 	static const char *const kinds[] = {[MAKE_IMPORT] = "import",
+		[MAKE_REGISTER] = "register",
 		[MAKE_BUSYBOX] = "build",
 		[MAKE_DEBIAN] = "build",
 		[MAKE_PULL] = "pull"};
@@ -211,7 +212,8 @@ int making_join(struct objects *o, const char *name, const struct make *what, ui
 
 	if (m) {
 		if (m->what.what != what->what || !same(m->what.source, what->source) ||
-			!same(m->what.platform, what->platform) || op_cancelled(m->op))
+			!same(m->what.tag, what->tag) || !same(m->what.platform, what->platform) ||
+			op_cancelled(m->op))
 			return err_set(e, -EBUSY, "%s %s is being made of something else: see ops/%" PRIu64,
 				o->kind_name, name, op_id(m->op));
 		return wait_for(m, done, user, ret, e);

@@ -50,7 +50,7 @@ static int choose_name(const struct objects *o, const struct reference *ref, con
 		}
 		m = making_of(o, name);
 		if (objects_by_name(o, name) || !name_object_valid(name) ||
-			(m && (strcmp(m->what.source, what->source) != 0 ||
+			(m && (m->what.what != MAKE_PULL || strcmp(m->what.source, what->source) != 0 ||
 				      strcmp(m->what.platform, what->platform) != 0)))
 			continue;
 		*ret = TAKE_PTR(name);
@@ -131,11 +131,13 @@ static const struct verb {
 	const char *usage;
 } verbs[] = {
 	{OBJECTS_IMAGES, "pull", NULL, MAKE_PULL, true, NULL, "pull REF [platform OS/ARCH] [as NAME]\n"},
-	{OBJECTS_IMAGES, "import", NULL, MAKE_IMPORT, true, NULL, "import PATH as NAME\n"},
+	{OBJECTS_IMAGES, "import", NULL, MAKE_IMPORT, true, NULL,
+		"import PATH [tag TAG] [platform OS/ARCH] [as NAME]\n"},
+	{OBJECTS_IMAGES, "register", NULL, MAKE_REGISTER, true, NULL, "register PATH [as NAME]\n"},
 	{OBJECTS_IMAGES, "build", "debian", MAKE_DEBIAN, false, "debian", "build debian [as NAME]\n"},
 	{OBJECTS_IMAGES, "build", "busybox", MAKE_BUSYBOX, false, "busybox", "build busybox [as NAME]\n"},
 	{OBJECTS_KERNELS, "pull", NULL, MAKE_PULL, false, "debian", "pull [as NAME]\n"},
-	{OBJECTS_KERNELS, "import", NULL, MAKE_IMPORT, true, NULL, "import PATH as NAME\n"},
+	{OBJECTS_KERNELS, "import", NULL, MAKE_IMPORT, true, NULL, "import PATH [as NAME]\n"},
 };
 
 /* Takes " WORD VALUE" off the end of REST, blanks are legal in a path; NULL: it isn't there. */
@@ -177,6 +179,42 @@ static int run_pull(struct objects *o, const struct verb *v, char *at, objects_d
 	return objects_pull(o, at, platform ? platform : "", name, done, user, ret, e);
 }
 
+/* What PATH is called: its last part, as far as a name may go and a file's ending doesn't begin. The caller's. */
+static char *name_of_path(const char *path)
+{
+	size_t end = strlen(path), n;
+	const char *base;
+
+	while (end > 1 && path[end - 1] == '/')
+		end--;
+	base = memrchr(path, '/', end);
+	base = base ? base + 1 : path;
+	n = strcspn(base, "._/");
+	return strndup(base, n < NAME_VM_MAX ? n : NAME_VM_MAX);
+}
+
+static int run_import(struct objects *o, const struct verb *v, char *at, objects_done_fn done, void *user,
+	struct objects_waiter **ret, struct err *e)
+{
+	struct make what = {.kind = v->kind, .what = v->what, .source = at};
+	bool images = v->kind == OBJECTS_IMAGES && v->what == MAKE_IMPORT;
+	char *name = at ? split_off(at, " as ") : NULL;
+	_cleanup_free_ char *chosen = NULL;
+
+	what.platform = at && images && name != at ? split_off(at, " platform ") : NULL;
+	what.tag = at && images && name != at && what.platform != at ? split_off(at, " tag ") : NULL;
+	if (!at || !*at || name == at || what.platform == at || what.tag == at)
+		return wanted(v, e);
+	if (!name) {
+		name = chosen = name_of_path(at);
+		if (!name)
+			return err_sys(e, -ENOMEM, "import");
+		if (!name_object_valid(name))
+			return err_set(e, -EINVAL, "no name can be made of %.200s: say `as NAME`", at);
+	}
+	return make_new(o, name, &what, done, user, ret, e);
+}
+
 static int run(struct objects *o, const struct verb *v, char *at, objects_done_fn done, void *user,
 	struct objects_waiter **ret, struct err *e)
 {
@@ -185,6 +223,8 @@ static int run(struct objects *o, const struct verb *v, char *at, objects_done_f
 
 	if (v->kind == OBJECTS_IMAGES && v->what == MAKE_PULL)
 		return run_pull(o, v, at, done, user, ret, e);
+	if (v->what == MAKE_IMPORT || v->what == MAKE_REGISTER)
+		return run_import(o, v, at, done, user, ret, e);
 	name = at ? split_off(at, " as ") : NULL;
 	if (v->has_source)
 		what.source = at;

@@ -50,7 +50,9 @@ static int check_object(
 	if (r < 0)
 		return r;
 	r = objects_check(o, text, e);
-	return r < 0 ? err_wrap(e, "%s", what) : 0;
+	if (r < 0)
+		err_wrap(e, "%s", what);
+	return r;
 }
 
 static int check_image(const struct vm *vm, const char *text, struct err *e)

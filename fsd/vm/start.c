@@ -54,8 +54,10 @@ static int open_disk(struct start *s, const char *name, int (*make)(int fd, uint
 		if (fstat(fd, &st) < 0)
 			return err_sys(e, -errno, "%s", name);
 		r = (uint64_t)st.st_size < s->disk ? disk_grow(fd, s->disk, e) : 0;
-		if (r < 0)
-			return err_wrap(e, "%s", name);
+		if (r < 0) {
+			err_wrap(e, "%s", name);
+			return r;
+		}
 		*ret = TAKE_FD(fd);
 		return 0;
 	}
@@ -71,7 +73,8 @@ static int open_disk(struct start *s, const char *name, int (*make)(int fd, uint
 		r = err_sys(e, -errno, "%s", name);
 	if (r < 0) {
 		unlinkat(s->dir_fd, temp, 0);
-		return err_wrap(e, "%s", name);
+		err_wrap(e, "%s", name);
+		return r;
 	}
 	*ret = TAKE_FD(fd);
 	return 0;
@@ -378,6 +381,8 @@ static void start_launch(struct deed *d)
 		s->fds[i] = -EBADF;
 	if (r == 0 && (!s->name || !s->want_accel || !s->dns || !s->image_file))
 		r = err_sys(&e, -ENOMEM, "start");
+	if (r == 0)
+		r = objects_runs_here(vm->vms->config.images, image, &e);
 	if (r == 0)
 		r = objects_open(vm->vms->config.images, image, &s->fds[LAUNCH_FD_IMAGE], &e);
 	if (r == 0)

@@ -109,11 +109,13 @@ enum agent_type {
 	AGENT_FS_LSEEK,       /* file, u64 offset, u32 whence (SEEK_DATA, SEEK_HOLE) -> u64 offset */
 };
 
-#define AGENT_EXEC_TTY     1u
-#define AGENT_EXEC_STDIN   2u /* without it the job's stdin is /dev/null */
-#define AGENT_WINDOW       (256u * 1024)
-#define AGENT_WRITE_APPEND 1u
-#define AGENT_READDIR_PLUS 1u
+#define AGENT_EXEC_TTY   1u
+#define AGENT_EXEC_STDIN 2u /* without it the job's stdin is /dev/null */
+/* Bits 8 to 15: the signal that the job is told to stop by at POWEROFF, before anything else is, 0: none in particular. */
+#define AGENT_EXEC_STOP_SHIFT 8
+#define AGENT_WINDOW          (256u * 1024)
+#define AGENT_WRITE_APPEND    1u
+#define AGENT_READDIR_PLUS    1u
 
 #define AGENT_SET_MODE  1u
 #define AGENT_SET_UID   2u

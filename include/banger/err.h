@@ -7,8 +7,10 @@
  * Any function here takes a NULL `e` and then does nothing but return the code.
  *
  *   r = disk_make(..., e);
- *   if (r < 0)
- *           return err_wrap(e, "work disk");
+ *   if (r < 0) {
+ *           err_wrap(e, "work disk");
+ *           return r;
+ *   }
  *
  * No function here can fail: where memory is short the text is a constant that says so. Not shared between threads.
  */
@@ -31,11 +33,11 @@ int err_setv(struct err *e, int code, const char *fmt, va_list ap) __attribute__
 /* As err_set(), with ": " and strerror(-CODE) appended: for a failed system call. */
 int err_sys(struct err *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* Puts "CONTEXT: " before the text E has already (or strerror of its code). Returns E's code. */
-int err_wrap(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Puts "CONTEXT: " before the text E has already (or strerror of its code). The code is the caller's to keep: there may be no E. */
+void err_wrap(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Appends "; TEXT" : an undo that failed joins the first error and never hides it. Returns E's code. */
-int err_join(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Appends "; TEXT" : an undo that failed joins the first error and never hides it. */
+void err_join(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Moves FROM into TO (TO may be NULL: FROM is dropped). Returns FROM's code. */
 int err_move(struct err *to, struct err *from);

@@ -51,7 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	r_two = inflate_all(INFLATE_ZLIB, data + 1, size - 1, piece, two, &n_two);
 	if (memcmp(one, two, n_one < n_two ? n_one : n_two) != 0)
 		abort();
-	/* ISA-L doesn't look at a header's reserved flags, zlib refuses them. */
+	/* What is no header at all zlib sees sooner. */
 	if (r_one == -EILSEQ || r_two == -EILSEQ)
 		return 0;
 	/* Where one is satisfied, so is the other, with as many bytes. */

@@ -114,7 +114,7 @@ errno_write()
 		my $n = syswrite($f, $text);
 		report() unless defined $n;
 		print "OK\n";
-		sub report { my $e = $! + 0; for (keys %!) { if (Errno->can($_) && Errno->$_ == $e) { print "$_\n"; exit 0 } } print "$e\n"; exit 0 }
+		sub report { my $e = $! + 0; for (sort keys %!) { if (Errno->can($_) && Errno->$_ == $e) { print "$_\n"; exit 0 } } print "$e\n"; exit 0 }
 	' "$1" "$2"
 }
 

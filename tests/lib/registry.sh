@@ -79,3 +79,33 @@ busybox_tar()
 	printf 'root:x:0:\nuser:x:1000:\n' >"$root/etc/group"
 	tar -C "$root" --owner=0 --group=0 --sort=name --mtime=@0 -cf "$1" .
 }
+
+# registry_pl MODE PORT ARG...: tests/lib/registry.pl, whose log is CASE_DIR/MODE-PORT.
+registry_pl()
+{
+	local mode=$1 port=$2
+	shift 2
+	perl "$TOP/tests/lib/registry.pl" "$mode" "$port" "$CASE_DIR/$mode-$port" "$@" 2>"$CASE_DIR/$mode-$port.err" &
+	REGISTRY_PIDS="${REGISTRY_PIDS:-} $!"
+	await bash -c "exec 3<>/dev/tcp/127.0.0.1/$port" || diag "$(cat "$CASE_DIR/$mode-$port.err")"
+}
+
+# password_line USER PASSWORD: as htpasswd -B makes it.
+password_line()
+{
+	perl -e 'printf "%s:%s\n", $ARGV[0], crypt($ARGV[1], q{$2y$05$abcdefghijklmnopqrstuu})' "$1" "$2"
+}
+
+# certificate NAME SUBJECT [CA]: CASE_DIR/NAME.key and NAME.crt for localhost; signed by CA, or by itself as a CA.
+certificate()
+{
+	local name=$CASE_DIR/$1
+	if [ -n "${3:-}" ]; then
+		openssl req -newkey rsa:2048 -nodes -keyout "$name.key" -out "$name.csr" -subj "/CN=$2" &&
+			openssl x509 -req -in "$name.csr" -CA "$CASE_DIR/$3.crt" -CAkey "$CASE_DIR/$3.key" -CAcreateserial -days 2 \
+				-extfile <(echo "subjectAltName=DNS:localhost,IP:127.0.0.1") -out "$name.crt"
+	else
+		openssl req -x509 -newkey rsa:2048 -nodes -keyout "$name.key" -out "$name.crt" -subj "/CN=$2" -days 2 \
+			-addext basicConstraints=critical,CA:TRUE
+	fi >"$name.log" 2>&1 || diag "$(cat "$name.log")"
+}

@@ -39,7 +39,7 @@ write vcpus 0 ERANGE
 write vcpus 65 ERANGE
 write vcpus two EINVAL
 write disk 1 ERANGE
-write image nosuch ENOENT
+write image "no such" EINVAL
 write kernel nosuch ENOENT
 write engine xen EINVAL
 write storage tape EINVAL

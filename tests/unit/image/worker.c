@@ -336,17 +336,75 @@ static void endless_end(struct endless *x)
 	err_clear(&x->err);
 }
 
+/* Until it has told where it stands. */
+static void endless_wait(struct bench *b)
+{
+	struct op_view view;
+
+	do
+		assert_true(ops_next(b->ops, 0, &view));
+	while (strcmp(view.stage, "unpack layers") != 0 && poll(NULL, 0, 5) == 0);
+}
+
+static char *proc_file(pid_t pid, const char *name, size_t *ret_n)
+{
+	_cleanup_free_ char *path = NULL;
+	char *text = NULL;
+
+	assert_true(asprintf(&path, "/proc/%d/%s", pid, name) > 0);
+	assert_int_equal(io_read_file(AT_FDCWD, path, 1 << 20, &text, ret_n, NULL), 0);
+	return text;
+}
+
+/* Nothing of the parent's but what it was given; a filter, and no way to more. */
+static void confined(void **state)
+{
+	struct bench *b = *state;
+	struct endless x = {0};
+	_cleanup_close_ int canary = open("/proc/version", O_RDONLY); /* not close-on-exec */
+	_cleanup_closedir_ DIR *dir = NULL;
+	_cleanup_free_ char *status = NULL, *environ_text = NULL, *path = NULL;
+	struct dirent *d;
+	size_t n = 1, seen = 0;
+	pid_t pid;
+
+	assert_true(canary >= 0);
+	assert_int_equal(setenv("BANGER_CANARY", "1", 1), 0);
+	pid = endless_begin(&x, b);
+	endless_wait(b);
+	status = proc_file(pid, "status", NULL);
+	assert_non_null(strstr(status, "NoNewPrivs:\t1\n"));
+	assert_non_null(strstr(status, "Seccomp:\t2\n"));
+	environ_text = proc_file(pid, "environ", &n);
+	assert_int_equal(n, 0);
+	assert_true(asprintf(&path, "/proc/%d/fd", pid) > 0);
+	dir = opendir(path);
+	assert_non_null(dir);
+	while ((d = readdir(dir))) {
+		char target[256];
+		ssize_t k = readlinkat(dirfd(dir), d->d_name, target, sizeof(target) - 1);
+
+		if (k < 0)
+			continue;
+		target[k] = '\0';
+		assert_null(strstr(target, "/proc/version"));
+		assert_null(strstr(target, "plain")); /* the bench's other file */
+		seen++;
+	}
+	/* Standard ones, the socket, the output twice, two layers, a pipe, an operation's and a stream's eventfd. */
+	assert_true(seen >= 8 && seen <= 12);
+	op_cancel(b->op);
+	pthread_join(x.thread, NULL);
+	endless_end(&x);
+}
+
 static void cancelled(void **state)
 {
 	struct bench *b = *state;
 	struct endless x = {0};
-	struct op_view view;
 	pid_t pid = endless_begin(&x, b);
 
-	/* It has come to tell where it stands. */
-	do
-		assert_true(ops_next(b->ops, 0, &view));
-	while (strcmp(view.stage, "unpack layers") != 0 && poll(NULL, 0, 5) == 0);
+	endless_wait(b);
 	op_cancel(b->op);
 	pthread_join(x.thread, NULL);
 	assert_int_equal(x.r, -EINTR);
@@ -494,7 +552,7 @@ static void sandboxed(void **state)
 		if (pid == 0) {
 			_cleanup_err_ struct err e = {0};
 
-			if (sandbox_enter(1 << 20, 64, &e) < 0)
+			if (sandbox_enter(1 << 20, 64, -1, &e) < 0)
 				_exit(99);
 			_exit(attempt((enum attempt)i));
 		}
@@ -557,8 +615,9 @@ int main(int argc, char **argv)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	static const struct CMUnitTest tests[] = {TEST(a_tar), TEST(two_layers), TEST(most_layers),
-		TEST(hostile), TEST(cancelled), TEST(cancelled_before), TEST(download_failed), TEST(killed),
-		TEST(memory), TEST(descriptors), cmocka_unit_test(sandboxed), cmocka_unit_test(reports)};
+		TEST(hostile), TEST(confined), TEST(cancelled), TEST(cancelled_before), TEST(download_failed),
+		TEST(killed), TEST(memory), TEST(descriptors), cmocka_unit_test(sandboxed),
+		cmocka_unit_test(reports)};
 
 	if (argc > 1 && strcmp(argv[1], WORKER_ARGUMENT) == 0)
 		return worker_main(argc, argv);
