@@ -1,6 +1,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
+#include <pthread.h>
 #include <sys/stat.h>
 
 #include "image/acl.h"
@@ -309,17 +310,24 @@ static int take_all(const struct tar_place *p, struct archive *a, struct tar_inp
 	return 0;
 }
 
+/* Without it libarchive warns about each name that isn't ASCII. One for all threads, for good. */
+static locale_t utf8;
+static void load_utf8(void)
+{
+	utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", NULL);
+}
+
 int tar_open(struct tar_input *in, bool empty, struct archive **ret, struct err *e)
 {
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct archive *a = archive_read_new();
 	int r = 0;
 
 	if (!a)
 		return err_sys(e, -ENOMEM, "image");
-	/* Without it libarchive warns about each name that isn't ASCII. */
-	in->utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", NULL);
-	if (in->utf8)
-		in->before = uselocale(in->utf8);
+	pthread_once(&once, load_utf8);
+	if (utf8)
+		in->before = uselocale(utf8);
 	archive_read_support_format_tar(a);
 	if (empty)
 		archive_read_support_format_empty(a);
@@ -336,11 +344,9 @@ void tar_close(struct tar_input *in, struct archive *a)
 {
 	archive_read_free(a);
 	err_clear(&in->err);
-	if (in->utf8) {
+	if (in->before)
 		uselocale(in->before);
-		freelocale(in->utf8);
-		in->utf8 = (locale_t)0;
-	}
+	in->before = (locale_t)0;
 }
 
 /* The end of the tar is not the stream's: what follows is of the digest too, and may be what is damaged. */
