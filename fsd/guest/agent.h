@@ -62,7 +62,8 @@ struct agent_exec {
 	const char *cwd, *user;  /* NULL or "": the default */
 	bool tty, want_stdin;
 	uint16_t rows, cols;
-	uint32_t stop_signal; /* what it is told first when the guest goes down, with time to end; 0: it ends with all others */
+	uint32_t
+		stop_signal; /* what it is told first when the guest goes down, with time to end; 0: it ends with all others */
 };
 int agent_exec(struct agent *a, const struct agent_exec *what, const struct agent_job_events *events,
 	void *user, struct agent_job **ret, struct err *e);

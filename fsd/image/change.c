@@ -11,7 +11,7 @@ void change_clear(struct change *c)
 	*c = (struct change){0};
 }
 
-void change_shown(const char *path, char *ret, size_t size)
+void change_show(const char *path, char *ret, size_t size)
 {
 	size_t n = 0;
 
@@ -20,11 +20,11 @@ void change_shown(const char *path, char *ret, size_t size)
 	ret[n] = '\0';
 }
 
-void change_wrap(const char *path, struct err *e)
+void change_wrap(struct err *e, const char *path)
 {
-	char shown[256];
+	char shown[CHANGE_SHOWN];
 
-	change_shown(path, shown, sizeof(shown));
+	change_show(path, shown, sizeof(shown));
 	err_wrap(e, "%s", shown);
 }
 
@@ -48,7 +48,7 @@ int change_apply(struct itree *t, struct change *c, struct err *e)
 	int r = apply(t, c, e);
 
 	if (r < 0)
-		change_wrap(c->path, e);
+		change_wrap(e, c->path);
 	change_clear(c);
 	return r;
 }

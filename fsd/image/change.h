@@ -21,10 +21,11 @@ void change_clear(struct change *c);
 
 /* C (cleared, also on failure) done to T. Errors name the entry. */
 int change_apply(struct itree *t, struct change *c, struct err *e);
-/* PATH for a message, cut to SIZE: names go to terminals and logs, what is no character is shown as '?'. */
-void change_shown(const char *path, char *ret, size_t size);
 /* E names the entry PATH from then on. */
-void change_wrap(const char *path, struct err *e);
+void change_wrap(struct err *e, const char *path);
+/* PATH as errors show it: it goes to terminals and logs. Cut off at SIZE. */
+#define CHANGE_SHOWN 256
+void change_show(const char *path, char *ret, size_t size);
 
 /* Where changes go, in the archive's order; C is taken (cleared, also on failure), errors name the entry. */
 struct change_sink {

@@ -23,8 +23,7 @@ struct reading {
 	struct merge *m;
 	const struct image_layer *layer;
 	size_t number;         /* from 0 */
-	struct batch *filling; /* the thread's own, as this */
-	uint64_t count;
+	struct batch *filling; /* the thread's own */
 	/* Under the lock. */
 	struct stream *stream;
 	STAILQ_HEAD(, batch) batches;
@@ -70,16 +69,12 @@ static void hand_over(struct reading *g)
 static int take_change(void *user, struct change *c, struct err *e)
 {
 	struct reading *g = user;
-	int r = 0;
 
-	if (++g->count > TREE_ENTRIES_MAX)
-		r = err_set(e, -EFBIG, "more than %u entries", TREE_ENTRIES_MAX);
-	else if (!g->filling && !(g->filling = calloc(1, sizeof(*g->filling))))
-		r = err_sys(e, -ENOMEM, "image");
-	if (r < 0) {
-		change_wrap(c->path, e);
+	if (!g->filling && !(g->filling = calloc(1, sizeof(*g->filling)))) {
+		err_sys(e, -ENOMEM, "image");
+		change_wrap(e, c->path);
 		change_clear(c);
-		return r;
+		return -ENOMEM;
 	}
 	g->filling->list[g->filling->n++] = *c;
 	*c = (struct change){0};

@@ -14,7 +14,7 @@
 int layers_check_count(size_t n, struct err *e);
 
 struct image_layer {
-	int fd; /* the blob as the registry has it, from where it stands; borrowed */
+	int fd; /* the blob as the registry has it, from where it stands; borrowed; a layer shares its position with no other */
 	int grow; /* it is still being written: a pipe that tells how far (registry/blobs.h, blob_follow()); -1: it is whole */
 	uint64_t size;      /* of the blob, as the manifest has it; 0: not known */
 	bool window;        /* FD goes on behind those bytes: it is a part of an archive */

@@ -10,8 +10,8 @@
 #include "banger/err.h"
 
 /*
- * Of address space: 4000000 entries (tree.h) of 272 bytes each are 1.1 GiB; beside them the largest dictionary that `xz -9` and `zstd -19`
- * ask for, libraries and stacks. Not with AddressSanitizer, which takes terabytes of it.
+ * Of address space: 4000000 entries (tree.h) are 1.1 GiB, in one layer or in several side by side (tests/bench/mklayers.c tells); beside them the
+ * dictionaries that `xz -9` and `zstd -19` ask for, libraries and stacks. Not with AddressSanitizer, which takes terabytes of it.
  */
 #define SANDBOX_MEMORY (2ull << 30)
 

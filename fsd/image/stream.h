@@ -60,9 +60,9 @@ void stream_stop(struct stream *s);
  */
 ssize_t stream_next(struct stream *s, const void **ret, struct err *e);
 
-/* sha256 of all of FD; after the end, with STREAM_HASH_PACKED or BOTH. */
+/* sha256 of all of FD; after the end, with STREAM_HASH_PACKED or STREAM_HASH_BOTH. */
 void stream_digest(const struct stream *s, unsigned char ret[32]);
-/* sha256 of all that stream_next() gave; after the end, with STREAM_HASH_PLAIN or BOTH. */
+/* sha256 of all that stream_next() gave; after the end, with STREAM_HASH_PLAIN or STREAM_HASH_BOTH. */
 void stream_plain_digest(const struct stream *s, unsigned char ret[32]);
 
 #endif

@@ -1,6 +1,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
+#include <pthread.h>
 #include <sys/stat.h>
 
 #include "image/acl.h"
@@ -217,13 +218,6 @@ static int read_whiteout(const char *path, struct change *c, struct err *e)
 	return 1;
 }
 
-/* For what is wrong where no name can be read: LAST is the one before. */
-static void wrap_behind(struct err *e, const char *last)
-{
-	if (*last)
-		err_wrap(e, "behind %s", last);
-}
-
 /* What an entry changes; its contents are written. 1: something; 0: nothing. */
 static int read_change(const struct tar_place *p, struct archive *a, struct tar_input *in,
 	struct archive_entry *entry, const char *path, struct change *c, struct err *e)
@@ -246,11 +240,20 @@ static int read_change(const struct tar_place *p, struct archive *a, struct tar_
 	return r == 2 ? 0 : r;
 }
 
+/* What is wrong with the entry PATH; where no name can be read, LAST is the one before. */
+static void wrap_entry(struct err *e, const char *path, const char *last)
+{
+	if (path && *path)
+		change_wrap(e, path);
+	else if (*last)
+		err_wrap(e, "behind %s", last);
+}
+
 static int take_all(const struct tar_place *p, struct archive *a, struct tar_input *in, struct err *e)
 {
 	struct archive_entry *entry;
 	uint64_t count = 0;
-	char shown[256] = "";
+	char last[CHANGE_SHOWN] = "";
 	int k, r = 0;
 
 	while (r >= 0 && ((k = archive_read_next_header(a, &entry)) == ARCHIVE_OK || k == ARCHIVE_WARN)) {
@@ -258,19 +261,17 @@ static int take_all(const struct tar_place *p, struct archive *a, struct tar_inp
 		const char *path = archive_entry_pathname(entry);
 		struct change c = {0};
 
-		if (!path || !*path) {
+		if (!path || !*path)
 			r = err_set(e, -EBADMSG, "an entry without a name");
-			wrap_behind(e, shown);
-			return r;
-		}
-		change_shown(path, shown, sizeof(shown));
 		/* Those that replace each other too: they cost time. */
-		if (++count > TREE_ENTRIES_MAX)
+		else if (++count > TREE_ENTRIES_MAX)
 			r = err_set(e, -EFBIG, "more than %u entries", TREE_ENTRIES_MAX);
 		else
 			r = read_change(p, a, in, entry, path, &c, e);
 		if (r < 0 && r != -EINTR)
-			err_wrap(e, "%s", shown);
+			wrap_entry(e, path, last);
+		if (path && *path)
+			change_show(path, last, sizeof(last));
 		if (r > 0)
 			r = p->sink.take(p->sink.user, &c, e);
 		change_clear(&c);
@@ -283,12 +284,7 @@ static int take_all(const struct tar_place *p, struct archive *a, struct tar_inp
 		r = tar_failure(a, in, e);
 		if (r == -EINTR)
 			return r;
-		if (path && *path) {
-			change_shown(path, shown, sizeof(shown));
-			err_wrap(e, "%s", shown);
-		} else {
-			wrap_behind(e, shown);
-		}
+		wrap_entry(e, path, last);
 		return r;
 	}
 	/* A layer that changes nothing is an empty archive. */
@@ -297,17 +293,24 @@ static int take_all(const struct tar_place *p, struct archive *a, struct tar_inp
 	return 0;
 }
 
+/* Without it libarchive warns about each name that isn't ASCII. One for all threads, for good. */
+static locale_t utf8;
+static void load_utf8(void)
+{
+	utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", NULL);
+}
+
 int tar_open(struct tar_input *in, bool empty, struct archive **ret, struct err *e)
 {
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct archive *a = archive_read_new();
 	int r = 0;
 
 	if (!a)
 		return err_sys(e, -ENOMEM, "image");
-	/* Without it libarchive warns about each name that isn't ASCII. */
-	in->utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", NULL);
-	if (in->utf8)
-		in->before = uselocale(in->utf8);
+	pthread_once(&once, load_utf8);
+	if (utf8)
+		in->before = uselocale(utf8);
 	archive_read_support_format_tar(a);
 	if (empty)
 		archive_read_support_format_empty(a);
@@ -324,11 +327,9 @@ void tar_close(struct tar_input *in, struct archive *a)
 {
 	archive_read_free(a);
 	err_clear(&in->err);
-	if (in->utf8) {
+	if (in->before)
 		uselocale(in->before);
-		freelocale(in->utf8);
-		in->utf8 = (locale_t)0;
-	}
+	in->before = (locale_t)0;
 }
 
 /* The end of the tar is not the stream's: what follows is of the digest too, and may be what is damaged. */

@@ -29,7 +29,7 @@ struct archive;
 struct tar_input {
 	struct stream *stream; /* borrowed */
 	struct err err;        /* of the stream */
-	locale_t utf8, before;
+	locale_t before;
 };
 /* *RET ends by tar_close(), on the same thread. EMPTY: an archive without entries is one. */
 int tar_open(struct tar_input *in, bool empty, struct archive **ret, struct err *e);

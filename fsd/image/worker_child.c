@@ -2,6 +2,7 @@
 #include <iconv.h>
 #include <limits.h>
 #include <locale.h>
+#include <malloc.h>
 #include <openssl/evp.h>
 #include <poll.h>
 #include <pthread.h>
@@ -20,6 +21,8 @@
 #include "image/worker_wire.h"
 
 #define REPORT_MSEC 100
+#define ARENAS_MAX                                                                                           \
+	4 /* of malloc(): each takes 64 MiB of the address space at once, and there would be one a thread */
 
 /* What the parent asked for, as long as the process lives. */
 struct task {
@@ -176,6 +179,7 @@ int worker_main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
 	prctl(PR_SET_NAME, "image-worker");
+	mallopt(M_ARENA_MAX, ARENAS_MAX);
 	if (receive_request(&t) < 0)
 		_exit(1);
 	warm_up();

@@ -64,8 +64,8 @@ int wire_pack_layer(const struct image_layer *from, struct wire_layer *ret, stru
 	ret->fd = from->fd;
 	ret->grow = from->grow;
 	ret->size = from->size;
-	ret->window = from->window;
 	ret->verified = from->verified;
+	ret->window = from->window;
 	r = pack_text("digest", from->digest, ret->digest, sizeof(ret->digest), e);
 	return r == 0 ? pack_text("diff_id", from->diff_id, ret->diff_id, sizeof(ret->diff_id), e) : r;
 }
@@ -76,8 +76,8 @@ void wire_unpack_layer(const struct wire_layer *from, struct image_layer *ret)
 		.fd = from->fd,
 		.grow = from->grow,
 		.size = from->size,
-		.window = from->window,
 		.verified = from->verified != 0,
+		.window = from->window,
 		.digest = *from->digest ? from->digest : NULL,
 		.diff_id = *from->diff_id ? from->diff_id : NULL,
 	};
