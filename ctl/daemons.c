@@ -125,22 +125,32 @@ static void become_daemon(int log)
 	syscall(SYS_close_range, 3, ~0u, 0);
 }
 
-static char **environment(const char *home)
+/* Those of NAMES that are set here, into ENV from *N on. */
+static int pass_on(char **env, size_t *n, const char *const *names)
+{
+	for (; *names; names++) {
+		const char *value = getenv(*names);
+
+		if (value && asprintf(&env[(*n)++], "%s=%s", *names, value) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* NET: it asks the world, so what libcurl(3) reads is passed on as well. */
+static char **environment(const char *home, bool net)
 {
 	static const char *const passed[] = {"BANGER_RUN_BASE", "BANGER_STATE_BASE", "ASAN_OPTIONS",
-		"UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"};
-	char **env = calloc(ELEMENTSOF(passed) + 4, sizeof(*env));
+		"UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS", NULL};
+	static const char *const proxies[] = {"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy",
+		"ALL_PROXY", "no_proxy", "NO_PROXY", NULL};
+	char **env = calloc(ELEMENTSOF(passed) + ELEMENTSOF(proxies) + 3, sizeof(*env));
 	size_t n = 0;
 
 	if (!env || asprintf(&env[n++], "PATH=/usr/sbin:/usr/bin:/sbin:/bin") < 0 ||
-		asprintf(&env[n++], "HOME=%s", home) < 0)
+		asprintf(&env[n++], "HOME=%s", home) < 0 || pass_on(env, &n, passed) < 0 ||
+		(net && pass_on(env, &n, proxies) < 0))
 		return NULL;
-	for (size_t i = 0; i < ELEMENTSOF(passed); i++) {
-		const char *value = getenv(passed[i]);
-
-		if (value && asprintf(&env[n++], "%s=%s", passed[i], value) < 0)
-			return NULL;
-	}
 	return env;
 }
 
@@ -197,10 +207,10 @@ int daemons_start_helper(struct ctl *c, uid_t owner)
 		become_daemon(log);
 		if (*c->instance)
 			execle(program, "banger-helper", "--owner", uid, "--instance", c->instance, NULL,
-				environment(p ? p->pw_dir : "/"));
+				environment(p ? p->pw_dir : "/", false));
 		else
 			execle(program, "banger-helper", "--owner", uid, NULL,
-				environment(p ? p->pw_dir : "/"));
+				environment(p ? p->pw_dir : "/", false));
 		_exit(127);
 	}
 	while (pid > 0 && io_now_usec() < end) {
@@ -259,7 +269,7 @@ int daemons_start_fsd(struct ctl *c, uid_t owner, char *const *options, size_t n
 		become_daemon(log);
 		if (initgroups(p->pw_name, p->pw_gid) < 0 || setgid(p->pw_gid) < 0 || setuid(owner) < 0)
 			_exit(126);
-		execve(program, argv, environment(p->pw_dir));
+		execve(program, argv, environment(p->pw_dir, true));
 		dprintf(2, "banger-fsd: %s: %s: can user %s reach it?\n", program, strerror(errno),
 			p->pw_name);
 		_exit(127);

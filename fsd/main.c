@@ -254,7 +254,7 @@ static int open_objects(struct daemon *d, struct err *e)
 	int r = open_registry(d, e);
 
 	sources = (struct objects_sources){
-		.registry = d->registry, .places = &d->places, .settings = d->settings};
+		.registry = d->registry, .places = &d->places, .settings = d->settings, .blobs = d->blobs};
 	if (r == 0)
 		r = objects_new(
 			OBJECTS_IMAGES, &sources, d->jobs, d->ops, d->store, d->state_fd, &d->images, e);
@@ -315,7 +315,6 @@ static int daemon_serve(struct daemon *d, struct err *e)
 				.settings = d->settings,
 				.images = d->images,
 				.kernels = d->kernels,
-				.blobs = d->blobs,
 				.state_fd = d->state_fd,
 				.host_fact = host_fact,
 				.shutdown = on_shutdown,

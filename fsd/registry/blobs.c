@@ -207,6 +207,9 @@ static bool may_go(const struct blobs *b, const struct blobs_prune *how, const s
 
 	if (blobs_active(b, it->digest))
 		return false;
+	/* A file's time is of the last tick. */
+	if (how->since && (uint64_t)it->used.tv_sec + 1 >= how->since / 1000000)
+		return false;
 	if (!it->part)
 		return !how->used(how->user, it->digest);
 	clock_gettime(CLOCK_REALTIME, &now);

@@ -71,6 +71,8 @@ void blob_file_end(struct blobs *b, struct blob_file *f);
 struct blobs_prune {
 	bool dry;
 	uint64_t quota;
+	uint64_t
+		since; /* CLOCK_REALTIME usec: what was used from then on stays, somebody is at work with it; 0: nothing because of that */
 	bool (*used)(void *user, const char *digest);
 	void (*freed)(void *user, const char *name, uint64_t size);
 	void *user;

@@ -86,7 +86,7 @@ static void prune(struct tree *t, struct call *call, bool dry)
 		return;
 	}
 	*p = (struct prune){t, call, dry};
-	r = cache_prune(t->config.images, t->config.blobs, dry, prune_say, prune_done, p, &e);
+	r = cache_prune(t->config.images, dry, prune_say, prune_done, p, &e);
 	if (r < 0)
 		prune_done(p, r, &e);
 }

@@ -26,7 +26,6 @@ struct tree_config {
 	struct store *store;
 	struct settings *settings;
 	struct objects *images, *kernels;
-	struct blobs *blobs;
 	int state_fd; /* PLACE_STATE: the root's log is kept there */
 	/* host/NAME: its value, or NULL where it is not known (the node is absent then). Borrowed until the next call. */
 	const char *(*host_fact)(void *user, const char *name);

@@ -12,7 +12,10 @@
  * go), and the sum: "freed sha256:... 123". Beside running pulls.
  */
 typedef void (*cache_say_fn)(void *user, const char *line);
-int cache_prune(struct objects *images, struct blobs *blobs, bool dry, cache_say_fn say, objects_done_fn done,
-	void *user, struct err *e);
+int cache_prune(
+	struct objects *images, bool dry, cache_say_fn say, objects_done_fn done, void *user, struct err *e);
+
+/* After a download: what no image is made of goes, the longest unused first, until all takes no more than the setting `cache_max` allows. */
+void cache_keep_limit(struct objects *images);
 
 #endif

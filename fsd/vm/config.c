@@ -45,6 +45,11 @@ static int check_memory(const char *text, struct err *e)
 	return number(text, 64ull << 20, 1ull << 40, true, e);
 }
 
+static int check_cache(const char *text, struct err *e)
+{
+	return number(text, 0, 1ull << 50, true, e);
+}
+
 static int check_disk(const char *text, struct err *e)
 {
 	return number(text, 64ull << 20, 16ull << 40, true, e);
@@ -82,6 +87,11 @@ const struct setting settings_table[] = {
 		"What runs guests: `kvm`, `tcg` (emulation), or `auto`: KVM once a guest has come up with it "
 		"on this host.",
 		check_accel},
+	{"cache_max", "0",
+		"Bytes that downloaded blobs may take: after a pull those that no image is made of go, the "
+		"longest "
+		"unused first, until it is less. `0`: `prune` alone says what goes.",
+		check_cache},
 	{"console_max", "1048576", "Bytes of each VM's console that are kept.", check_console},
 	{"default_disk", "8589934592", "A new VM's `disk`.", check_disk},
 	{"default_image", "busybox", "A new VM's `image`.", check_image},

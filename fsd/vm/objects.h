@@ -30,6 +30,7 @@ typedef void (*objects_changed_fn)(
 	void *user, struct objects *o, uint32_t id, const char *name, bool appeared);
 
 /* What images are pulled with: borrowed. Kernels need none of it. */
+struct blobs;
 struct registry; /* registry/pull.h */
 struct credentials_places;
 struct settings; /* vm/config.h */
@@ -37,6 +38,7 @@ struct objects_sources {
 	struct registry *registry;
 	const struct credentials_places *places; /* registry/credentials.h */
 	const struct settings *settings;
+	struct blobs *blobs; /* registry/blobs.h */
 };
 
 int objects_new(enum objects_kind kind, const struct objects_sources *sources, struct jobs *jobs,

@@ -6,6 +6,7 @@
 #include "banger/io.h"
 #include "banger/name.h"
 #include "registry/reference.h"
+#include "vm/cache.h"
 #include "vm/config.h"
 #include "vm/objects_model.h"
 
@@ -91,6 +92,8 @@ static void done_store(void *data, int code, struct err *e)
 	if (code == 0)
 		tell(o, &m->row, true);
 	making_end(m, code, e);
+	if (o->kind == OBJECTS_IMAGES)
+		cache_keep_limit(o);
 }
 
 static int work_make(void *data, struct err *e)
@@ -223,6 +226,7 @@ int making_join(struct objects *o, const char *name, const struct make *what, ui
 	if (!m)
 		return err_sys(e, -ENOMEM, "%s", name);
 	m->objects = o;
+	m->began = io_wall_usec();
 	m->old = old;
 	TAILQ_INIT(&m->waiters);
 	m->row.name = strdup(name);

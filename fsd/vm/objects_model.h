@@ -29,6 +29,7 @@ struct making {
 	TAILQ_ENTRY(making) link;
 	struct objects *objects;
 	struct op *op;
+	uint64_t began;   /* CLOCK_REALTIME usec */
 	struct make what; /* its strings are this one's */
 	struct store_object row;
 	/* In the place of one that is there (row id), which keeps OLD_NAME when VMs need it; 0: a new one. */
@@ -44,6 +45,7 @@ struct pushing {
 	TAILQ_ENTRY(pushing) link;
 	struct objects *objects;
 	struct op *op;
+	uint64_t began;                /* CLOCK_REALTIME usec */
 	struct objects_waiter *waiter; /* NULL: it has gone */
 	struct push push;
 };

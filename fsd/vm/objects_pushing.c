@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "banger/cleanup.h"
+#include "banger/io.h"
 #include "registry/credentials.h"
 #include "registry/reference.h"
 #include "vm/config.h"
@@ -135,6 +136,7 @@ int objects_push(struct objects *o, const char *name, const char *ref, objects_d
 		return err_sys(e, -ENOMEM, "push");
 	}
 	p->objects = o;
+	p->began = io_wall_usec();
 	p->push.fd = -EBADF;
 	r = prepare(o, row, ref, &p->push, e);
 	if (r == 0)

@@ -873,8 +873,8 @@ static void cve_2025_58183_sparse_bombs(void **state)
 		"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n27 GNU.sparse.realsize=100\n",
 		"38 GNU.sparse.size=9223372036854775807\n",
 		"27 GNU.sparse.size=1000000\n36 GNU.sparse.numblocks=4000000000\n",
-		"24 GNU.sparse.size=1000\n26 GNU.sparse.numblocks=1\n43 "
-		"GNU.sparse.offset=9223372036854775807\n42 GNU.sparse.numbytes=922337203685477580\n",
+		("24 GNU.sparse.size=1000\n26 GNU.sparse.numblocks=1\n43 "
+		 "GNU.sparse.offset=9223372036854775807\n42 GNU.sparse.numbytes=922337203685477580\n"),
 		"24 GNU.sparse.size=1000\n51 GNU.sparse.map=500,10,0,10,999999999999999999,10\n",
 	};
 	static const char *const contents[] = {"1000000000000\n0\n1\n",
