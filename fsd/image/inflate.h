@@ -24,6 +24,9 @@ int inflate_new(enum inflate_by by, struct inflate **ret, struct err *e);
 struct inflate *inflate_free(struct inflate *f);
 DEFINE_CLEANUP(struct inflate *, inflate_free)
 
+/* Before the first step: somebody verifies what comes out by a better sum than gzip's own, which may then be passed over where that saves time. */
+void inflate_unverified(struct inflate *f);
+
 /*
  * Unpacks from *IN (*N_IN bytes) to *OUT (*N_OUT bytes), moves all four on. 1: a member ends before *IN, the next call begins another; 0: one of the
  * two has run out; -EBADMSG: damaged, or of a kind that can't be read; -EILSEQ: no member begins here; -ENOMEM.

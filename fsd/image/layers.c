@@ -128,6 +128,7 @@ static int read_layer(struct reading *g, struct err *e)
 		.size = layer->size,
 		.layer = true,
 		.window = layer->window,
+		.summed = layer->diff_id != NULL,
 		.group = &g->m->group};
 	enum stream_hash hash = layer->diff_id == NULL ? STREAM_HASH_PACKED
 				: layer->verified      ? STREAM_HASH_PLAIN

@@ -39,6 +39,7 @@ struct stream_input {
 	uint64_t size; /* bytes that must come; 0: not known */
 	bool layer;    /* gzip, zstd or nothing, as layers are packed (OCI image-spec media-types.md) */
 	bool window;   /* they are all that is wanted: what follows them in the file is another's */
+	bool summed; /* whoever reads verifies a digest of what comes out: gzip's own checksums may be passed over */
 	struct stream_group *group; /* borrowed as well; NULL: it is alone */
 };
 #define STREAM_WHOLE(file) (&(struct stream_input){.fd = (file), .grow = -1})

@@ -37,6 +37,8 @@ static void inflate_all(struct stream *s, enum inflate_by by, const uint8_t *dat
 	bool between = false, first = true, ended = false;
 	int r = inflate_new(by, &f, &s->unpack_err);
 
+	if (r == 0 && s->in.summed)
+		inflate_unverified(f);
 	while (r >= 0) {
 		if (room == 0) {
 			if (block && !put_plain(s, &total, QUEUE_BLOCK))
