@@ -12,16 +12,19 @@
 
 #define GZIP_WINDOW                                                                                          \
 	(15 + 16) /* zlib.h, inflateInit2: the largest window; gzip's header and trailer, the checksum verified */
-#define FLAGS_RESERVED 0xe0       /* RFC 1952: must be zero, or what follows is unknown */
-#define STEP_MAX       (1u << 30) /* both libraries count in 32 bits */
+#define STEP_MAX (1u << 30) /* both libraries count in 32 bits */
 
 struct inflate {
 	enum inflate_by by;
 	bool by_isal;
-	uint8_t head_at; /* bytes of the member that were read, as far as HEAD goes */
-	uint8_t head[4];
+	/*
+	 * Of ISA-L's members too: it reads the header. ISA-L (2.30) forgets a header's flags where it comes in pieces, and goes on with what
+	 * stands on its stack.
+	 */
+	z_stream z;
+	gz_header header;
+	bool in_body; /* ISA-L's turn */
 	union {
-		z_stream z;
 		struct inflate_state isal;
 		ZSTD_DStream *zstd;
 	};
@@ -66,12 +69,13 @@ int inflate_new(enum inflate_by by, struct inflate **ret, struct err *e)
 			free(f);
 			return err_sys(e, -ENOMEM, "unpacking");
 		}
-	} else if (f->by_isal) {
-		isal.init(&f->isal);
-		f->isal.crc_flag = ISAL_GZIP;
 	} else if (inflateInit2(&f->z, GZIP_WINDOW) != Z_OK) {
 		free(f);
 		return err_sys(e, -ENOMEM, "unpacking");
+	} else if (f->by_isal) {
+		isal.init(&f->isal);
+		f->isal.crc_flag = ISAL_GZIP_NO_HDR_VER;
+		inflateGetHeader(&f->z, &f->header);
 	}
 	*ret = f;
 	return 0;
@@ -81,7 +85,7 @@ struct inflate *inflate_free(struct inflate *f)
 {
 	if (f && f->by == INFLATE_ZSTD)
 		ZSTD_freeDStream(f->zstd);
-	else if (f && !f->by_isal)
+	else if (f)
 		inflateEnd(&f->z);
 	free(f);
 	return NULL;
@@ -94,18 +98,44 @@ void inflate_unverified(struct inflate *f)
 		inflateValidate(&f->z, 0);
 }
 
+static int zlib_error(const struct inflate *f, int r, struct err *e)
+{
+	const char *why = f->z.msg ? f->z.msg : "not gzip";
+
+	if (r == Z_MEM_ERROR)
+		return err_sys(e, -ENOMEM, "unpacking");
+	if (strcmp(why, "unknown header flags set") == 0)
+		return err_set(e, -EBADMSG, "the archive is of a kind of gzip that nobody has defined yet");
+	/* Its header may have come in pieces. */
+	if (f->z.total_out == 0 && (strstr(why, "header") || strstr(why, "unknown compression method")))
+		return err_set(e, -EILSEQ, "not gzip");
+	return err_set(e, -EBADMSG, "the archive is damaged: %s", why);
+}
+
+/* Of ISA-L's member; nothing is written, for zlib stops before the first block. */
+static int step_header(struct inflate *f, struct err *e)
+{
+	int r = inflate(&f->z, Z_BLOCK);
+
+	if (r != Z_OK && r != Z_BUF_ERROR)
+		return zlib_error(f, r, e);
+	f->in_body = f->header.done == 1;
+	return 0;
+}
+
 static int step_isal(struct inflate *f, struct err *e)
 {
 	int r = isal.run(&f->isal);
 
-	if (r == ISAL_INVALID_WRAPPER || r == ISAL_UNSUPPORTED_METHOD)
-		return err_set(e, -EILSEQ, "not gzip");
 	if (r < 0)
 		return err_set(e, -EBADMSG, "the archive is damaged: %s",
 			r == ISAL_INCORRECT_CHECKSUM ? "incorrect data check" : "invalid deflate data");
 	if (f->isal.block_state != ISAL_BLOCK_FINISH)
 		return 0;
 	isal.reset(&f->isal);
+	f->in_body = false;
+	inflateReset(&f->z);
+	inflateGetHeader(&f->z, &f->header);
 	return 1;
 }
 
@@ -115,17 +145,10 @@ static int step_zlib(struct inflate *f, struct err *e)
 
 	if (r == Z_OK || r == Z_BUF_ERROR)
 		return 0;
-	if (r == Z_MEM_ERROR)
-		return err_sys(e, -ENOMEM, "unpacking");
-	if (r == Z_STREAM_END) {
-		inflateReset(&f->z);
-		return 1;
-	}
-	/* Its header may have come in pieces. */
-	if (f->z.total_out == 0 && f->z.msg &&
-		(strstr(f->z.msg, "header") || strstr(f->z.msg, "unknown compression method")))
-		return err_set(e, -EILSEQ, "not gzip");
-	return err_set(e, -EBADMSG, "the archive is damaged: %s", f->z.msg ? f->z.msg : "not gzip");
+	if (r != Z_STREAM_END)
+		return zlib_error(f, r, e);
+	inflateReset(&f->z);
+	return 1;
 }
 
 static int step_zstd(
@@ -149,15 +172,6 @@ static int step_zstd(
 	return err_set(e, -EBADMSG, "the archive is damaged: %s", ZSTD_getErrorName(r));
 }
 
-/* ISA-L doesn't look at them, zlib does: N bytes were read at IN. */
-static bool has_reserved_flags(struct inflate *f, const uint8_t *in, size_t n)
-{
-	for (; n > 0 && f->head_at < sizeof(f->head); n--)
-		f->head[f->head_at++] = *in++;
-	return f->head_at == sizeof(f->head) && memcmp(f->head, "\x1f\x8b\x08", 3) == 0 &&
-	       (f->head[3] & FLAGS_RESERVED);
-}
-
 int inflate_step(
 	struct inflate *f, const uint8_t **in, size_t *n_in, uint8_t **out, size_t *n_out, struct err *e)
 {
@@ -167,7 +181,7 @@ int inflate_step(
 
 	if (f->by == INFLATE_ZSTD)
 		return step_zstd(f, in, n_in, out, n_out, e);
-	if (f->by_isal) {
+	if (f->in_body) {
 		f->isal.next_in = (uint8_t *)*in;
 		f->isal.avail_in = give;
 		f->isal.next_out = *out;
@@ -180,14 +194,10 @@ int inflate_step(
 		f->z.avail_in = give;
 		f->z.next_out = *out;
 		f->z.avail_out = room;
-		r = step_zlib(f, e);
+		r = f->by_isal ? step_header(f, e) : step_zlib(f, e);
 		left = f->z.avail_in;
 		free_room = f->z.avail_out;
 	}
-	if (has_reserved_flags(f, *in, give - left))
-		r = err_set(e, -EBADMSG, "the archive is of a kind of gzip that nobody has defined yet");
-	if (r == 1)
-		f->head_at = 0;
 	/* At the end of what there is, IN is NULL: nothing may be added to that. */
 	if (give > left)
 		*in += give - left;
