@@ -29,6 +29,22 @@ before=$(requests 5000)
 is "pull again" "$(errno_write "$FS/images/ctl" "pull localhost:5000/team/app:1")" OK
 is "was one request" $(($(requests 5000) - before)) 1
 
+digest=$(cat "$FS/images/app/digest")
+is "the command says what is there" "$(banger image pull localhost:5000/team/app:1)" "app $digest"
+like "shows all of it" "$(banger image show app)" "^entrypoint +/bin/sh"
+is "as JSON" "$(banger image show --json app | perl -MJSON::PP -0777 -ne 'my $i = decode_json($_); print "$i->{env}[1] $i->{labels}[0] $i->{user} @{$i->{cmd}}"')" 'GREETING=hello world a=b user echo $GREETING; id -u; pwd; exit 7'
+like "of one that isn't there" "$(banger image show none 2>&1; echo "code $?")" "there is no image none: banger image ls"
+like "nor can that be deleted" "$(banger image rm none 2>&1; echo "code $?")" "there is no image none"
+like "help of one command" "$(banger image pull --help && echo "code $?")" "^code 0"
+like "a command of a group that isn't there" "$(banger image nonsense 2>&1)" "'image nonsense': banger image --help"
+layout forger '{"Env":["PATH=/bin","A=x\nFORGED=1"],"Labels":{"b":"x\nforged=2","c":"\u001b]0;t"}}' "$CASE_DIR/base.tar"
+ok "an image whose values hold newlines" push forger 5000/forger:1
+is "is pulled" "$(banger image pull localhost:5000/forger:1 | cut -d' ' -f1)" forger
+is "its labels forge none" "$(tr '\n\0' '?\n' <"$FS/images/forger/labels" | head -n 1)" "b=x?forged=2"
+is "nor do they on the terminal" "$(banger image show forger | grep -aEc '^forged|FORGED=1$|'$'\033')" 1
+is "in JSON they are whole" "$(banger image show --json forger | perl -MJSON::PP -0777 -ne 'print decode_json($_)->{env}[1]' | tr '\n' '?')" "A=x?FORGED=1"
+ok "it goes" banger image rm forger
+
 mkdir "$FS/vms/box"
 echo app >"$FS/vms/box/image"
 ok "a VM of it starts" sh -c "echo start > $FS/vms/box/ctl"
@@ -57,6 +73,7 @@ ok "the tag moves" push app2 5000/team/app:1
 before=$(grep -c 'GET.*blobs/sha256' "$CASE_DIR/registry-5000/log")
 is "pull of it" "$(errno_write "$FS/images/ctl" "pull localhost:5000/team/app:1")" OK
 is "fetched what is new: a configuration and a layer" $(($(grep -c 'GET.*blobs/sha256' "$CASE_DIR/registry-5000/log") - before)) 2
+is "the command says which" "$(banger image pull localhost:5000/team/app:1)" "app $(cat "$FS/images/app/digest")"
 is "the name goes to what is new" "$([ "$(cat "$FS/images/app/digest")" != "$old" ] && echo new)" new
 kept=$(cat "$FS/vms/box/image")
 like "the old one is kept for its VM" "$kept" "^app-[0-9a-f]{12}$"
