@@ -19,7 +19,7 @@ static int verb(struct ctl *c, const char *kind, const char *line, const char *n
 	if (asprintf(&path, "%s/ctl", kind) < 0 || asprintf(&target, "%s/%s", kind, name) < 0)
 		return EXIT_FAILED;
 	r = progress_write(c, path, line, target);
-	return r < 0 ? tree_failure(c, kind, NULL, r) : EXIT_OK;
+	return r < 0 ? tree_failure(c, line, NULL, r) : EXIT_OK;
 }
 
 static int delete (struct ctl *c, const char *kind, int argc, char **argv, const char *usage)

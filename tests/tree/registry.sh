@@ -78,6 +78,7 @@ is "the name goes to what is new" "$([ "$(cat "$FS/images/app/digest")" != "$old
 kept=$(cat "$FS/vms/box/image")
 like "the old one is kept for its VM" "$kept" "^app-[0-9a-f]{12}$"
 is "by its digest" "$(cat "$FS/images/$kept/digest")" "$old"
+is "its reference is that digest" "$(cat "$FS/images/$kept/ref")" "localhost:5000/team/app@$old"
 is "the VM's files are the old ones" "$(banger vm exec box -- cat /etc/marker)" one
 is "a new VM's the new ones" "$(banger run --rm app -- cat /etc/marker)" two
 
@@ -97,6 +98,28 @@ echo stop >"$FS/vms/one/ctl"
 echo stop >"$FS/vms/two/ctl"
 rmdir "$FS/vms/one" "$FS/vms/two"
 
+
+is "a name that is another file's" "$(errno_write "$FS/images/ctl" "pull localhost:5000/other:v2 as ctl")" EINVAL
+ok "an image called logins" push other 5000/team/logins:1
+is "gets another name" "$(banger image pull localhost:5000/team/logins:1 | cut -d' ' -f1)" logins-1
+ok "and goes" rmdir "$FS/images/logins-1"
+
+# The same again, while the first one is still being cancelled.
+kill -STOP "$REGISTRY_PIDS"
+(banger image pull localhost:5000/other:v2 twice 2>/dev/null; echo $? >"$CASE_DIR/first") &
+first=$!
+await sh -c "grep -qx images/twice $FS/ops/*/target"
+(
+	perl -e 'for (@ARGV[0, 1]) { my ($file, $text) = split /=/, $_, 2; open my $f, ">", $file or die; syswrite($f, $text) // die "$text: $!" }' \
+		"$(dirname "$(grep -lx images/twice "$FS"/ops/*/target)")/ctl=cancel" "$FS/images/ctl=pull localhost:5000/other:v2 as twice" 2>&1
+	echo "code $?" ) >"$CASE_DIR/second" &
+second=$!
+wait $first
+is "what was cancelled says so" "$(cat "$CASE_DIR/first")" 130
+kill -CONT "$REGISTRY_PIDS"
+wait $second
+is "the same again isn't cancelled with it" "$(cat "$CASE_DIR/second")" "code 0"
+ok "it is there" rmdir "$FS/images/twice"
 
 is "what isn't there" "$(errno_write "$FS/images/ctl" "pull localhost:5000/none:1")" ENOENT
 like "is said" "$(tail -n 2 "$FS/log")" "localhost:5000.*none"
