@@ -25,8 +25,8 @@ int objects_make_new(struct objects *o, const char *name, const struct make *wha
 			"'%.64s' is no name: 1 to %d of A-Z a-z 0-9 _ . -, a letter or digit first", name,
 			NAME_VM_MAX);
 	if (is_reserved(o, name))
-		return err_set(e, -EINVAL, "%ss/%s is a file of its own: take another name: say `as NAME`",
-			o->kind_name, name);
+		return err_set(
+			e, -EINVAL, "%ss/%s is a file of its own: take another name", o->kind_name, name);
 	if (objects_by_name(o, name))
 		return err_set(e, -EEXIST, "there is %s %s %s already: delete it first, or take another name",
 			objects_article(o), o->kind_name, name);
