@@ -171,9 +171,9 @@ static void print_row(const char *name, const char *grade, const struct finding 
 	json_object *one;
 
 	if (!all) {
-		printf("%s  %-10s %s\n", grade, name, text ? text : "");
+		printf("%s  %-15s %s\n", grade, name, text ? text : "");
 		if (f->mend)
-			printf("      %-10s   to mend: %s\n", "", f->mend);
+			printf("      %-15s   to mend: %s\n", "", f->mend);
 		return;
 	}
 	one = json_object_new_object();

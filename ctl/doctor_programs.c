@@ -92,6 +92,7 @@ static void check_programs(struct doctor *d, struct finding *f)
 	found_good(f, "banger, its daemon, helper and guest are " BANGER_VERSION);
 }
 
+/* One that could be changed is told; that the others, beside it, are no better says nothing more. */
 static void check_binary(struct doctor *d, struct finding *f, const char *path)
 {
 	_cleanup_err_ struct err e = {0};
@@ -103,7 +104,7 @@ static void check_binary(struct doctor *d, struct finding *f, const char *path)
 		found_bad(f, GRADE_FAIL, mend_as_root(d, "chmod go-w %s", path),
 			"%s can be changed by others, and root runs it (mode %04o)", path,
 			st.st_mode & 07777);
-	else
+	else if (f->grade == GRADE_PASS)
 		/* As from a clone: who may write there is root at the next `sudo banger up`. */
 		found_bad(f, GRADE_WARN, mend_as_root(d, INSTALL), "%s", err_text(&e));
 }
