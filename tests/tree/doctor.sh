@@ -127,7 +127,7 @@ mends "bridge doesn't forward"
 ip link del bg0
 fails_alone "no bridge" bridge 'not there'
 mends "no bridge"
-ip link add up0 type dummy
+ip link add up0 type veth peer name inet0
 ip addr add 192.0.2.1/24 dev up0
 ip link set up0 up
 ip route add default via 192.0.2.2
@@ -254,7 +254,7 @@ mends "helper killed"
 kill -9 "$(fsd_pid)"
 fails_alone "daemon killed" fsd "doesn't run"
 mends "daemon killed"
-is "the VM is as it was" "$(banger vm exec box -- echo here)" here
+eventually "the VM goes on" banger vm exec box -- true
 
 # A daemon with a capability, as no `banger up` starts it.
 kill -9 "$(fsd_pid)"
@@ -265,19 +265,19 @@ await banger status
 fails_alone "a daemon with a capability" fsd-rights 'Cap'
 mends "a daemon with a capability"
 
-pkill -9 -P "$(helper_pid)"
+kill -9 $(cat "/proc/$(helper_pid)/task/$(helper_pid)/children")
 fails_alone "launcher killed" launcher-rights 'gone'
 mends "launcher killed"
 
-# A helper whose seccomp list never came into force.
+# A helper whose seccomp list never came into force, nor what it gave up.
 kill -9 "$(helper_pid)"
-strace -qq -o /dev/null -e trace=seccomp -e inject=seccomp:retval=0 \
+strace -qq -o /dev/null -e trace=seccomp,prctl -e inject=seccomp,prctl:retval=0 \
 	"$BANGER_BIN/banger-helper" --owner "$(id -u $OWNER)" >>"$CASE_DIR/helper.log" 2>&1 &
 await sh -c "grep -q helper.sock /proc/net/unix && $BANGER_BIN/banger version | grep -q helper"
 fails_alone "a helper without its list" helper-rights 'Seccomp'
 mends "a helper without its list"
 
 umount -l "$FS"
-fails_alone "tree unmounted" fsd 'mounted'
+fails_alone "tree unmounted" fsd "mounted|doesn't run"
 mends "tree unmounted"
 case_end
