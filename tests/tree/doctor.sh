@@ -63,6 +63,13 @@ mends()
 	healthy "$1: mended"
 }
 
+# killed PID: by SIGKILL, and gone: until then its lock and its socket are held.
+killed()
+{
+	kill -9 "$1"
+	await sh -c "! kill -0 $1 || grep -q '^State:.Z' /proc/$1/status"
+}
+
 doctor
 is "down: nothing fails" "$(failing) $code" " 0"
 like "down: helper" "$(row helper 2) $(row helper 3)" '^WARN banger up'
@@ -248,17 +255,16 @@ fails_alone "a helper that hangs" helper "doesn't answer"
 kill -CONT "$(helper_pid)"
 healthy "a helper that goes on"
 cat "$RUN/helper.log" >>"$CASE_DIR/helper.log"
-kill -9 "$(helper_pid)"
+killed "$(helper_pid)"
 fails_alone "helper killed" helper "doesn't run"
 mends "helper killed"
-kill -9 "$(fsd_pid)"
+killed "$(fsd_pid)"
 fails_alone "daemon killed" fsd "doesn't run"
 mends "daemon killed"
 eventually "the VM goes on" banger vm exec box -- true
 
 # A daemon with a capability, as no `banger up` starts it.
-kill -9 "$(fsd_pid)"
-await sh -c "! kill -0 $(fsd_pid)"
+killed "$(fsd_pid)"
 setpriv --reuid="$OWNER" --regid="$(id -g $OWNER)" --clear-groups --inh-caps=+net_raw --ambient-caps=+net_raw \
 	/mnt/bin/banger-fsd >>"$STATE/fsd.log" 2>&1 &
 await banger status
@@ -270,7 +276,7 @@ fails_alone "launcher killed" launcher-rights 'gone'
 mends "launcher killed"
 
 # A helper whose seccomp list never came into force, nor what it gave up.
-kill -9 "$(helper_pid)"
+killed "$(helper_pid)"
 strace -qq -o /dev/null -e trace=seccomp,prctl -e inject=seccomp,prctl:retval=0 \
 	"$BANGER_BIN/banger-helper" --owner "$(id -u $OWNER)" >>"$CASE_DIR/helper.log" 2>&1 &
 await sh -c "grep -q helper.sock /proc/net/unix && $BANGER_BIN/banger version | grep -q helper"
