@@ -185,6 +185,7 @@ install: all
 	install -D -m 0755 $(B)/bin/banger $(DESTDIR)$(PREFIX)/bin/banger
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/libexec/banger $(B)/bin/banger-fsd $(B)/bin/banger-helper $(B)/bin/banger-guest
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man1 docs/man/banger.1
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/banger docs/hosts.md docs/privileges.md
 
 format:
 	clang-format -i $(shell git ls-files '*.c' '*.h')

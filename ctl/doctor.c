@@ -145,6 +145,9 @@ static int doctor_open(struct ctl *c, struct doctor *d)
 	if (d->mounted)
 		d->tree =
 			d->insider && !d->fsd ? TREE_SILENT : tree_probe(c, "version", DOCTOR_PATIENCE_MSEC);
+	/* One that was being killed as we looked has gone by now. */
+	if (d->tree == TREE_SILENT)
+		d->fsd = daemons_fsd(c);
 	if (d->tree == TREE_ANSWERS && c->fs < 0)
 		c->fs = open(c->mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (c->fs < 0 && d->tree == TREE_ANSWERS)

@@ -15,7 +15,7 @@ static void check_helper(struct doctor *d, struct finding *f)
 	else if (d->helper_code == -EACCES)
 		found_unknown(d, f);
 	else
-		found_bad(f, GRADE_FAIL, d->helper_code == -ECONNREFUSED ? mend_up(d) : mend_restart(d), "%s",
+		found_bad(f, GRADE_FAIL, d->helper_code == -ETIMEDOUT ? mend_restart(d) : mend_up(d), "%s",
 			d->helper_why ? d->helper_why : "it doesn't answer");
 }
 

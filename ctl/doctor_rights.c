@@ -78,10 +78,16 @@ static void wants_caps(struct doctor *d, struct finding *f, const struct process
 	wants(d, f, p, "CapAmb", "%s", no_caps);
 }
 
+/* False: there is none, or only its exit code, which nobody has asked for yet. */
 static bool process_open(struct process *p, const char *name, pid_t pid)
 {
-	*p = (struct process){.name = name, .pid = pid, .status = read_status(pid)};
-	return p->status != NULL;
+	_cleanup_free_ char *status = read_status(pid),
+			    *state = status ? status_value(status, "State") : NULL;
+
+	if (!state || *state == 'Z' || *state == 'X')
+		return false;
+	*p = (struct process){.name = name, .pid = pid, .status = TAKE_PTR(status)};
+	return true;
 }
 
 static void check_helper_rights(struct doctor *d, struct finding *f)

@@ -90,6 +90,8 @@ static int run(struct nat *n, struct err *e, const char *fmt, ...)
 		text = NULL;
 		return err_sys(e, -ENOMEM, "nftables");
 	}
+	/* What an earlier command printed is kept until somebody asks for it (libnftables(3)). */
+	nft_ctx_get_output_buffer(n->nft);
 	if (nft_run_cmd_from_buffer(n->nft, text) != 0) {
 		const char *why = nft_ctx_get_error_buffer(n->nft);
 

@@ -63,6 +63,13 @@ mends()
 	healthy "$1: mended"
 }
 
+# killed PID: by SIGKILL, and gone: until then its lock and its socket are held.
+killed()
+{
+	kill -9 "$1"
+	await sh -c "! kill -0 $1 || grep -q '^State:.Z' /proc/$1/status"
+}
+
 doctor
 is "down: nothing fails" "$(failing) $code" " 0"
 like "down: helper" "$(row helper 2) $(row helper 3)" '^WARN banger up'
@@ -127,7 +134,7 @@ mends "bridge doesn't forward"
 ip link del bg0
 fails_alone "no bridge" bridge 'not there'
 mends "no bridge"
-ip link add up0 type dummy
+ip link add up0 type veth peer name inet0
 ip addr add 192.0.2.1/24 dev up0
 ip link set up0 up
 ip route add default via 192.0.2.2
@@ -248,36 +255,35 @@ fails_alone "a helper that hangs" helper "doesn't answer"
 kill -CONT "$(helper_pid)"
 healthy "a helper that goes on"
 cat "$RUN/helper.log" >>"$CASE_DIR/helper.log"
-kill -9 "$(helper_pid)"
+killed "$(helper_pid)"
 fails_alone "helper killed" helper "doesn't run"
 mends "helper killed"
-kill -9 "$(fsd_pid)"
+killed "$(fsd_pid)"
 fails_alone "daemon killed" fsd "doesn't run"
 mends "daemon killed"
-is "the VM is as it was" "$(banger vm exec box -- echo here)" here
+eventually "the VM goes on" banger vm exec box -- true
 
 # A daemon with a capability, as no `banger up` starts it.
-kill -9 "$(fsd_pid)"
-await sh -c "! kill -0 $(fsd_pid)"
+killed "$(fsd_pid)"
 setpriv --reuid="$OWNER" --regid="$(id -g $OWNER)" --clear-groups --inh-caps=+net_raw --ambient-caps=+net_raw \
 	/mnt/bin/banger-fsd >>"$STATE/fsd.log" 2>&1 &
 await banger status
 fails_alone "a daemon with a capability" fsd-rights 'Cap'
 mends "a daemon with a capability"
 
-pkill -9 -P "$(helper_pid)"
+kill -9 $(cat "/proc/$(helper_pid)/task/$(helper_pid)/children")
 fails_alone "launcher killed" launcher-rights 'gone'
 mends "launcher killed"
 
-# A helper whose seccomp list never came into force.
-kill -9 "$(helper_pid)"
-strace -qq -o /dev/null -e trace=seccomp -e inject=seccomp:retval=0 \
+# A helper whose seccomp list never came into force, nor what it gave up.
+killed "$(helper_pid)"
+strace -qq -o /dev/null -e trace=seccomp,prctl -e inject=seccomp,prctl:retval=0 \
 	"$BANGER_BIN/banger-helper" --owner "$(id -u $OWNER)" >>"$CASE_DIR/helper.log" 2>&1 &
 await sh -c "grep -q helper.sock /proc/net/unix && $BANGER_BIN/banger version | grep -q helper"
 fails_alone "a helper without its list" helper-rights 'Seccomp'
 mends "a helper without its list"
 
 umount -l "$FS"
-fails_alone "tree unmounted" fsd 'mounted'
+fails_alone "tree unmounted" fsd "mounted|doesn't run"
 mends "tree unmounted"
 case_end
