@@ -364,6 +364,32 @@ static int make_name(char ret[16])
 	return 0;
 }
 
+/* Whether NAME has never said a word: its start failed before there was anything to look at. */
+static bool is_untouched(struct ctl *c, const char *name)
+{
+	_cleanup_free_ char *console = tree_read(c, "vms/%s/console", name);
+
+	return console && !*console;
+}
+
+/* A second Ctrl-C doesn't leave the VM behind. */
+static int clean_up(struct ctl *c, const char *name)
+{
+	sigset_t set, before;
+	int r;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, &before);
+	r = vm_do(c, name, "kill");
+	if (r == EXIT_OK)
+		r = vm_remove(c, name);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return r;
+}
+
 /* A VM for one job: made, started, and, where REMOVE says so, deleted afterwards, whatever came of it. */
 static int run_once(struct ctl *c, const char *name, const char *image, bool remove, struct request *q)
 {
@@ -392,10 +418,8 @@ static int run_once(struct ctl *c, const char *name, const char *image, bool rem
 		r = run_job(c, q);
 	}
 	/* SIGTERM, SIGHUP and Ctrl-C went to the job, so that we come here in any case. */
-	if (remove) {
-		stopped = vm_do(c, name, "kill");
-		if (stopped == EXIT_OK)
-			stopped = vm_remove(c, name);
+	if (remove || (r != EXIT_OK && name == made && is_untouched(c, name))) {
+		stopped = clean_up(c, name);
 		r = r ? r : stopped;
 	}
 	return r;

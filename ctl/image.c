@@ -184,7 +184,7 @@ static int image_build(struct ctl *c, int argc, char **argv)
 
 static int image_delete(struct ctl *c, int argc, char **argv)
 {
-	return delete (c, "images", argc, argv, "image delete");
+	return delete (c, "images", argc, argv, strcmp(argv[0], "rm") == 0 ? "image rm" : "image delete");
 }
 
 static int kernel_pull(struct ctl *c, int argc, char **argv)

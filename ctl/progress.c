@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "banger/cleanup.h"
+#include "banger/io.h"
 #include "banger/parse.h"
 #include "progress.h"
 #include "show.h"
@@ -22,25 +23,26 @@ struct watch {
 	pthread_cond_t over;
 	bool done;
 	unsigned lines; /* on the screen, above the cursor */
+	FILE *out;      /* what is to be shown next, all at once */
 };
 
 static void wipe(struct watch *w)
 {
 	if (w->lines > 0)
-		fprintf(stderr, "\033[%uA\r\033[J", w->lines);
+		fprintf(w->out, "\033[%uA\r\033[J", w->lines);
 	w->lines = 0;
 }
 
 /* "12.3 MiB of 45.0 MiB"; nothing for 0. */
-static void show_bytes(uint64_t done, uint64_t total)
+static void show_bytes(FILE *out, uint64_t done, uint64_t total)
 {
 	char have[16], all[16];
 
 	if (done == 0)
 		return;
-	fprintf(stderr, " %s", show_size(done, have));
+	fprintf(out, " %s", show_size(done, have));
 	if (total > 0)
-		fprintf(stderr, " of %s", show_size(total, all));
+		fprintf(out, " of %s", show_size(total, all));
 }
 
 static bool next_number(char **rest, uint64_t *ret)
@@ -63,13 +65,13 @@ static void show_part(struct watch *w, char *line)
 	/* A digest is known by its beginning. */
 	if (strncmp(name, "sha256:", 7) == 0)
 		name += 7;
-	fprintf(stderr, "  %.12s %s", name, stage);
-	show_bytes(done, total);
+	fprintf(w->out, "  %.12s %s", name, stage);
+	show_bytes(w->out, done, total);
 	if (rate > 0)
-		fprintf(stderr, ", %s/s", show_size(rate, speed));
+		fprintf(w->out, ", %s/s", show_size(rate, speed));
 	if (rate > 0 && total > done)
-		fprintf(stderr, ", %" PRIu64 " s left", (total - done + rate - 1) / rate);
-	fputc('\n', stderr);
+		fprintf(w->out, ", %" PRIu64 " s left", (total - done + rate - 1) / rate);
+	fputc('\n', w->out);
 	w->lines++;
 }
 
@@ -85,7 +87,7 @@ static void show_parts(struct watch *w, const char *op)
 		else if (*line)
 			more++;
 	if (more > 0) {
-		fprintf(stderr, "  and %u more\n", more);
+		fprintf(w->out, "  and %u more\n", more);
 		w->lines++;
 	}
 }
@@ -124,24 +126,37 @@ static void show_op(struct watch *w, const char *op, bool making, bool *waits)
 		return;
 	if (!making)
 		*waits = strcmp(stage, "image") == 0 || strcmp(stage, "kernel") == 0;
-	fprintf(stderr, "%s %s: %s", kind, target, stage);
-	show_bytes(value_of(progress, "done "), value_of(progress, "total "));
-	fputc('\n', stderr);
+	fprintf(w->out, "%s %s: %s", kind, target, stage);
+	show_bytes(w->out, value_of(progress, "done "), value_of(progress, "total "));
+	fputc('\n', w->out);
 	w->lines++;
 	show_parts(w, op);
 }
 
 static void show_all(struct watch *w)
 {
-	char **ops = tree_names(w->c, "ops");
+	char **ops = tree_names(w->c, "ops"), *text = NULL;
 	bool waits = false;
+	size_t n = 0;
 
+	w->out = open_memstream(&text, &n);
+	if (!w->out) {
+		w->out = stderr;
+		tree_free_names(ops);
+		return;
+	}
+	/* A line that is too long for the terminal is cut: broken in two it would be in the way of what follows. */
+	fputs("\033[?7l", w->out);
 	wipe(w);
 	for (size_t i = 0; ops && ops[i]; i++)
 		show_op(w, ops[i], false, &waits);
 	for (size_t i = 0; waits && ops[i]; i++)
 		show_op(w, ops[i], true, &waits);
-	fflush(stderr);
+	fputs("\033[?7h", w->out);
+	if (fclose(w->out) == 0)
+		(void)io_write_full(STDERR_FILENO, text, n);
+	w->out = stderr;
+	free(text);
 	tree_free_names(ops);
 }
 
@@ -178,6 +193,7 @@ int progress_write(struct ctl *c, const char *path, const char *text, const char
 {
 	struct watch w = {.c = c,
 		.target = target,
+		.out = stderr,
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 		.over = PTHREAD_COND_INITIALIZER};
 	struct sigaction interrupt = {.sa_handler = on_signal}, before[2];

@@ -7,6 +7,7 @@
 #include <sys/queue.h>
 
 #include "banger/cleanup.h"
+#include "banger/wait.h"
 #include "job/job.h"
 
 #define JOB_STACK    (1u << 20)
@@ -143,15 +144,10 @@ static int on_wake(sd_event_source *s, int fd, uint32_t revents, void *user)
 
 static void pool_init(struct pool *pool, struct jobs *jobs, unsigned threads_max)
 {
-	pthread_condattr_t attr;
-
 	pool->jobs = jobs;
 	pool->threads_max = threads_max;
 	STAILQ_INIT(&pool->queue);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&pool->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	wait_init(&pool->wake);
 }
 
 int jobs_new(sd_event *event, struct jobs **ret, struct err *e)

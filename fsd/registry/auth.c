@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "banger/io.h"
+#include "banger/wait.h"
 #include "registry/registry_state.h"
 #include "registry/secret.h"
 #include "registry/token.h"
@@ -171,19 +172,6 @@ static bool is_renewed(const struct registry *r, const char *key)
 	return false;
 }
 
-static void wait_slice(struct registry *r)
-{
-	struct timespec until;
-
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += WAIT_SLICE_MSEC * 1000000L;
-	if (until.tv_nsec >= 1000000000L) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000L;
-	}
-	pthread_cond_timedwait(&r->renewed, &r->lock, &until);
-}
-
 /* One at a time asks for what ONE's key is granted; the others wait for what he gets, as long as nobody stops them. */
 static int renewal_begin(struct registry *r, struct http *h, struct renewal *one, struct err *e)
 {
@@ -191,7 +179,7 @@ static int renewal_begin(struct registry *r, struct http *h, struct renewal *one
 
 	pthread_mutex_lock(&r->lock);
 	while (code == 0 && is_renewed(r, one->key)) {
-		wait_slice(r);
+		wait_msec(&r->renewed, &r->lock, WAIT_SLICE_MSEC);
 		code = http_wait(h, 0, e);
 	}
 	if (code == 0)

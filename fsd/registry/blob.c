@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "banger/io.h"
+#include "banger/wait.h"
 #include "registry/blobs_state.h"
 
 /* So many times at most a follower is told that there is more: all of it fits into the smallest pipe that Linux makes (4 KiB, pipe(7)), so nobody ever waits for a follower. */
@@ -42,19 +43,6 @@ bool blobs_active(const struct blobs *b, const char *digest)
 		if (strcmp(one->digest, digest) == 0)
 			return true;
 	return false;
-}
-
-static void wait_slice(struct blobs *b)
-{
-	struct timespec until;
-
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += WAIT_SLICE_MSEC * 1000000L;
-	if (until.tv_nsec >= 1000000000L) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000L;
-	}
-	pthread_cond_timedwait(&b->ended, &b->lock, &until);
 }
 
 static void blob_free(struct blob *blob)
@@ -125,7 +113,7 @@ int blob_begin(
 	while (r == 0 && blobs_active(b, digest)) {
 		r = op ? op_check(op, e) : -EBUSY;
 		if (r == 0)
-			wait_slice(b);
+			wait_msec(&b->ended, &b->lock, WAIT_SLICE_MSEC);
 	}
 	if (r == 0 && faccessat(blob->dir, blob->name, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
 		pthread_mutex_unlock(&b->lock);

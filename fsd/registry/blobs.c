@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "banger/io.h"
+#include "banger/wait.h"
 #include "registry/blobs_state.h"
 
 #define PART_AGE_MAX_SEC (24 * 3600)
@@ -37,17 +38,13 @@ static void sweep(struct blobs *b)
 int blobs_new(int state_fd, struct blobs **ret, struct err *e)
 {
 	struct blobs *b = calloc(1, sizeof(*b));
-	pthread_condattr_t attr;
 
 	if (!b)
 		return err_sys(e, -ENOMEM, "blobs");
 	b->state_fd = state_fd;
 	LIST_INIT(&b->active);
 	pthread_mutex_init(&b->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&b->ended, &attr);
-	pthread_condattr_destroy(&attr);
+	wait_init(&b->ended);
 	sweep(b);
 	*ret = b;
 	return 0;

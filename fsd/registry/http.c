@@ -36,6 +36,7 @@ struct transfer {
 	int sunk; /* what the sink returned */
 	struct err *e;
 	uint64_t sent;
+	char why[CURL_ERROR_SIZE]; /* libcurl's own words, "": it has none */
 };
 
 int http_new(const int stop_fds[HTTP_STOPS], struct http **ret, struct err *e)
@@ -239,21 +240,52 @@ static int on_seek(void *user, curl_off_t offset, int origin)
 	return CURL_SEEKFUNC_OK;
 }
 
+/* Who was tried is the proxy, where it isn't the one that is asked. */
+static int no_connection(const struct transfer *t, const char *shown, const char *url, long os, struct err *e)
+{
+	static const char tried[] = "Failed to connect to ";
+	const char *to = strncmp(t->why, tried, sizeof(tried) - 1) == 0 ? t->why + sizeof(tried) - 1 : "";
+	const char *host = strstr(url, "://"), *port = strstr(to, " port ");
+	const char *what = os ? strerror((int)os) : curl_easy_strerror(CURLE_COULDNT_CONNECT);
+	int code = os == ECONNREFUSED || os == 0 ? -ECONNREFUSED : -EHOSTUNREACH;
+
+	host = host ? host + 3 : "";
+	/* An address of six stands in brackets in one of them. */
+	host += *host == '[';
+	if (!port || strncmp(host, to, (size_t)(port - to)) == 0)
+		return err_set(e, code, "%s: no connection: %s", shown, what);
+	port += strlen(" port ");
+	return err_set(e, code,
+		"%s: no connection to the proxy %.*s:%.*s: %s: is it what https_proxy or http_proxy said "
+		"when "
+		"banger was started?",
+		shown, (int)strcspn(to, " "), to, (int)strspn(port, "0123456789"), port, what);
+}
+
 /* What curl found, in errno's words. */
-static int failed(const struct http_request *q, const char *url, CURLcode code, CURL *curl, struct err *e)
+static int failed(const struct transfer *t, const char *url, CURLcode code, struct err *e)
 {
 	_cleanup_free_ char *shown = url_shown(url);
-	long os = 0;
+	long os = 0, proxy = 0;
 
-	curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &os);
+	curl_easy_getinfo(t->curl, CURLINFO_OS_ERRNO, &os);
+	curl_easy_getinfo(t->curl, CURLINFO_HTTP_CONNECTCODE, &proxy);
+	if (proxy >= 300)
+		return err_set(e, -EACCES, "%s: the proxy says no (HTTP status %ld)%s", shown, proxy,
+			proxy == 407 ? ": it wants a user and a password: start banger with "
+				       "https_proxy=http://USER:PASSWORD@HOST:PORT"
+				     : "");
 	switch (code) {
-	case CURLE_COULDNT_RESOLVE_HOST:
 	case CURLE_COULDNT_RESOLVE_PROXY:
+		return err_set(e, -EHOSTUNREACH,
+			"%s: the proxy's name has no address: is it what https_proxy or http_proxy said when "
+			"banger was started?",
+			shown);
+	case CURLE_COULDNT_RESOLVE_HOST:
 		return err_set(e, -EHOSTUNREACH,
 			"%s: the name has no address: is it right, and is the network up?", shown);
 	case CURLE_COULDNT_CONNECT:
-		return err_set(e, os == ECONNREFUSED || os == 0 ? -ECONNREFUSED : -EHOSTUNREACH,
-			"%s: no connection: %s", shown, os ? strerror((int)os) : curl_easy_strerror(code));
+		return no_connection(t, shown, url, os, e);
 	case CURLE_OPERATION_TIMEDOUT:
 		return err_set(e, -ETIMEDOUT, "%s: no answer, or too slow a one", shown);
 	case CURLE_PEER_FAILED_VERIFICATION:
@@ -272,8 +304,8 @@ static int failed(const struct http_request *q, const char *url, CURLcode code, 
 		return err_sys(e, -ENOMEM, "http");
 	default:
 		/* The rest is a connection that broke in one way or another. */
-		return err_set(e, q->endpoint ? -ECONNRESET : -EIO, "%s: the connection broke: %s", shown,
-			curl_easy_strerror(code));
+		return err_set(e, t->request->endpoint ? -ECONNRESET : -EIO, "%s: the connection broke: %s",
+			shown, curl_easy_strerror(code));
 	}
 }
 
@@ -385,6 +417,8 @@ static void set_up(struct transfer *t, const char *url)
 	CURL *c = t->curl;
 
 	curl_easy_reset(c);
+	t->why[0] = '\0';
+	curl_easy_setopt(c, CURLOPT_ERRORBUFFER, t->why);
 	curl_easy_setopt(c, CURLOPT_URL, url);
 	curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(c, CURLOPT_USERAGENT, "banger/" BANGER_VERSION);
@@ -441,7 +475,7 @@ static int hop(struct http *h, struct transfer *t, const char *url, struct err *
 	if (t->sunk < 0)
 		return t->sunk;
 	if (code != CURLE_OK)
-		return failed(t->request, url, code, t->curl, e);
+		return failed(t, url, code, e);
 	curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &t->answer->status);
 	/* As seconds or as a date. */
 	curl_easy_getinfo(t->curl, CURLINFO_RETRY_AFTER, &seconds);

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "banger/wait.h"
 #include "registry/auth.h"
 #include "registry/registry_state.h"
 
@@ -36,17 +37,13 @@ int registry_new(const struct registry_config *config, struct registry **ret, st
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct registry *r = calloc(1, sizeof(*r));
-	pthread_condattr_t attr;
 	int code;
 
 	if (!r)
 		return err_sys(e, -ENOMEM, "registry");
 	pthread_once(&once, init_curl);
 	pthread_mutex_init(&r->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&r->renewed, &attr);
-	pthread_condattr_destroy(&attr);
+	wait_init(&r->renewed);
 	LIST_INIT(&r->grants);
 	LIST_INIT(&r->plains);
 	LIST_INIT(&r->renewals);

@@ -291,6 +291,7 @@ static int find_scheme(struct session *s, struct http *h, const struct http_requ
 {
 	struct endpoint *at = &s->endpoints[s->at];
 	_cleanup_err_ struct err by_https = {0}, by_http = {0};
+	struct err *first, *second;
 	_cleanup_free_ char *https = strdup(at->base), *http = NULL;
 	bool plain = is_plain(s), found = false;
 	int r = 0;
@@ -310,19 +311,19 @@ static int find_scheme(struct session *s, struct http *h, const struct http_requ
 		if (found && r == 0) {
 			at->try_http = plain;
 			remember_plain(s, https, plain);
+			return 0;
 		}
-		if (found)
-			return r < 0 ? err_move(e, plain ? &by_http : &by_https) : 0;
 	}
 	/* It may speak anything next time. */
 	remember_plain(s, https, false);
 	free(at->base);
 	at->base = TAKE_PTR(https);
-	r = by_http.code ? by_http.code : by_https.code;
-	if (by_http.code && by_https.code)
-		err_join(&by_http, "by https: %s", err_text(&by_https));
-	err_move(e, by_http.code ? &by_http : &by_https);
-	return r;
+	/* PLAIN is the other of the two by now. What wasn't foreign is what counts; both are told. */
+	first = found ? plain ? &by_https : &by_http : by_http.code ? &by_http : &by_https;
+	second = first == &by_http ? &by_https : &by_http;
+	if (second->code && first->code != -EINTR)
+		err_join(first, "by %s: %s", second == &by_https ? "https" : "http", err_text(second));
+	return err_move(e, first);
 }
 
 static int reach_one(struct session *s, struct http *h, const struct http_request *request,

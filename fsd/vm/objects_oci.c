@@ -190,3 +190,18 @@ int oci_compose(struct blobs *blobs, const struct oci_request *request, struct o
 	o = (struct oci){0};
 	return 0;
 }
+
+int oci_whole(struct blobs *blobs, const struct store_object *row, int disk, const char *created_by,
+	struct op *op, struct oci *ret, struct err *e)
+{
+	struct oci_layer layer;
+	struct oci_request request = {.config = row->config,
+		.platform = row->platform,
+		.layers = &layer,
+		.count = 1,
+		.created_by = created_by,
+		.created = row->created};
+	int r = oci_pack(blobs, disk, WORKER_PACK_WHOLE, op, &layer, e);
+
+	return r == 0 ? oci_compose(blobs, &request, ret, e) : r;
+}

@@ -41,6 +41,9 @@ struct oci_request {
 	const char *created_by;
 	uint64_t created;
 };
+/* The image ROW, whose disk is DISK, as one layer: for one that isn't stored. The same one makes the same bytes each time. CREATED_BY as above. */
+int oci_whole(struct blobs *blobs, const struct store_object *row, int disk, const char *created_by,
+	struct op *op, struct oci *ret, struct err *e);
 int oci_compose(struct blobs *blobs, const struct oci_request *request, struct oci *ret, struct err *e);
 
 #endif

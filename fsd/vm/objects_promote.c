@@ -68,21 +68,14 @@ int objects_promote(struct objects *o, const char *name, const char *vm, const s
 static int find_base(
 	const struct promotion *p, struct blobs *blobs, struct op *op, struct oci *ret, struct err *e)
 {
-	struct oci_layer layer;
-	struct oci_request request = {.config = p->base.config,
-		.platform = p->base.platform,
-		.layers = &layer,
-		.count = 1,
-		.created_by = "banger: the image below",
-		.created = p->base.created};
 	int r = oci_stored(blobs, &p->base, ret, e);
 
 	if (r != 0)
 		return r < 0 ? r : 0;
-	r = oci_pack(blobs, p->base_fd, WORKER_PACK_WHOLE, op, &layer, e);
+	r = oci_whole(blobs, &p->base, p->base_fd, "banger: the image below", op, ret, e);
 	if (r < 0)
 		err_wrap(e, "image %s", p->base.name);
-	return r == 0 ? oci_compose(blobs, &request, ret, e) : r;
+	return r;
 }
 
 static int add_changes(const struct promotion *p, struct blobs *blobs, struct op *op, const struct oci *base,

@@ -49,21 +49,6 @@ static int find(const struct push *p, struct blobs *blobs, struct op *op, struct
 	return r == 0 ? oci_stored(blobs, &p->row, ret, e) : 0;
 }
 
-/* The same image makes the same layer, and documents, each time. */
-static int pack(const struct push *p, struct blobs *blobs, struct op *op, struct oci *ret, struct err *e)
-{
-	struct oci_layer layer;
-	struct oci_request request = {.config = p->row.config,
-		.platform = p->row.platform,
-		.layers = &layer,
-		.count = 1,
-		.created_by = "banger image push",
-		.created = p->row.created};
-	int r = oci_pack(blobs, p->fd, WORKER_PACK_WHOLE, op, &layer, e);
-
-	return r == 0 ? oci_compose(blobs, &request, ret, e) : r;
-}
-
 int objects_push_work(const struct push *p, struct op *op, struct err *e)
 {
 	struct blobs *blobs = registry_blobs(p->registry);
@@ -77,7 +62,7 @@ int objects_push_work(const struct push *p, struct op *op, struct err *e)
 	else
 		return r;
 	if (r == 0)
-		r = pack(p, blobs, op, &o, e);
+		r = oci_whole(blobs, &p->row, p->fd, "banger image push", op, &o, e);
 	if (r < 0)
 		return r;
 	request = request_for(p, ref);

@@ -238,7 +238,7 @@ static int run(struct objects *o, const struct verb *v, char *at, objects_done_f
 	if (v->has_source)
 		what.source = at;
 	else if (at && name != at)
-		return err_set(e, -EINVAL, "%s: more words than it takes: %s", v->verb, v->usage);
+		return wanted(v, e);
 	if (!name)
 		name = (char *)v->name;
 	if (!name || (v->has_source && (!what.source || !*what.source)))
@@ -252,6 +252,7 @@ int objects_verb(struct objects *o, const char *line, objects_done_fn done, void
 	struct objects_waiter **ret, struct err *e)
 {
 	_cleanup_free_ char *copy = strdup(line);
+	const struct verb *near = NULL; /* of a word that wasn't there */
 	char *rest = copy, *verb;
 
 	if (!copy)
@@ -266,12 +267,15 @@ int objects_verb(struct objects *o, const char *line, objects_done_fn done, void
 		if (v->word) {
 			size_t n = strlen(v->word);
 
+			near = v;
 			if (!at || strncmp(at, v->word, n) != 0 || (at[n] && at[n] != ' '))
 				continue;
 			at = at[n] ? at + n + 1 : NULL;
 		}
 		return run(o, v, at, done, user, ret, e);
 	}
+	if (near)
+		return err_set(e, -EINVAL, "wanted: %s debian or %s busybox", near->verb, near->verb);
 	return err_set(e, -EINVAL, "'%.64s' is no verb for %ss: cat %ss/ctl lists them", line, o->kind_name,
 		o->kind_name);
 }

@@ -121,6 +121,8 @@ wait $second
 is "the same again isn't cancelled with it" "$(cat "$CASE_DIR/second")" "code 0"
 ok "it is there" rmdir "$FS/images/twice"
 
+like "a run of what isn't there says so" "$(banger run localhost:5000/none:1 2>&1)" "has no image none:1"
+is "and leaves no VM" "$(ls "$FS/vms")" box
 is "what isn't there" "$(errno_write "$FS/images/ctl" "pull localhost:5000/none:1")" ENOENT
 like "is said" "$(tail -n 2 "$FS/log")" "localhost:5000.*none"
 is "no reference" "$(errno_write "$FS/images/ctl" "pull two//slashes")" EINVAL
