@@ -125,6 +125,7 @@ like "a run of what isn't there says so" "$(banger run localhost:5000/none:1 2>&
 is "and leaves no VM" "$(ls "$FS/vms")" box
 is "what isn't there" "$(errno_write "$FS/images/ctl" "pull localhost:5000/none:1")" ENOENT
 like "is said" "$(tail -n 2 "$FS/log")" "localhost:5000.*none"
+is "a build of what isn't known" "$(banger image build nonsense 2>&1)" "banger: build nonsense as nonsense: wanted: build debian or build busybox"
 is "no reference" "$(errno_write "$FS/images/ctl" "pull two//slashes")" EINVAL
 is "another platform" "$(errno_write "$FS/images/ctl" "pull localhost:5000/other:v2 platform linux/arm64")" ENOENT
 like "says which there is" "$(tail -n 2 "$FS/log")" "linux/amd64"
