@@ -31,6 +31,9 @@ bool settings_get_bool(const struct settings *s, const char *name);
 int settings_check(const char *name, const char *text, struct err *e);
 /* In memory; the caller stores it (store_config_set on the serial worker). */
 int settings_put(struct settings *s, const char *name, const char *text, struct err *e);
+/* CHANGED is called after each settings_put() from now on; one at a time. */
+void settings_watch(
+	struct settings *s, void (*changed)(void *user, const char *name, const char *value), void *user);
 /* CLOCK_REALTIME usec of the last change. */
 uint64_t settings_changed(const struct settings *s, const char *name);
 
