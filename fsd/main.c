@@ -30,6 +30,7 @@
 #include "image/worker.h"
 #include "job/job.h"
 #include "net/dns.h"
+#include "net/ssh_key.h"
 #include "registry/pull.h"
 #include "store/store.h"
 #include "tree/doc.h"
@@ -41,8 +42,9 @@
 
 struct daemon {
 	const char *instance;
-	bool ending; /* `shutdown`: nothing of the instance is to stay */
-	char *fact;  /* the last answer of host_fact() */
+	bool ending;   /* `shutdown`: nothing of the instance is to stay */
+	char *ssh_key; /* the instance's public one; NULL: it can't be made */
+	char *fact;    /* the last answer of host_fact() */
 	sd_event *event;
 	sd_event_source *idle;
 	int state_fd, run_fd, guest_fd, lock_fd;
@@ -275,6 +277,8 @@ static const char *host_fact(void *user, const char *name)
 		text = strdup("qemu");
 	else if (strcmp(name, "storage") == 0)
 		text = strdup("overlay");
+	else if (strcmp(name, "ssh_key") == 0)
+		text = d->ssh_key ? strdup(d->ssh_key) : NULL;
 	else if (strcmp(name, "dns") == 0)
 		text = d->dns ? dns_text(d->dns) : NULL;
 	else if (strcmp(name, "cpus") == 0)
@@ -359,6 +363,8 @@ static int daemon_open(struct daemon *d, char *const *options, size_t n_options,
 
 static int daemon_serve(struct daemon *d, struct err *e)
 {
+	_cleanup_err_ struct err no_key = {0};
+	bool has_key = ssh_key_ensure(d->state_fd, &d->ssh_key, &no_key) == 0;
 	struct vms_config vms = {
 		.settings = d->settings,
 		.store = d->store,
@@ -368,6 +374,7 @@ static int daemon_serve(struct daemon *d, struct err *e)
 		.state_fd = d->state_fd,
 		.run_fd = d->run_fd,
 		.guest_fd = d->guest_fd,
+		.ssh_key = d->ssh_key,
 	};
 	struct server_config server = {
 		.event = d->event,
@@ -396,6 +403,8 @@ static int daemon_serve(struct daemon *d, struct err *e)
 		(r = server_start(d->server, d->vms, e)) < 0 ||
 		(r = helper_keep_mount(d->helper, server_fd(d->server), e)) < 0 || (r = open_dns(d, e)) < 0)
 		return r;
+	if (!has_key)
+		server_log(d->server, "guests get no ssh key: %s", err_text(&no_key));
 	r = sd_event_loop(d->event);
 	return r < 0 ? err_sys(e, r, "event loop") : 0;
 }
@@ -443,6 +452,7 @@ static void daemon_close(struct daemon *d)
 	close_fd(d->run_fd);
 	close_fd(d->lock_fd);
 	free(d->fact);
+	free(d->ssh_key);
 	free(d->runtime_dir);
 }
 

@@ -47,6 +47,8 @@ struct vms_config {
 	int state_fd; /* PLACE_STATE, a directory */
 	int run_fd;   /* PLACE_FSD_DIR, a directory */
 	int guest_fd; /* the banger-guest binary */
+	const char *
+		ssh_key; /* what root of each guest lets in, beside its own; NULL: nobody. Outlives the model */
 };
 
 #endif
