@@ -102,9 +102,10 @@ static int config_write(const struct config *c, const char *data, size_t n, stru
 	return 0;
 }
 
-/* Our line in N bytes of DATA, its newline counted; NULL: it isn't there. */
+/* Our line in N bytes of DATA, its newline counted, of whatever home; NULL: it isn't there. */
 static const char *find_line(const char *data, size_t n, size_t *ret_n)
 {
+	size_t head = strlen(SSH_FILE_LINE_HEAD), tail = strlen(SSH_FILE_LINE_TAIL);
 	const char *end = data + n;
 
 	for (const char *line = data; line < end;) {
@@ -114,7 +115,8 @@ static const char *find_line(const char *data, size_t n, size_t *ret_n)
 		/* An editor may have given all lines its own ends. */
 		while (bare > 0 && (line[bare - 1] == '\n' || line[bare - 1] == '\r'))
 			bare--;
-		if (bare == strlen(SSH_FILE_LINE) && memcmp(line, SSH_FILE_LINE, bare) == 0) {
+		if (bare >= head + tail && memcmp(line, SSH_FILE_LINE_HEAD, head) == 0 &&
+			memcmp(line + bare - tail, SSH_FILE_LINE_TAIL, tail) == 0) {
 			*ret_n = whole;
 			return line;
 		}
@@ -185,20 +187,23 @@ static int write_ours(int dir, enum before before, const char *text, struct err 
 	return io_replace_file(dir, SSH_FILE_OURS, whole, strlen(whole), 0600, e);
 }
 
-static int include_ours(const struct config *c, struct err *e)
+static int include_ours(const struct config *c, const char *home, struct err *e)
 {
-	_cleanup_free_ char *data = malloc(strlen(SSH_FILE_LINE) + 1 + c->n);
-	size_t head = strlen(SSH_FILE_LINE "\n");
-	int r;
+	_cleanup_free_ char *line = NULL, *data = NULL;
+	int n, r;
 
-	if (!data)
+	n = asprintf(&line, SSH_FILE_LINE_HEAD "%s" SSH_FILE_LINE_TAIL "\n", home);
+	if (n < 0 || !(data = malloc((size_t)n + c->n))) {
+		line = n < 0 ? NULL : line;
 		return err_sys(e, -ENOMEM, "%s", c->path);
-	memcpy(data, SSH_FILE_LINE "\n", head);
+	}
+	memcpy(data, line, (size_t)n);
 	if (c->data)
-		memcpy(data + head, c->data, c->n);
-	r = config_write(c, data, head + c->n, e);
+		memcpy(data + n, c->data, c->n);
+	r = config_write(c, data, (size_t)n + c->n, e);
+	line[n - 1] = '\0';
 	if (r < 0)
-		err_join(e, "put this line at its top yourself: " SSH_FILE_LINE);
+		err_join(e, "put this line at its top yourself: %s", line);
 	return r;
 }
 
@@ -213,6 +218,8 @@ int ssh_file_install(
 	size_t n;
 	int r;
 
+	if (home[0] != '/' || strpbrk(home, "\"\\%$*?[\n\r"))
+		return err_set(e, -EINVAL, "'%s': ssh can't be told of files in such a place", home);
 	if ((r = open_dir(home, true, &dir_path, &dir, &made, e)) < 0)
 		return r;
 	r = read_ours(dir, &before, e);
@@ -239,7 +246,7 @@ int ssh_file_install(
 		if (made)
 			rmdir(dir_path);
 	}
-	return r < 0 || included ? r : include_ours(&c, e);
+	return r < 0 || included ? r : include_ours(&c, home, e);
 }
 
 int ssh_file_uninstall(const char *home, int *ret, struct err *e)

@@ -8,12 +8,13 @@ if [ -z "${CASE_INSIDE:-}" ]; then
 fi
 case_begin "$@"
 
-# The owner has a home of his own here: ssh looks for it in passwd(5).
+# The owner has a home of his own here: ssh looks for it in passwd(5). A copy of the whole folder: whoever renames a file onto the machine's own
+# passwd would take away what is mounted over that one.
 home=$CASE_DIR/home
 mkdir -m 0700 "$home" "$home/.ssh"
-awk -F: -v OFS=: -v owner="$OWNER" -v home="$home" '$1 == owner { $6 = home; $7 = "/bin/sh" } { print }' /etc/passwd >"$CASE_DIR/passwd"
-chmod 0644 "$CASE_DIR/passwd"
-mount --bind "$CASE_DIR/passwd" /etc/passwd
+cp -a /etc "$CASE_DIR/etc"
+awk -F: -v OFS=: -v owner="$OWNER" -v home="$home" '$1 == owner { $6 = home; $7 = "/bin/sh" } { print }' /etc/passwd >"$CASE_DIR/etc/passwd"
+mount --bind "$CASE_DIR/etc" /etc
 printf 'Host *\r\n\tServerAliveInterval 60\r\n\tUser somebody' >"$home/.ssh/config"
 chmod 0640 "$home/.ssh/config"
 cp "$home/.ssh/config" "$CASE_DIR/config"
@@ -32,7 +33,7 @@ like "the instance has a key" "$(cat "$FS/host/ssh_key")" '^ssh-ed25519 [A-Za-z0
 key=$(cat "$FS/host/ssh_key")
 ok "install" as_owner "$BANGER_BIN/banger" ssh-config install
 ok "and again" as_owner "$BANGER_BIN/banger" ssh-config install
-is "one line more" "$(head -n 1 "$home/.ssh/config")" "Include banger.conf"
+is "one line more" "$(head -n 1 "$home/.ssh/config")" "Include \"$home/.ssh/banger.conf\""
 ok "the rest as it was" sh -c "tail -n +2 '$home/.ssh/config' | cmp - '$CASE_DIR/config'"
 like "no such VM" "$(ssh_as_owner box.vm true 2>&1 </dev/null)" 'box: there is no such VM'
 mkdir "$FS/vms/box"
@@ -77,5 +78,5 @@ ok "byte for byte" cmp "$home/.ssh/config" "$CASE_DIR/config"
 is "its mode" "$(stat -c %a "$home/.ssh/config")" 640
 is "nothing else" "$(ls -A "$home/.ssh")" config
 is "nothing to do" "$(as_owner "$BANGER_BIN/banger" ssh-config uninstall)" "nothing was installed"
-umount /etc/passwd
+umount /etc
 case_end

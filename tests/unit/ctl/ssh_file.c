@@ -14,6 +14,7 @@
 #include "ctl/ssh_file.h"
 
 static char home[] = "/tmp/banger-sshfile-XXXXXX";
+static char line[128]; /* what is put at the top, with its newline */
 static int fd = -1;
 
 static int set_up(void **state)
@@ -22,6 +23,7 @@ static int set_up(void **state)
 	memcpy(home + strlen(home) - 6, "XXXXXX", 6);
 	if (!mkdtemp(home))
 		return -1;
+	snprintf(line, sizeof(line), SSH_FILE_LINE_HEAD "%s" SSH_FILE_LINE_TAIL "\n", home);
 	fd = open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return fd < 0;
 }
@@ -86,6 +88,17 @@ static void uninstall(int expected)
 	assert_int_equal(done, expected);
 }
 
+static void __attribute__((format(printf, 1, 2))) edited_put(const char *fmt, ...)
+{
+	_cleanup_free_ char *text = NULL;
+	va_list ap;
+
+	va_start(ap, fmt);
+	assert_true(vasprintf(&text, fmt, ap) > 0);
+	va_end(ap);
+	put(".ssh/config", text, strlen(text), 0600);
+}
+
 static void whatever_it_was(void **state)
 {
 	static const struct {
@@ -103,8 +116,8 @@ static void whatever_it_was(void **state)
 		CASE("\n\n\nHost a\n\n\n", 0400),
 		CASE("\xef\xbb\xbf# with a mark\n", 0600),
 		CASE("nul \0 and more\n", 0600),
-		CASE("Include banger.conf.d/*\n# Include banger.conf\n Include banger.conf\nInclude "
-		     "banger.conf x",
+		CASE("Include banger.conf\n# Include \"/home/a/.ssh/banger.conf\"\n"
+		     " Include \"/home/a/.ssh/banger.conf\"\nInclude \"/home/a/.ssh/banger.conf\" x",
 			0600),
 	};
 
@@ -119,8 +132,8 @@ static void whatever_it_was(void **state)
 		install();
 		install();
 		assert_int_equal(io_read_file(fd, ".ssh/config", 65536, &text, &n, NULL), 0);
-		assert_int_equal(n, cases[i].n + strlen(SSH_FILE_LINE "\n"));
-		assert_memory_equal(text, SSH_FILE_LINE "\n", strlen(SSH_FILE_LINE "\n"));
+		assert_int_equal(n, cases[i].n + strlen(line));
+		assert_memory_equal(text, line, strlen(line));
 		assert_true(there(".ssh/banger.conf"));
 		uninstall(1);
 		has(".ssh/config", cases[i].data, cases[i].n, cases[i].mode);
@@ -136,7 +149,7 @@ static void where_there_was_none(void **state)
 	uninstall(0);
 	install();
 	install();
-	has(".ssh/config", SSH_FILE_LINE "\n", strlen(SSH_FILE_LINE "\n"), 0600);
+	has(".ssh/config", line, strlen(line), 0600);
 	uninstall(1);
 	assert_false(there(".ssh"));
 	/* A folder without a config; and one into which something has come since. */
@@ -148,7 +161,7 @@ static void where_there_was_none(void **state)
 	assert_int_equal(unlinkat(fd, ".ssh", AT_REMOVEDIR), 0);
 	install();
 	put(".ssh/known_hosts", "x\n", 2, 0600);
-	put(".ssh/config", SSH_FILE_LINE "\nHost mine\n", strlen(SSH_FILE_LINE "\nHost mine\n"), 0600);
+	edited_put("%sHost mine\n", line);
 	uninstall(1);
 	has(".ssh/config", "Host mine\n", 10, 0600);
 	has(".ssh/known_hosts", "x\n", 2, 0600);
@@ -156,15 +169,18 @@ static void where_there_was_none(void **state)
 
 static void what_was_edited_since(void **state)
 {
-	static const char edited[] = "# mine\r\nInclude banger.conf\r\nHost a\r\n";
-
 	(void)state;
 	assert_int_equal(mkdirat(fd, ".ssh", 0700), 0);
 	put(".ssh/config", "Host a\r\n", 8, 0600);
 	install();
-	put(".ssh/config", edited, sizeof(edited) - 1, 0600);
+	edited_put("# mine\r\n%.*s\r\nHost a\r\n", (int)strlen(line) - 1, line);
 	uninstall(1);
 	has(".ssh/config", "# mine\r\nHost a\r\n", 16, 0600);
+	/* The home was another then. */
+	install();
+	edited_put("Include \"/old/home/.ssh/banger.conf\"\nHost b");
+	uninstall(1);
+	has(".ssh/config", "Host b", 6, 0600);
 	/* The line was taken out by hand: ours goes, the rest isn't written to. */
 	install();
 	put(".ssh/config", "Host b", 6, 0600);
@@ -174,7 +190,7 @@ static void what_was_edited_since(void **state)
 
 static void a_link(void **state)
 {
-	_cleanup_free_ char *path = NULL;
+	_cleanup_free_ char *whole = NULL;
 	_cleanup_err_ struct err e = {0};
 	struct stat st;
 	int done;
@@ -187,7 +203,8 @@ static void a_link(void **state)
 	install();
 	assert_int_equal(fstatat(fd, ".ssh/config", &st, AT_SYMLINK_NOFOLLOW), 0);
 	assert_true(S_ISLNK(st.st_mode));
-	has("dotfiles/ssh", SSH_FILE_LINE "\nHost a", strlen(SSH_FILE_LINE "\nHost a"), 0640);
+	assert_true(asprintf(&whole, "%sHost a", line) > 0);
+	has("dotfiles/ssh", whole, strlen(whole), 0640);
 	assert_true(there(".ssh/banger.conf"));
 	uninstall(1);
 	assert_int_equal(fstatat(fd, ".ssh/config", &st, AT_SYMLINK_NOFOLLOW), 0);
@@ -212,6 +229,7 @@ static void what_is_refused(void **state)
 	int done;
 
 	(void)state;
+	assert_int_equal(ssh_file_install("/home/a\"b", "", NULL, &e), -EINVAL);
 	assert_int_equal(ssh_file_install(home, "", never, &e), -EIO);
 	assert_false(there(".ssh"));
 	assert_int_equal(mkdirat(fd, ".ssh", 0700), 0);
