@@ -92,7 +92,7 @@ define link
 endef
 
 $(B)/bin/banger: LIBS := $(CTL_LIBS)
-$(B)/bin/banger: $(B)/obj/ctl/main.o $(B)/lib/ctl.a $(B)/lib/banger.a
+$(B)/bin/banger: $(B)/obj/ctl/main.o $(B)/lib/ctl.a $(call room_lib,net) $(B)/lib/banger.a
 	$(link)
 $(B)/bin/banger-fsd: LIBS := $(FSD_LIBS)
 $(B)/bin/banger-fsd: $(B)/obj/fsd/main.o $(foreach r,$(ROOMS),$(call room_lib,$(r))) $(B)/lib/banger.a

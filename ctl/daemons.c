@@ -90,8 +90,7 @@ int daemons_lock(struct ctl *c)
 	return fd;
 }
 
-/* A program beside this one, or where an installation has it. */
-static char *find_program(const char *name)
+char *daemons_program(const char *name)
 {
 	_cleanup_free_ char *self = realpath("/proc/self/exe", NULL);
 	static const char *const beside[] = {"", "../libexec/banger/"};
@@ -184,7 +183,7 @@ static int say_why(const char *what, const char *log)
 
 int daemons_start_helper(struct ctl *c, uid_t owner)
 {
-	_cleanup_free_ char *program = find_program("banger-helper"), *run = place(c, PLACE_RUN),
+	_cleanup_free_ char *program = daemons_program("banger-helper"), *run = place(c, PLACE_RUN),
 			    *log_path = NULL, *uid = NULL;
 	_cleanup_close_ int log = -EBADF;
 	struct passwd *p = getpwuid(owner);
@@ -225,7 +224,7 @@ int daemons_start_helper(struct ctl *c, uid_t owner)
 
 int daemons_start_fsd(struct ctl *c, uid_t owner, char *const *options, size_t n)
 {
-	_cleanup_free_ char *program = find_program("banger-fsd"), *state = place(c, PLACE_STATE),
+	_cleanup_free_ char *program = daemons_program("banger-fsd"), *state = place(c, PLACE_STATE),
 			    *log_path = NULL;
 	struct passwd *p = getpwuid(owner);
 	_cleanup_close_ int log = -EBADF, dir = -EBADF;

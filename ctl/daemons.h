@@ -9,6 +9,8 @@
 #include "banger/helper_client.h"
 #include "ctl.h"
 
+/* The path of a program of banger's beside this one, or where an installation has it; the caller's. NULL: it isn't there. */
+char *daemons_program(const char *name);
 /* The pid of the instance's living banger-fsd: who holds the lock on its pid file. 0: none. */
 pid_t daemons_fsd(struct ctl *c);
 /* The helper of the instance answers. */

@@ -1,205 +1,211 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <mntent.h>
+#include <pwd.h>
+#include <stdarg.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 
 #include "banger/cleanup.h"
 #include "banger/place.h"
 #include "doctor.h"
+#include "doctor_rows.h"
 #include "show.h"
-#include "tree.h"
 
-#define SPACE_MIN (2ull << 30) /* a kernel, an image, and VMs that write a little */
+static const struct row *const tables[] = {doctor_rows_programs, doctor_rows_host, doctor_rows_daemons,
+	doctor_rows_rights, doctor_rows_net, doctor_rows_objects};
 
-enum grade {
-	GRADE_PASS,
-	GRADE_WARN,
-	GRADE_FAIL,
-};
-
-/* What a row found: the words, and what mends it. */
-struct finding {
-	enum grade grade;
-	char text[200];
-	const char *mend;
-};
-
-static void find_device(struct finding *f, const char *path, const char *mend)
+static char *format(const char *fmt, va_list ap) __attribute__((format(printf, 1, 0)));
+static char *format(const char *fmt, va_list ap)
 {
+	char *text = NULL;
+
+	return vasprintf(&text, fmt, ap) < 0 ? NULL : text;
+}
+
+/* "*TO SEPARATOR TEXT"; what is there already isn't said twice. */
+static void join(char **to, const char *separator, const char *text)
+{
+	char *both = NULL;
+
+	if (!text || (*to && strstr(*to, text)))
+		return;
+	if (asprintf(&both, "%s%s%s", *to ? *to : "", *to ? separator : "", text) < 0)
+		return;
+	free(*to);
+	*to = both;
+}
+
+void found_good(struct finding *f, const char *fmt, ...)
+{
+	_cleanup_free_ char *text = NULL;
+	va_list ap;
+
+	if (f->grade != GRADE_PASS)
+		return;
+	va_start(ap, fmt);
+	text = format(fmt, ap);
+	va_end(ap);
+	join(&f->text, "; ", text);
+}
+
+void found_bad(struct finding *f, enum grade grade, char *mend, const char *fmt, ...)
+{
+	_cleanup_free_ char *text = NULL, *mine = mend;
+	va_list ap;
+
+	if (grade < f->grade)
+		return;
+	if (grade > f->grade) {
+		free(f->text);
+		free(f->mend);
+		*f = (struct finding){.grade = grade};
+	}
+	va_start(ap, fmt);
+	text = format(fmt, ap);
+	va_end(ap);
+	join(&f->text, "; ", text);
+	join(&f->mend, " && ", mine);
+}
+
+void found_unknown(struct doctor *d, struct finding *f)
+{
+	if (!d->started)
+		found_good(f, "banger is down");
+	else if (!d->insider)
+		found_bad(f, GRADE_WARN, mend_text("sudo banger doctor"),
+			"not known: only the owner and root can see it");
+	else
+		found_bad(f, GRADE_WARN, mend_up(d), "not known while a part of banger doesn't run");
+}
+
+static bool is_mounted(const char *place)
+{
+	FILE *mounts = setmntent("/proc/self/mounts", "re");
+	struct mntent *m;
+	bool found = false;
+
+	while (mounts && !found && (m = getmntent(mounts)))
+		found = strcmp(m->mnt_dir, place) == 0;
+	if (mounts)
+		endmntent(mounts);
+	return found;
+}
+
+static void ask_helper(struct doctor *d)
+{
+	_cleanup_err_ struct err e = {0};
+
+	d->helper_code = helper_new(d->socket, &d->helper, &e);
+	if (d->helper_code == 0) {
+		helper_set_patience(d->helper, DOCTOR_PATIENCE_MSEC / 2);
+		d->helper_code = helper_hello(d->helper, &d->hello, &e);
+	}
+	if (d->helper_code < 0)
+		d->helper_why = strdup(err_text(&e));
+}
+
+/* The helper's word; else whose the things of the instance are. */
+static void find_owner(struct doctor *d)
+{
+	const char *const theirs[] = {d->fsd_dir, d->socket, d->state};
+	struct passwd *p;
 	struct stat st;
 
-	if (stat(path, &st) == 0 && S_ISCHR(st.st_mode)) {
-		snprintf(f->text, sizeof(f->text), "%s is there", path);
-		return;
+	if (d->helper_code == 0) {
+		d->owner = d->hello.owner;
+		d->owner_known = true;
 	}
-	f->grade = GRADE_FAIL;
-	f->mend = mend;
-	snprintf(f->text, sizeof(f->text), "%s is not there", path);
-}
-
-static void check_fuse(struct ctl *c, struct finding *f)
-{
-	(void)c;
-	find_device(f, "/dev/fuse", "modprobe fuse");
-}
-
-static void check_tun(struct ctl *c, struct finding *f)
-{
-	(void)c;
-	find_device(f, "/dev/net/tun", "modprobe tun");
-}
-
-static void find_program(struct finding *f, const char *const *paths, const char *mend, enum grade grade)
-{
-	for (size_t i = 0; paths[i]; i++)
-		if (access(paths[i], X_OK) == 0) {
-			snprintf(f->text, sizeof(f->text), "%s", paths[i]);
-			return;
+	for (size_t i = 0; i < ELEMENTSOF(theirs) && !d->owner_known; i++)
+		if (lstat(theirs[i], &st) == 0 && st.st_uid != 0) {
+			d->owner = st.st_uid;
+			d->owner_known = true;
 		}
-	f->grade = grade;
-	f->mend = mend;
-	snprintf(f->text, sizeof(f->text), "%s is not installed", paths[0]);
+	p = d->owner_known ? getpwuid(d->owner) : NULL;
+	d->owner_name = p ? strdup(p->pw_name) : NULL;
 }
 
-static void check_qemu(struct ctl *c, struct finding *f)
+static int doctor_open(struct ctl *c, struct doctor *d)
 {
-	(void)c;
-	find_program(f, (const char *const[]){"/usr/bin/qemu-system-x86_64", "/usr/libexec/qemu-kvm", NULL},
-		"apt install qemu-system-x86", GRADE_FAIL);
-}
+	_cleanup_err_ struct err e = {0};
 
-static void check_busybox(struct ctl *c, struct finding *f)
-{
-	(void)c;
-	find_program(f, (const char *const[]){"/bin/busybox", "/usr/bin/busybox", NULL},
-		"apt install busybox-static", GRADE_FAIL);
-}
-
-static void check_apt(struct ctl *c, struct finding *f)
-{
-	(void)c;
-	find_program(
-		f, (const char *const[]){"/usr/bin/apt-get", NULL}, "banger kernel import PATH", GRADE_WARN);
-}
-
-/* The nearest folder that is there. */
-static void check_space(struct ctl *c, struct finding *f)
-{
-	_cleanup_free_ char *path = NULL;
-	struct statvfs st;
-	char *slash, buf[16];
-
-	if (place_path(c->instance, PLACE_STATE, &path, NULL) < 0)
-		return;
-	while (statvfs(path, &st) < 0 && (slash = strrchr(path, '/')) && slash != path)
-		*slash = '\0';
-	snprintf(f->text, sizeof(f->text), "%s free at %.120s",
-		show_size((uint64_t)st.f_bavail * st.f_frsize, buf), path);
-	if ((uint64_t)st.f_bavail * st.f_frsize < SPACE_MIN) {
-		f->grade = GRADE_WARN;
-		f->mend = "free some space: VMs get I/O errors on a full disk";
-	}
-}
-
-static bool is_up(struct ctl *c)
-{
-	if (c->fs < 0 && tree_probe(c, "version", TREE_PATIENCE_MSEC) == TREE_ANSWERS)
+	*d = (struct doctor){.c = c, .family = mend_family(), .root = geteuid() == 0, .tree = TREE_ABSENT};
+	if (place_path(c->instance, PLACE_RUN, &d->run, &e) < 0 ||
+		place_path(c->instance, PLACE_HELPER_SOCKET, &d->socket, &e) < 0 ||
+		place_path(c->instance, PLACE_HELPER_DIR, &d->helper_dir, &e) < 0 ||
+		place_path(c->instance, PLACE_FSD_DIR, &d->fsd_dir, &e) < 0 ||
+		place_path(c->instance, PLACE_STATE, &d->state, &e) < 0)
+		return ctl_fail("doctor: %s", err_text(&e));
+	ask_helper(d);
+	find_owner(d);
+	d->insider = d->root || (d->owner_known && d->owner == geteuid());
+	d->fsd = daemons_fsd(c);
+	d->mounted = is_mounted(c->mount);
+	d->started = d->helper_code == 0 || d->fsd || d->mounted || access(d->socket, F_OK) == 0;
+	/* One that is known to be dead isn't waited for. */
+	if (d->mounted)
+		d->tree =
+			d->insider && !d->fsd ? TREE_SILENT : tree_probe(c, "version", DOCTOR_PATIENCE_MSEC);
+	if (d->tree == TREE_ANSWERS && c->fs < 0)
 		c->fs = open(c->mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return c->fs >= 0;
+	if (c->fs < 0 && d->tree == TREE_ANSWERS)
+		d->tree = TREE_SILENT;
+	return EXIT_OK;
 }
 
-static void check_up(struct ctl *c, struct finding *f)
+static void doctor_close(struct doctor *d)
 {
-	if (is_up(c)) {
-		snprintf(f->text, sizeof(f->text), "the tree is served at %.150s", c->mount);
+	helper_free(d->helper);
+	free(d->helper_why);
+	free(d->owner_name);
+	free(d->run);
+	free(d->socket);
+	free(d->helper_dir);
+	free(d->fsd_dir);
+	free(d->state);
+}
+
+static void print_row(const char *name, const char *grade, const struct finding *f, json_object *all)
+{
+	/* What the tree, a log or another program has said may hold anything. */
+	_cleanup_free_ char *text = tree_printable(f->text ? f->text : "");
+	json_object *one;
+
+	if (!all) {
+		printf("%s  %-15s %s\n", grade, name, text ? text : "");
+		if (f->mend)
+			printf("      %-15s   to mend: %s\n", "", f->mend);
 		return;
 	}
-	f->grade = GRADE_WARN;
-	f->mend = "sudo banger up";
-	snprintf(f->text, sizeof(f->text), "nothing is served at %.150s", c->mount);
+	one = json_object_new_object();
+	json_object_object_add(one, "row", json_object_new_string(name));
+	json_object_object_add(one, "grade", json_object_new_string(grade));
+	json_object_object_add(one, "found", json_object_new_string(text ? text : ""));
+	json_object_object_add(one, "mend", json_object_new_string(f->mend ? f->mend : ""));
+	json_object_array_add(all, one);
 }
-
-/* Proven by a guest that came up with it, or not: the device alone says nothing. */
-static void check_kvm(struct ctl *c, struct finding *f)
-{
-	_cleanup_free_ char *why = is_up(c) ? tree_read(c, "host/kvm") : NULL;
-
-	if (why && strcmp(why, "proven") == 0) {
-		snprintf(f->text, sizeof(f->text), "proven by a guest");
-		return;
-	}
-	f->grade = GRADE_WARN;
-	f->mend = access("/dev/kvm", F_OK) == 0 ? "start a VM: the first start proves it"
-						: "VMs are emulated: slower, but they work";
-	snprintf(f->text, sizeof(f->text), "%.180s", why ? why : "not proven on this boot");
-}
-
-static void check_objects(struct ctl *c, struct finding *f, const char *kind, const char *mend)
-{
-	char **names = is_up(c) ? tree_names(c, kind) : NULL;
-
-	if (names && names[0]) {
-		snprintf(f->text, sizeof(f->text), "%.60s is there", names[0]);
-	} else {
-		f->grade = GRADE_WARN;
-		f->mend = mend;
-		snprintf(f->text, sizeof(f->text), "none yet: the first start gets one");
-	}
-	tree_free_names(names);
-}
-
-static void check_kernel(struct ctl *c, struct finding *f)
-{
-	check_objects(c, f, "kernels", "banger kernel pull");
-}
-
-static void check_image(struct ctl *c, struct finding *f)
-{
-	check_objects(c, f, "images", "banger image build busybox");
-}
-
-static const struct {
-	const char *name;
-	void (*check)(struct ctl *c, struct finding *f);
-} rows[] = {
-	{"fuse", check_fuse},
-	{"tun", check_tun},
-	{"qemu", check_qemu},
-	{"busybox", check_busybox},
-	{"apt", check_apt},
-	{"space", check_space},
-	{"up", check_up},
-	{"kvm", check_kvm},
-	{"kernel", check_kernel},
-	{"image", check_image},
-};
 
 int doctor_run(struct ctl *c, bool json)
 {
 	static const char *const grades[] = {"PASS", "WARN", "FAIL"};
-	json_object *all = json ? json_object_new_array() : NULL;
-	int result = EXIT_OK;
+	_cleanup_(doctor_close) struct doctor d;
+	json_object *all = NULL;
+	int result = doctor_open(c, &d);
 
-	for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
-		struct finding f = {0};
+	if (result != EXIT_OK)
+		return result;
+	if (json)
+		all = json_object_new_array();
+	for (size_t i = 0; i < ELEMENTSOF(tables); i++)
+		for (const struct row *row = tables[i]; row->name; row++) {
+			struct finding f = {0};
 
-		rows[i].check(c, &f);
-		if (f.grade == GRADE_FAIL)
-			result = EXIT_FAILED;
-		if (json) {
-			json_object *one = json_object_new_object();
-
-			json_object_object_add(one, "row", json_object_new_string(rows[i].name));
-			json_object_object_add(one, "grade", json_object_new_string(grades[f.grade]));
-			json_object_object_add(one, "found", json_object_new_string(f.text));
-			json_object_object_add(one, "mend", json_object_new_string(f.mend ? f.mend : ""));
-			json_object_array_add(all, one);
-		} else {
-			printf("%s  %-8s %s\n", grades[f.grade], rows[i].name, f.text);
-			if (f.mend)
-				printf("      %-8s   to mend: %s\n", "", f.mend);
+			row->check(&d, &f);
+			if (f.grade == GRADE_FAIL)
+				result = EXIT_FAILED;
+			print_row(row->name, grades[f.grade], &f, all);
+			free(f.text);
+			free(f.mend);
 		}
-	}
 	if (json)
 		show_json(all);
 	return result;

@@ -1,72 +1,13 @@
 /* Images and kernels. */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdint.h>
-#include <time.h>
 
 #include "banger/cleanup.h"
 #include "banger/name.h"
-#include "banger/parse.h"
+#include "image.h"
 #include "progress.h"
-#include "show.h"
 #include "spool.h"
 #include "tree.h"
-
-static const char *const files[] = {"ref", "digest", "platform", "arch", "size", "created", "kernel", NULL};
-
-static int list(struct ctl *c, const char *kind, int argc, char **argv)
-{
-	bool json = argc == 2 && strcmp(argv[1], "--json") == 0;
-	json_object *all = json ? json_object_new_array() : NULL;
-	struct table *table;
-	char **names;
-
-	if (argc > 1 + json)
-		return EXIT_USAGE;
-	if (!ctl_need_tree(c))
-		return EXIT_FAILED;
-	names = tree_names(c, kind);
-	if (!names)
-		return ctl_fail("%s: %s", kind, strerror(errno));
-	table = json ? NULL : table_new((const char *const[]){"NAME", "SIZE", "CREATED", "REF", NULL});
-	for (size_t i = 0; names[i]; i++) {
-		_cleanup_free_ char *size = tree_read(c, "%s/%s/size", kind, names[i]),
-				    *created = tree_read(c, "%s/%s/created", kind, names[i]),
-				    *ref = tree_read(c, "%s/%s/ref", kind, names[i]);
-		json_object *one;
-		uint64_t v;
-		char buf[32] = "";
-
-		if (json) {
-			one = json_object_new_object();
-			json_object_object_add(one, "name", json_object_new_string(names[i]));
-			for (size_t k = 0; files[k]; k++) {
-				_cleanup_free_ char *value =
-					tree_read(c, "%s/%s/%s", kind, names[i], files[k]);
-
-				json_object_object_add(one, files[k], show_json_value(value ? value : ""));
-			}
-			json_object_array_add(all, one);
-			continue;
-		}
-		table_cell(table, names[i]);
-		table_cell(table, size && parse_u64(size, 0, UINT64_MAX, &v) == 0 ? show_size(v, buf) : "");
-		buf[0] = '\0';
-		if (created && parse_u64(created, 0, INT64_MAX, &v) == 0) {
-			time_t t = (time_t)v;
-			struct tm tm;
-
-			strftime(buf, sizeof(buf), "%Y-%m-%d %H:%M", localtime_r(&t, &tm));
-		}
-		table_cell(table, buf);
-		table_cell(table, ref ? ref : "");
-	}
-	tree_free_names(names);
-	if (json)
-		return show_json(all);
-	table_end(table);
-	return EXIT_OK;
-}
 
 static int verb(struct ctl *c, const char *kind, const char *line, const char *name)
 {
@@ -78,7 +19,7 @@ static int verb(struct ctl *c, const char *kind, const char *line, const char *n
 	if (asprintf(&path, "%s/ctl", kind) < 0 || asprintf(&target, "%s/%s", kind, name) < 0)
 		return EXIT_FAILED;
 	r = progress_write(c, path, line, target);
-	return r < 0 ? tree_failure(c, kind, NULL, r) : EXIT_OK;
+	return r < 0 ? tree_failure(c, line, NULL, r) : EXIT_OK;
 }
 
 static int delete (struct ctl *c, const char *kind, int argc, char **argv, const char *usage)
@@ -93,43 +34,12 @@ static int delete (struct ctl *c, const char *kind, int argc, char **argv, const
 		_cleanup_free_ char *path = NULL;
 
 		if (!name_object_valid(argv[i]) || asprintf(&path, "%s/%s", kind, argv[i]) < 0)
-			result = ctl_fail("%s: that is no name", usage);
+			result = ctl_fail("%s: '%.64s' is no name", usage, argv[i]);
 		else if (unlinkat(c->fs, path, AT_REMOVEDIR) < 0)
-			result = errno == EBUSY ? ctl_fail("%s %s: VMs use it: ls %s/%s/users", usage,
-							  argv[i], c->mount, path)
-						: ctl_fail("%s %s: %s", usage, argv[i], strerror(errno));
+			result = errno == ENOENT ? image_absent(kind, argv[i])
+						 : tree_failure(c, path, NULL, -errno);
 	}
 	return result;
-}
-
-static int image_ls(struct ctl *c, int argc, char **argv)
-{
-	int r = list(c, "images", argc, argv);
-
-	return r == EXIT_USAGE ? ctl_usage(ctl_command("image ls")) : r;
-}
-
-static bool listed(char *const *names, const char *name)
-{
-	for (; names && *names; names++)
-		if (strcmp(*names, name) == 0)
-			return true;
-	return false;
-}
-
-/* What has come: "NAME DIGEST". */
-static void say_new(struct ctl *c, char *const *before)
-{
-	char **after = tree_names(c, "images");
-
-	for (size_t i = 0; after && after[i]; i++) {
-		_cleanup_free_ char *digest =
-			listed(before, after[i]) ? NULL : tree_read(c, "images/%s/digest", after[i]);
-
-		if (digest)
-			printf("%s %s\n", after[i], digest);
-	}
-	tree_free_names(after);
 }
 
 /* Whether the verb's line would take a part of PATH for words of its own. */
@@ -197,7 +107,7 @@ static int image_import(struct ctl *c, int argc, char **argv)
 	r = strcmp(words[0], "-") == 0 ? import_stdin(c, options, words[1])
 				       : import_file(c, "images", "import", words[0], options, words[1]);
 	if (r == EXIT_OK)
-		say_new(c, before);
+		image_say_new(c, before);
 	tree_free_names(before);
 	return r;
 }
@@ -214,7 +124,7 @@ static int image_register(struct ctl *c, int argc, char **argv)
 	before = tree_names(c, "images");
 	r = import_file(c, "images", "register", argv[1], "", argv[2]);
 	if (r == EXIT_OK)
-		say_new(c, before);
+		image_say_new(c, before);
 	tree_free_names(before);
 	return r;
 }
@@ -244,7 +154,7 @@ static int image_pull(struct ctl *c, int argc, char **argv)
 	before = tree_names(c, "images");
 	r = verb(c, "images", line, words[1] ? words[1] : "");
 	if (r == EXIT_OK)
-		say_new(c, before);
+		image_say_pulled(c, words[0], platform, words[1], before);
 	tree_free_names(before);
 	return r;
 }
@@ -258,33 +168,6 @@ static int image_push(struct ctl *c, int argc, char **argv)
 	if (asprintf(&line, "push %s as %s", argv[1], argv[2]) < 0)
 		return EXIT_FAILED;
 	return verb(c, "images", line, argv[1]);
-}
-
-static int image_show(struct ctl *c, int argc, char **argv)
-{
-	_cleanup_free_ char *path = NULL;
-	char **names;
-
-	if (argc != 2)
-		return ctl_usage(ctl_command("image show"));
-	if (!ctl_need_tree(c))
-		return EXIT_FAILED;
-	if (!name_object_valid(argv[1]) || asprintf(&path, "images/%s", argv[1]) < 0)
-		return ctl_fail("image show: '%s' is no name", argv[1]);
-	names = tree_names(c, path);
-	if (!names)
-		return ctl_fail("image %s: %s", argv[1], strerror(errno));
-	for (size_t i = 0; names[i]; i++) {
-		_cleanup_free_ char *value = strcmp(names[i], "users") == 0 || strcmp(names[i], "spec") == 0
-						     ? NULL
-						     : tree_read(c, "%s/%s", path, names[i]);
-		char *rest = value, *line;
-
-		while (rest && *rest && (line = strsep(&rest, "\n")))
-			printf("%-12s %s\n", names[i], line);
-	}
-	tree_free_names(names);
-	return EXIT_OK;
 }
 
 static int image_build(struct ctl *c, int argc, char **argv)
@@ -302,13 +185,6 @@ static int image_build(struct ctl *c, int argc, char **argv)
 static int image_delete(struct ctl *c, int argc, char **argv)
 {
 	return delete (c, "images", argc, argv, "image delete");
-}
-
-static int kernel_ls(struct ctl *c, int argc, char **argv)
-{
-	int r = list(c, "kernels", argc, argv);
-
-	return r == EXIT_USAGE ? ctl_usage(ctl_command("kernel ls")) : r;
 }
 
 static int kernel_pull(struct ctl *c, int argc, char **argv)
@@ -337,7 +213,7 @@ static int kernel_delete(struct ctl *c, int argc, char **argv)
 
 const struct command commands_image[] = {
 	{"image ls", "[--json]", "the images", image_ls},
-	{"image show", "NAME", "all that is known of one", image_show},
+	{"image show", "[--json] NAME", "all that is known of one", image_show},
 	{"image pull", "[--platform OS/ARCH] REF [NAME]",
 		"get one from a registry, or see that it is what is there", image_pull},
 	{"image push", "NAME REF", "put one into a registry", image_push},

@@ -43,7 +43,7 @@ int ctl_usage(const struct command *cmd)
 	return EXIT_USAGE;
 }
 
-/* Those whose name begins with the word GROUP; false: there are none. */
+/* Those whose name begins with the word GROUP, on OUT, which may be NULL; false: there are none. */
 static bool help_group(FILE *out, const char *group)
 {
 	size_t n = strlen(group);
@@ -52,7 +52,8 @@ static bool help_group(FILE *out, const char *group)
 	for (size_t i = 0; i < ELEMENTSOF(tables); i++)
 		for (const struct command *cmd = tables[i]; cmd->name; cmd++)
 			if (strncmp(cmd->name, group, n) == 0 && cmd->name[n] == ' ') {
-				fprintf(out, "  banger %-20s %s\n", cmd->name, cmd->doc);
+				if (out)
+					fprintf(out, "  banger %-20s %s\n", cmd->name, cmd->doc);
 				any = true;
 			}
 	return any;
@@ -124,12 +125,20 @@ int main(int argc, char **argv)
 			if (help_group(asked ? stdout : stderr, argv[at]))
 				return asked && fflush(stdout) == 0 ? EXIT_OK : EXIT_USAGE;
 		}
-		if (at < argc)
+		if (at + 1 < argc && help_group(NULL, argv[at]))
+			ctl_fail("there is no command '%.64s %.64s': banger %.64s --help lists them",
+				argv[at], argv[at + 1], argv[at]);
+		else if (at < argc)
 			ctl_fail("there is no command '%.64s': banger --help lists them", argv[at]);
 		else
 			help(stderr);
 		free(c.mount);
 		return EXIT_USAGE;
+	}
+	if (at + words < argc && strcmp(argv[at + words], "--help") == 0) {
+		printf("usage: banger %s %s\n%s\n", cmd->name, cmd->args, cmd->doc);
+		free(c.mount);
+		return fflush(stdout) == 0 ? EXIT_OK : EXIT_FAILED;
 	}
 	r = cmd->run(&c, argc - at - words + 1, argv + at + words - 1);
 	if (fflush(stdout) != 0 && r == EXIT_OK)

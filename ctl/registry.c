@@ -72,7 +72,9 @@ static int image_login(struct ctl *c, int argc, char **argv)
 		user = asked = read_line("User: ", false);
 	password = user ? read_line("Password: ", true) : NULL;
 	if (!user || !*user || !password || !*password || strlen(password) > PASSWORD_MAX)
-		return ctl_fail("image login: user and password are wanted");
+		return ctl_fail("image login: a user and a password are wanted: at a terminal, or: "
+				"banger image login -u USER --password-stdin %s <FILE",
+			host);
 	if (strchr(user, ' '))
 		return ctl_fail("image login: '%s' is no user's name", user);
 	if (asprintf(&line, "login %s %s %s", host, user, password) < 0)

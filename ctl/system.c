@@ -1,6 +1,7 @@
 /* The instance as a whole. */
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <pwd.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -38,6 +39,26 @@ static int find_owner(const char *named, uid_t *ret)
 	return EXIT_OK;
 }
 
+/*
+ * What of the guests' network somebody has removed or changed is made anew, where there is any. That it can't be is said, and is the next
+ * start's error.
+ */
+static void mend_network(struct ctl *c, const struct helper_hello *hello)
+{
+	_cleanup_free_ char *path = NULL;
+	_cleanup_(helper_freep) struct helper *h = NULL;
+	_cleanup_err_ struct err e = {0};
+	struct helper_entry entry = {0};
+	bool needed = if_nametoindex(hello->bridge) > 0;
+
+	if (place_path(c->instance, PLACE_HELPER_SOCKET, &path, &e) < 0 || helper_new(path, &h, &e) < 0)
+		return;
+	while (!needed && helper_list(h, entry.vm, &entry, NULL) == 0)
+		needed = entry.has_tap;
+	if (needed && helper_net_up(h, &e) < 0)
+		fprintf(stderr, "banger: the guests' network: %s\n", err_text(&e));
+}
+
 static int up(struct ctl *c, int argc, char **argv)
 {
 	_cleanup_close_ int lock = -EBADF;
@@ -72,6 +93,8 @@ static int up(struct ctl *c, int argc, char **argv)
 	} else if (hello.owner != owner) {
 		return ctl_fail("up: this instance belongs to user %u: sudo banger down first", hello.owner);
 	}
+	if (daemons_helper(c, &hello))
+		mend_network(c, &hello);
 	while ((fsd = daemons_fsd(c))) {
 		/* This file makes the daemon look at its helper, so that a new one is given the mount. */
 		if (tree_probe(c, "host/helper", TREE_PATIENCE_MSEC) == TREE_ANSWERS) {

@@ -178,7 +178,7 @@ char **tree_names(struct ctl *c, const char *path)
 	while ((entry = readdir(dir))) {
 		char **bigger;
 
-		if (entry->d_name[0] == '.' || entry->d_type != DT_DIR)
+		if (entry->d_name[0] == '.' || (entry->d_type != DT_DIR && entry->d_type != DT_LNK))
 			continue;
 		bigger = realloc(names, (n + 2) * sizeof(*names));
 		if (!bigger || !(bigger[n] = strdup(entry->d_name))) {

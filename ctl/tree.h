@@ -25,7 +25,7 @@ int tree_write_bytes(struct ctl *c, const char *path, const void *data, size_t n
 int tree_write(struct ctl *c, const char *text, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 int tree_open(struct ctl *c, int flags, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 bool tree_exists(struct ctl *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Names in a folder, sorted; ended by NULL. The caller's: tree_free_names(). NULL: it can't be read (errno). */
+/* Names of the folders and links in a folder, sorted; ended by NULL. The caller's: tree_free_names(). NULL: it can't be read (errno). */
 char **tree_names(struct ctl *c, const char *path);
 void tree_free_names(char **names);
 

@@ -189,10 +189,15 @@ int vm_remove(struct ctl *c, const char *name)
 		return EXIT_USAGE;
 	if (asprintf(&path, "vms/%s", name) < 0)
 		return EXIT_FAILED;
-	if (unlinkat(c->fs, path, AT_REMOVEDIR) < 0)
-		return errno == EBUSY ? ctl_fail("vm delete %s: it runs: banger vm stop %s, or delete -f",
-						name, name)
-				      : failure(c, "delete", name, -errno);
+	if (unlinkat(c->fs, path, AT_REMOVEDIR) < 0) {
+		int code = -errno;
+		_cleanup_free_ char *pid = code == -EBUSY ? tree_read(c, "%s/pid", path) : NULL;
+
+		return pid && strcmp(pid, "0") != 0
+			       ? ctl_fail(
+					 "vm delete %s: it runs: banger vm stop %s, or delete -f", name, name)
+			       : failure(c, "delete", name, code);
+	}
 	return EXIT_OK;
 }
 

@@ -1,5 +1,5 @@
 /*
- * What comes from outside, before it is used: descriptors; and programs, before they are run.
+ * What comes from outside, before it is used: descriptors.
  */
 #ifndef BANGER_CHECK_H
 #define BANGER_CHECK_H
@@ -15,11 +15,5 @@
  * -EINVAL, -EPERM, saying which. No file system is asked anything before it is known to be this kernel's own.
  */
 int check_launch_fds(const int fds[LAUNCH_FD_COUNT], uid_t owner, struct err *e);
-
-/*
- * Opens a program as O_PATH: an absolute path whose every folder and the file itself are root's, writable by root alone, and no
- * links but root's own /bin-like ones. -ENOENT, -EPERM.
- */
-int check_program(const char *path, int *ret_fd, struct err *e);
 
 #endif

@@ -37,6 +37,20 @@ static int make_mountpoint(const char *path, struct err *e)
 	return chmod(path, 0755) < 0 ? err_sys(e, -errno, "%s", path) : 0;
 }
 
+int instance_names(const char *name, struct instance *ret, struct err *e)
+{
+	*ret = (struct instance){.run_fd = -EBADF, .helper_fd = -EBADF};
+	ret->name = strdup(name);
+	if (!ret->name)
+		return err_sys(e, -ENOMEM, "instance");
+	snprintf(ret->bridge, sizeof(ret->bridge), "bg%s", *name ? name : "0");
+	if (asprintf(&ret->table, "banger%s%s", *name ? "_" : "", name) < 0) {
+		ret->table = NULL;
+		return err_sys(e, -ENOMEM, "instance");
+	}
+	return 0;
+}
+
 int instance_open(const char *name, uid_t owner, struct instance *ret, struct err *e)
 {
 	_cleanup_close_ int lock = -EBADF, fsd = -EBADF;
@@ -44,22 +58,17 @@ int instance_open(const char *name, uid_t owner, struct instance *ret, struct er
 	struct instance *i = ret;
 	int r;
 
-	*i = (struct instance){
-		.owner = owner, .group = p ? p->pw_gid : owner, .run_fd = -EBADF, .helper_fd = -EBADF};
-	i->name = strdup(name);
-	if (!i->name)
-		return err_sys(e, -ENOMEM, "instance");
+	r = instance_names(name, i, e);
+	if (r < 0)
+		return r;
+	i->owner = owner;
+	i->group = p ? p->pw_gid : owner;
 	if ((r = place_path(name, PLACE_RUN, &i->run, e)) < 0 ||
 		(r = place_path(name, PLACE_MOUNT, &i->mount, e)) < 0 ||
 		(r = place_path(name, PLACE_HELPER_SOCKET, &i->socket, e)) < 0 ||
 		(r = place_path(name, PLACE_HELPER_DIR, &i->helper_dir, e)) < 0 ||
 		(r = place_path(name, PLACE_FSD_DIR, &i->fsd_dir, e)) < 0)
 		return r;
-	snprintf(i->bridge, sizeof(i->bridge), "bg%s", *name ? name : "0");
-	if (asprintf(&i->table, "banger%s%s", *name ? "_" : "", name) < 0) {
-		i->table = NULL;
-		return err_sys(e, -ENOMEM, "instance");
-	}
 	if ((r = make_dir(i->run, 0, 0, 0755, &i->run_fd, e)) < 0 ||
 		(r = make_dir(i->helper_dir, 0, 0, 0700, &i->helper_fd, e)) < 0)
 		return r;

@@ -31,6 +31,9 @@ struct instance {
 	char *table;           /* nft: "banger", "banger_NAME" */
 };
 
+/* Only the names: bridge and table. Nothing is made or taken; instance_close() frees. */
+int instance_names(const char *name, struct instance *ret, struct err *e);
+
 /* Makes the folders, takes the lock (-EALREADY: another helper has it). INST is instance_close()d also after a failure. */
 int instance_open(const char *name, uid_t owner, struct instance *ret, struct err *e);
 void instance_close(struct instance *inst);

@@ -14,6 +14,7 @@
 #include "banger/cleanup.h"
 #include "banger/io.h"
 #include "banger/parse.h"
+#include "banger/program.h"
 #include "caps.h"
 #include "check.h"
 #include "launch_fds.h"
@@ -24,8 +25,6 @@
 /* The reaper's file, put into the program by the linker (Makefile). */
 extern const char reaper_begin[] __asm__("_binary_reaper_start");
 extern const char reaper_end[] __asm__("_binary_reaper_end");
-
-static const char *const programs[] = {"/usr/bin/qemu-system-x86_64", "/usr/libexec/qemu-kvm"};
 
 /* What travels to the launcher, with descriptors: report, program, LAUNCH's ten, the tap where there is one. */
 struct order {
@@ -269,18 +268,6 @@ static int pidfd_pid(int pidfd)
 	return parse_u64(at, 1, INT32_MAX, &pid) == 0 ? (int)pid : -ESRCH;
 }
 
-static int find_program(int *ret_fd, struct err *e)
-{
-	for (size_t i = 0; i < ELEMENTSOF(programs); i++) {
-		_cleanup_err_ struct err mine = {0};
-		int r = check_program(programs[i], ret_fd, &mine);
-
-		if (r != -ENOENT)
-			return r < 0 ? err_move(e, &mine) : 0;
-	}
-	return err_set(e, -ENOENT, "%s is not there: apt install qemu-system-x86", programs[0]);
-}
-
 static int converse(int sock, launcher_record_fn record, void *data, int *ret_pidfd, struct err *e)
 {
 	_cleanup_close_ int pidfd = -EBADF, none = -EBADF;
@@ -321,7 +308,7 @@ int launcher_run(struct launcher *l, const struct helper_request *request, uid_t
 	int all[IO_FDS_MAX], pair[2], r;
 	size_t n = 0;
 
-	r = find_program(&program, e);
+	r = program_open_qemu(NULL, &program, e);
 	if (r < 0)
 		return r;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)

@@ -1,9 +1,11 @@
 /*
  * banger-helper --owner UID [--instance NAME]: the only part of banger that is root. docs/privileges.md says what it does for whom.
+ * banger-helper --compare-nft [--instance NAME]: for `banger doctor`, whether the nft tables are as the helper makes them; changes nothing.
  */
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -17,6 +19,7 @@
 #include "instance.h"
 #include "journal.h"
 #include "launcher.h"
+#include "nat.h"
 #include "server.h"
 
 #define FILES_WANTED (2 * INSTANCE_VMS_MAX + 128)
@@ -90,12 +93,29 @@ static int run(const char *name, uid_t owner, struct err *e)
 	return r;
 }
 
+static int compare_nft(const char *name)
+{
+	_cleanup_(instance_close) struct instance inst = {.run_fd = -EBADF, .helper_fd = -EBADF};
+	_cleanup_err_ struct err e = {0};
+	struct nat *nat = NULL;
+	int r;
+
+	if ((r = instance_names(name, &inst, &e)) == 0 && (r = nat_new(&inst, &nat, &e)) == 0)
+		r = nat_compare(nat, &e);
+	if (r < 0)
+		puts(err_text(&e));
+	nat_free(nat);
+	return r < 0;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {{"owner", required_argument, NULL, 'o'},
-		{"instance", required_argument, NULL, 'i'}, {"version", no_argument, NULL, 'v'}, {0}};
+		{"instance", required_argument, NULL, 'i'}, {"compare-nft", no_argument, NULL, 'c'},
+		{"version", no_argument, NULL, 'v'}, {0}};
 	_cleanup_err_ struct err e = {0};
 	const char *name = "";
+	bool compare = false;
 	uint64_t owner = 0;
 	int option;
 
@@ -117,6 +137,9 @@ int main(int argc, char **argv)
 			fprintf(stderr, "banger-helper: --instance %s: 1 to 6 of a-z 0-9, a letter first\n",
 				optarg);
 			return 2;
+		case 'c':
+			compare = true;
+			break;
 		case 'v':
 			puts("banger-helper " BANGER_VERSION);
 			return 0;
@@ -124,6 +147,8 @@ int main(int argc, char **argv)
 			return 2;
 		}
 	}
+	if (compare && owner == 0 && optind == argc && geteuid() == 0)
+		return compare_nft(name);
 	if (owner == 0 || optind != argc || geteuid() != 0) {
 		fprintf(stderr,
 			"usage: banger-helper --owner UID [--instance NAME], as root; banger up does it\n");

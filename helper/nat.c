@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <nftables/libnftables.h>
+#include <sched.h>
 #include <stdarg.h>
 
 #include "banger/cleanup.h"
@@ -106,6 +107,66 @@ int nat_is_up(struct nat *n)
 {
 	return run(n, NULL, "list chain inet %1$s input\nlist chain bridge %1$s prerouting\n",
 		       n->inst->table) == 0;
+}
+
+/* A table as nft(8) prints it, without the elements of its sets; the caller's. */
+static int list_table(struct nat *n, const char *family, char **ret, struct err *e)
+{
+	int r = run(n, e, "list table %s %s\n", family, n->inst->table);
+
+	if (r < 0)
+		return r;
+	*ret = strdup(nft_ctx_get_output_buffer(n->nft));
+	return *ret ? 0 : err_sys(e, -ENOMEM, "nftables");
+}
+
+/* The first line by which two texts differ. */
+static int compare(const char *family, const char *table, char *is, char *should, struct err *e)
+{
+	char *a, *b;
+
+	do {
+		a = strsep(&is, "\n");
+		b = strsep(&should, "\n");
+		if (a && b && strcmp(a, b) == 0)
+			continue;
+		if (b && *b)
+			return err_set(e, -EUCLEAN, "the nft table %s %s lacks: %s", family, table,
+				b + strspn(b, "\t "));
+		if (a && *a)
+			return err_set(e, -EUCLEAN, "the nft table %s %s has what banger didn't make: %s",
+				family, table, a + strspn(a, "\t "));
+	} while (a && b);
+	return 0;
+}
+
+int nat_compare(struct nat *n, struct err *e)
+{
+	static const char *const families[] = {"inet", "bridge"};
+	char *is[ELEMENTSOF(families)] = {NULL}, *should = NULL;
+	struct nat *other = NULL;
+	int r = 0;
+
+	nft_ctx_output_set_flags(n->nft, NFT_CTX_OUTPUT_TERSE);
+	for (size_t i = 0; r == 0 && i < ELEMENTSOF(families); i++)
+		if (list_table(n, families[i], &is[i], NULL) < 0)
+			r = err_set(e, -ENOENT, "there is no nft table %s %s", families[i], n->inst->table);
+	if (r == 0 && unshare(CLONE_NEWNET) < 0)
+		r = err_sys(e, -errno, "network namespace");
+	/* Another context: this one's socket, and what it has seen, are of the host. */
+	if (r == 0 && (r = nat_new(n->inst, &other, e)) == 0 && (r = nat_up(other, 1, e)) == 0)
+		nft_ctx_output_set_flags(other->nft, NFT_CTX_OUTPUT_TERSE);
+	for (size_t i = 0; r == 0 && i < ELEMENTSOF(families); i++) {
+		r = list_table(other, families[i], &should, e);
+		if (r == 0)
+			r = compare(families[i], n->inst->table, is[i], should, e);
+		free(should);
+		should = NULL;
+	}
+	for (size_t i = 0; i < ELEMENTSOF(families); i++)
+		free(is[i]);
+	nat_free(other);
+	return r;
 }
 
 int nat_down(struct nat *n, struct err *e)

@@ -19,6 +19,12 @@ struct nat *nat_free(struct nat *n);
 int nat_up(struct nat *n, int fresh, struct err *e);
 /* Whether the tables are there. */
 int nat_is_up(struct nat *n);
+/*
+ * Compares chains, rules and sets (not what is in the sets) with what nat_up() makes, which is made for that in a network namespace of its
+ * own: the calling process is in that one afterwards, and of no more use. -ENOENT: a table isn't there; -EUCLEAN: a line differs,
+ * which is told. Wants root, and a process without a seccomp list.
+ */
+int nat_compare(struct nat *n, struct err *e);
 int nat_down(struct nat *n, struct err *e);
 
 /* Lets ADDRESS (host byte order) out, or no longer. One that is in already, or isn't, is fine. */

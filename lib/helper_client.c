@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 
 #include "banger/helper_client.h"
@@ -16,6 +17,7 @@ struct helper {
 	char *path;
 	int sock;
 	int mount_fd; /* given to a helper that was started anew; a duplicate of the daemon's */
+	unsigned msec;
 };
 
 int helper_new(const char *path, struct helper **ret, struct err *e)
@@ -28,6 +30,7 @@ int helper_new(const char *path, struct helper **ret, struct err *e)
 	}
 	pthread_mutex_init(&h->lock, NULL);
 	h->sock = h->mount_fd = -EBADF;
+	h->msec = CALL_MSEC;
 	*ret = h;
 	return 0;
 }
@@ -44,13 +47,18 @@ struct helper *helper_free(struct helper *h)
 	return NULL;
 }
 
-static int wait_for(int fd, short events, struct err *e)
+void helper_set_patience(struct helper *h, unsigned msec)
+{
+	h->msec = msec;
+}
+
+static int wait_for(int fd, short events, unsigned msec, struct err *e)
 {
 	struct pollfd p = {.fd = fd, .events = events};
 	int r;
 
 	do
-		r = poll(&p, 1, CALL_MSEC);
+		r = poll(&p, 1, (int)msec);
 	while (r < 0 && errno == EINTR);
 	if (r < 0)
 		return err_sys(e, -errno, "helper");
@@ -69,7 +77,7 @@ static int exchange(struct helper *h, struct helper_request *q, const int *fds, 
 	r = io_send_fds(h->sock, q, sizeof(*q), fds, nfds);
 	if (r < 0)
 		return err_sys(e, r == -ECONNRESET ? -EPIPE : r, "banger-helper");
-	r = wait_for(h->sock, POLLIN, e);
+	r = wait_for(h->sock, POLLIN, h->msec, e);
 	if (r < 0)
 		return r;
 	n = io_recv_fds(h->sock, reply, sizeof(*reply), &fd, 1, &got, 0);
@@ -91,12 +99,16 @@ static int connect_now(struct helper *h, struct err *e)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	struct timeval patience = {.tv_sec = h->msec / 1000, .tv_usec = h->msec % 1000 * 1000};
 
 	if (fd < 0)
 		return err_sys(e, -errno, "helper");
 	if (strlen(h->path) >= sizeof(address.sun_path))
 		return err_set(e, -ENAMETOOLONG, "%s: too long for a socket", h->path);
 	memcpy(address.sun_path, h->path, strlen(h->path));
+	/* A listener whose queue is full holds up who connects, for as long as this allows (unix(7)). */
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0)
+		return err_sys(e, -errno, "helper");
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		return err_set(e, errno == ENOENT ? -ECONNREFUSED : -errno,
 			"banger-helper doesn't run (%s): start it with: sudo banger up", h->path);

@@ -2,11 +2,12 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <pwd.h>
-#include <stdbool.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "banger/os_release.h"
 #include "banger/proc.h"
+#include "banger/subid.h"
 #include "image/image.h"
 #include "banger/cleanup.h"
 
@@ -32,18 +33,13 @@ static int suite_valid(const char *s)
 /* The host's own suite, from /etc/os-release. */
 static int host_suite(char ret[64], struct err *e)
 {
-	_cleanup_fclose_ FILE *f = fopen("/etc/os-release", "re");
-	char line[256];
+	_cleanup_free_ char *suite = NULL;
 
-	while (f && fgets(line, sizeof(line), f))
-		if (strncmp(line, "VERSION_CODENAME=", 17) == 0) {
-			line[strcspn(line, "\n")] = '\0';
-			if (suite_valid(line + 17)) {
-				snprintf(ret, 64, "%.63s", line + 17);
-				return 0;
-			}
-		}
-	return err_set(e, -ENOENT, "this host's Debian suite is not known: build debian needs a Debian host");
+	if (os_release_get("VERSION_CODENAME", &suite, NULL) < 0 || !suite_valid(suite))
+		return err_set(e, -ENOENT,
+			"this host's Debian suite is not known: build debian needs a Debian host");
+	snprintf(ret, 64, "%s", suite);
+	return 0;
 }
 
 static void sources_clear(struct sources *s)
@@ -123,32 +119,13 @@ static void *run_mmdebstrap(void *arg)
 /* It unpacks as an ordinary user, in a user namespace with a range of ids (mmdebstrap(1), mode unshare). */
 static int check_ids(struct err *e)
 {
-	static const char *const files[] = {"/etc/subuid", "/etc/subgid"};
 	struct passwd *p = getpwuid(geteuid());
 
 	if (geteuid() == 0)
 		return 0;
 	if (access("/usr/bin/newuidmap", X_OK) < 0)
 		return err_set(e, -ENOENT, "newuidmap is not installed: apt install uidmap");
-	for (size_t i = 0; i < ELEMENTSOF(files); i++) {
-		_cleanup_fclose_ FILE *f = fopen(files[i], "re");
-		char line[256];
-		bool found = false;
-
-		while (f && p && !found && fgets(line, sizeof(line), f)) {
-			size_t n = strcspn(line, ":");
-
-			line[n] = '\0';
-			found = strcmp(line, p->pw_name) == 0;
-		}
-		if (!found)
-			return err_set(e, -EPERM,
-				"user %s has no range of ids in %s, which mmdebstrap needs: sudo usermod "
-				"--add-subuids 165536-231071 --add-subgids 165536-231071 %s (a range that is "
-				"free)",
-				p ? p->pw_name : "?", files[i], p ? p->pw_name : "NAME");
-	}
-	return 0;
+	return subid_check(p ? p->pw_name : "?", e);
 }
 
 static int build(struct build *b, int out_fd, const char *uuid_seed, struct image_result *ret, struct err *e)

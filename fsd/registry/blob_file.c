@@ -18,9 +18,8 @@ int blob_file_begin(struct blobs *b, struct blob_file *ret, struct err *e)
 
 	if (r < 0)
 		return r;
-	/* Called like the part of a download of what it will hardly be: what a crash leaves is pruned like one. */
 	if (getrandom(&number, sizeof(number), 0) != sizeof(number) ||
-		asprintf(&name, "sha256-%048d%016llx" PART_SUFFIX, 0, (unsigned long long)number) < 0) {
+		asprintf(&name, MADE_PREFIX "%016llx" PART_SUFFIX, (unsigned long long)number) < 0) {
 		name = NULL;
 		return err_sys(e, -ENOMEM, "blob");
 	}

@@ -8,6 +8,32 @@
 
 #define PART_AGE_MAX_SEC (24 * 3600)
 
+static bool ends_in(const char *name, const char *end)
+{
+	size_t n = strlen(name), k = strlen(end);
+
+	return n > k && strcmp(name + n - k, end) == 0;
+}
+
+/* What a crash left that nobody can go on with: blobs that were made or written here. Downloads are resumed. */
+static void sweep(struct blobs *b)
+{
+	_cleanup_close_ int dir_fd = -EBADF;
+	_cleanup_closedir_ DIR *dir = NULL;
+	struct dirent *d;
+	int fd;
+
+	if (blobs_dir(b, false, &dir_fd, NULL) < 0)
+		return;
+	fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir = fd < 0 ? NULL : fdopendir(fd);
+	while (dir && (d = readdir(dir)))
+		if ((strncmp(d->d_name, MADE_PREFIX, strlen(MADE_PREFIX)) == 0 &&
+			    ends_in(d->d_name, PART_SUFFIX)) ||
+			(strncmp(d->d_name, ".sha", 4) == 0 && ends_in(d->d_name, ".tmp")))
+			unlinkat(dir_fd, d->d_name, 0);
+}
+
 int blobs_new(int state_fd, struct blobs **ret, struct err *e)
 {
 	struct blobs *b = calloc(1, sizeof(*b));
@@ -22,6 +48,7 @@ int blobs_new(int state_fd, struct blobs **ret, struct err *e)
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&b->ended, &attr);
 	pthread_condattr_destroy(&attr);
+	sweep(b);
 	*ret = b;
 	return 0;
 }
@@ -133,9 +160,9 @@ static int look(int dir, const char *name, struct entry *ret, struct err *e)
 	_cleanup_free_ char *digest = NULL, *copy = NULL;
 	struct stat st;
 	char *dash;
-	bool part = n > suffix && strcmp(name + n - suffix, PART_SUFFIX) == 0;
-	/* io_replace_file()'s, whose process was killed */
-	bool half = name[0] == '.' && n > strlen(".tmp") && strcmp(name + n - strlen(".tmp"), ".tmp") == 0;
+	bool part = ends_in(name, PART_SUFFIX);
+	/* io_replace_file()'s, whose thread could not remove it */
+	bool half = name[0] == '.' && ends_in(name, ".tmp");
 
 	if (half)
 		digest = strndup(name + 1, n - 1 - strlen(".tmp"));

@@ -9,6 +9,8 @@
 #include "registry/digest.h"
 
 #define PART_SUFFIX ".part"
+/* How the files begin of blobs that are being made here, whose digest isn't known yet: as a digest's that no blob will ever have. */
+#define MADE_PREFIX "sha256-000000000000000000000000000000000000000000000000"
 
 struct blobs {
 	int state_fd; /* borrowed */

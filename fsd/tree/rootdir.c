@@ -12,6 +12,8 @@ static const char readme[] =
 	"\n"
 	"  mkdir vms/box1                  makes a VM\n"
 	"  echo 2 > vms/box1/vcpus         sets it up; what is read can be written\n"
+	"  echo alpine > vms/box1/image    any OCI image, or one of images/; the start pulls what isn't "
+	"there\n"
 	"  echo start > vms/box1/ctl       starts it; returns when the guest answers\n"
 	"  cat vms/box1/state              created starting running paused stopping stopped failed\n"
 	"  cat vms/box1/error              why the last thing failed\n"

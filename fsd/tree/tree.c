@@ -387,10 +387,11 @@ static void on_objects(void *user, struct objects *o, uint32_t id, const char *n
 	bool images = o == t->config.images;
 
 	tree_stale(t, images ? KIND_IMAGES : KIND_KERNELS, 0, 0);
+	/* Also of one that appears: under another name, with another reference than before. */
+	tree_stale_all(t, images ? KIND_IMAGE : KIND_KERNEL, id);
 	if (!appeared) {
 		uint64_t first = node_number(images ? KIND_IMAGE : KIND_KERNEL, id, 0);
 
-		tree_stale_all(t, images ? KIND_IMAGE : KIND_KERNEL, id);
 		tree_modes_forget(t, first, first + NODE_ATTR_MAX);
 	}
 	stream_event(

@@ -81,12 +81,16 @@ static void run_free(struct run *run)
 static void run_end(struct run *run, int code, const char *text, bool model_told)
 {
 	const struct step *s = &run->steps[run->at < run->count ? run->at : run->count - 1];
+	struct vm *vm = tree_vm(run->t, run->vm);
 	_cleanup_free_ char *what = NULL;
 
 	if (asprintf(&what, "vms/%s %s%s", run->name, s->image ? "promote " : "",
 		    s->image ? s->image : vm_verb_name(s->verb)) < 0)
 		what = NULL;
-	vm_deed(run->t, run->vm, run->call, what ? what : "ctl", code, text, model_told && !s->image);
+	/* The model knows nothing of a promotion. */
+	if (code < 0 && s->image && vm)
+		vm_set_error(vm, code, 0, text ? text : strerror(-code));
+	vm_deed(run->t, run->vm, run->call, what ? what : "ctl", code, text, model_told || s->image);
 	run_free(run);
 }
 

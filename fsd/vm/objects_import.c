@@ -40,6 +40,11 @@ int make_open_source(const char *path, bool *ret_dir, int *ret_fd, struct err *e
 	if (path[0] != '/')
 		return err_set(e, -EINVAL, "%s: an absolute path is wanted", path);
 	fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0 && errno == EACCES)
+		return err_set(e, -EACCES,
+			"%s: permission denied: the user that banger runs as may not read it: let that one, "
+			"or put it where it may",
+			path);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return err_sys(e, -errno, "%s", path);
 	if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
@@ -298,6 +303,8 @@ static int make_rootfs(const struct make *m, int fd, bool is_dir, int out, struc
 		r = worker_run(&request, op, &result, e);
 	if (r < 0 && r != -EINTR)
 		err_wrap(e, "%s", m->source);
+	if (r == -EACCES && is_dir)
+		err_join(e, "tar -C %s -c . | banger image import - %s", m->source, row->name);
 	return r == 0 ? make_describe(&result, row, e) : r;
 }
 

@@ -21,19 +21,43 @@ static void making_free(struct making *m)
 	free(m);
 }
 
-/* Tells all who wait, and takes the making out of the list. */
-static void making_end(struct making *m, int code, const struct err *e)
+static int begin(struct making *m, struct err *e);
+
+/* Tells all who wait, and frees. */
+static void answer(struct making *m, int code, const struct err *e)
 {
 	struct objects_waiter *w;
 
-	TAILQ_REMOVE(&m->objects->making, m, link);
-	op_end(m->op);
 	while ((w = TAILQ_FIRST(&m->waiters))) {
 		TAILQ_REMOVE(&m->waiters, w, link);
 		w->done(w->user, code, e);
 		free(w);
 	}
 	making_free(m);
+}
+
+/* Ends the operation, takes it out of the list, and begins what waited for that. */
+static void making_end(struct making *m, int code, const struct err *e)
+{
+	_cleanup_err_ struct err mine = {0};
+	struct objects *o = m->objects;
+	struct making *after = TAKE_PTR(m->after);
+	int r;
+
+	TAILQ_REMOVE(&o->making, m, link);
+	op_end(m->op);
+	answer(m, code, e);
+	if (!after)
+		return;
+	/* Cancelled too late: what is wanted is there. */
+	r = code == 0 ? 0 : begin(after, &mine);
+	if (code != 0 && r == 0) {
+		TAILQ_INSERT_TAIL(&o->making, after, link);
+		return;
+	}
+	if (after->op)
+		op_end(after->op);
+	answer(after, r, &mine);
 }
 
 static int work_store(void *data, struct err *e)
@@ -211,17 +235,16 @@ int making_join(struct objects *o, const char *name, const struct make *what, ui
 	objects_done_fn done, void *user, struct objects_waiter **ret, struct err *e)
 {
 	struct objects_waiter *w = NULL;
-	struct making *m = making_of(o, name);
+	struct making *m = making_of(o, name), *before;
 	int r;
 
-	if (m) {
-		if (m->what.what != what->what || !same(m->what.source, what->source) ||
-			!same(m->what.tag, what->tag) || !same(m->what.platform, what->platform) ||
-			op_cancelled(m->op))
-			return err_set(e, -EBUSY, "%s %s is being made of something else: see ops/%" PRIu64,
-				o->kind_name, name, op_id(m->op));
-		return wait_for(m, done, user, ret, e);
-	}
+	if (m && (m->what.what != what->what || !same(m->what.source, what->source) ||
+			 !same(m->what.tag, what->tag) || !same(m->what.platform, what->platform)))
+		return err_set(e, -EBUSY, "%s %s is being made of something else: see ops/%" PRIu64,
+			o->kind_name, name, op_id(m->op));
+	if (m && (!op_cancelled(m->op) || m->after))
+		return wait_for(m->after ? m->after : m, done, user, ret, e);
+	before = m;
 	m = calloc(1, sizeof(*m));
 	if (!m)
 		return err_sys(e, -ENOMEM, "%s", name);
@@ -235,7 +258,7 @@ int making_join(struct objects *o, const char *name, const struct make *what, ui
 	r = m->row.name && m->row.ref && m->row.kernel ? make_copy(what, &m->what) : -ENOMEM;
 	if (r < 0)
 		err_sys(e, r, "%s", name);
-	else if ((r = wait_for(m, done, user, &w, e)) == 0)
+	else if ((r = wait_for(m, done, user, &w, e)) == 0 && !before)
 		r = begin(m, e);
 	if (r < 0) {
 		free(w);
@@ -244,9 +267,27 @@ int making_join(struct objects *o, const char *name, const struct make *what, ui
 		making_free(m);
 		return r;
 	}
-	TAILQ_INSERT_TAIL(&o->making, m, link);
+	if (before)
+		before->after = m;
+	else
+		TAILQ_INSERT_TAIL(&o->making, m, link);
 	*ret = w;
 	return 0;
+}
+
+/* Nobody wants it any more. */
+static void give_up(struct making *m)
+{
+	struct making *before;
+
+	if (m->op) {
+		op_cancel(m->op);
+		return;
+	}
+	TAILQ_FOREACH (before, &m->objects->making, link)
+		if (before->after == m)
+			before->after = NULL;
+	making_free(m);
 }
 
 void objects_unwait(struct objects_waiter *w)
@@ -260,7 +301,7 @@ void objects_unwait(struct objects_waiter *w)
 	}
 	TAILQ_REMOVE(&m->waiters, w, link);
 	if (TAILQ_EMPTY(&m->waiters))
-		op_cancel(m->op);
+		give_up(m);
 	err_set(&e, -EINTR, "cancelled");
 	w->done(w->user, -EINTR, &e);
 	free(w);

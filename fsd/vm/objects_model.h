@@ -38,6 +38,8 @@ struct making {
 	uint32_t *users; /* ids of those VMs */
 	size_t user_count;
 	TAILQ_HEAD(, objects_waiter) waiters;
+	struct making *
+		after; /* the same again, wanted while this one is being cancelled: begins when it has ended */
 };
 
 /* One being pushed, by a worker: what it needs of its own. */

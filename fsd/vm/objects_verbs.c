@@ -11,6 +11,12 @@
 
 #define NAME_TRIES 100
 
+/* The other files in images/ and kernels/: of two of one name only one could be reached. */
+static bool is_reserved(const struct objects *o, const char *name)
+{
+	return strcmp(name, "ctl") == 0 || (o->kind == OBJECTS_IMAGES && strcmp(name, "logins") == 0);
+}
+
 int objects_make_new(struct objects *o, const char *name, const struct make *what, objects_done_fn done,
 	void *user, struct objects_waiter **ret, struct err *e)
 {
@@ -18,6 +24,9 @@ int objects_make_new(struct objects *o, const char *name, const struct make *wha
 		return err_set(e, -EINVAL,
 			"'%.64s' is no name: 1 to %d of A-Z a-z 0-9 _ . -, a letter or digit first", name,
 			NAME_VM_MAX);
+	if (is_reserved(o, name))
+		return err_set(
+			e, -EINVAL, "%ss/%s is a file of its own: take another name", o->kind_name, name);
 	if (objects_by_name(o, name))
 		return err_set(e, -EEXIST, "there is %s %s %s already: delete it first, or take another name",
 			objects_article(o), o->kind_name, name);
@@ -48,7 +57,7 @@ static int choose_name(const struct objects *o, const struct reference *ref, con
 			return err_sys(e, -ENOMEM, "%s", base);
 		}
 		m = making_of(o, name);
-		if (objects_by_name(o, name) || !name_object_valid(name) ||
+		if (objects_by_name(o, name) || !name_object_valid(name) || is_reserved(o, name) ||
 			(m && (m->what.what != MAKE_PULL || strcmp(m->what.source, what->source) != 0 ||
 				      strcmp(m->what.platform, what->platform) != 0)))
 			continue;
@@ -263,7 +272,7 @@ int objects_verb(struct objects *o, const char *line, objects_done_fn done, void
 		}
 		return run(o, v, at, done, user, ret, e);
 	}
-	return err_set(e, -EINVAL, "no verb '%.64s' for %ss: cat %ss/ctl lists them", verb, o->kind_name,
+	return err_set(e, -EINVAL, "'%.64s' is no verb for %ss: cat %ss/ctl lists them", line, o->kind_name,
 		o->kind_name);
 }
 

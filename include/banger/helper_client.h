@@ -22,6 +22,8 @@ struct helper;
 int helper_new(const char *path, struct helper **ret, struct err *e);
 struct helper *helper_free(struct helper *h);
 DEFINE_CLEANUP(struct helper *, helper_free)
+/* Calls block for at most MSEC instead, connecting included; before the first call. */
+void helper_set_patience(struct helper *h, unsigned msec);
 
 struct helper_hello {
 	uint32_t network, gateway; /* host byte order */

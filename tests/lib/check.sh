@@ -66,6 +66,15 @@ unit_tests()
 	done
 }
 
+# What has threads, under ThreadSanitizer; which wants no random addresses where the kernel makes very random ones.
+thread_tests()
+{
+	local name
+	for name in job/job job/op store/store registry/blobs registry/pull image/layers image/layers_at_once image/stream; do
+		listed "unit-tsan/$name" setarch -R "$1/unit/$name"
+	done
+}
+
 fuzz_tests()
 {
 	local source name

@@ -110,6 +110,7 @@ ok "it stops" sh -c "echo stop > $FS/vms/box/ctl"
 like "it can be promoted" "$(cat "$FS/vms/box/ctl")" '^promote NAME$'
 is "promote" "$(errno_write "$FS/vms/box/ctl" "promote app2")" OK
 is "to a name that is taken" "$(errno_write "$FS/vms/box/ctl" "promote app2")" EEXIST
+is "is said" "$(cat "$FS/vms/box/error")" "0 promote: there is an image app2 already: delete it first, or take another name"
 is "it came from nowhere" "$(cat "$FS/images/app2/ref")" ""
 is "it has a layer more" "$(wc -l <"$FS/images/app2/layers")" 3
 is "its environment is the image's" "$(cat "$FS/images/app2/env")" "$(cat "$FS/images/app/env")"

@@ -29,6 +29,22 @@ before=$(requests 5000)
 is "pull again" "$(errno_write "$FS/images/ctl" "pull localhost:5000/team/app:1")" OK
 is "was one request" $(($(requests 5000) - before)) 1
 
+digest=$(cat "$FS/images/app/digest")
+is "the command says what is there" "$(banger image pull localhost:5000/team/app:1)" "app $digest"
+like "shows all of it" "$(banger image show app)" "^entrypoint +/bin/sh"
+is "as JSON" "$(banger image show --json app | perl -MJSON::PP -0777 -ne 'my $i = decode_json($_); print "$i->{env}[1] $i->{labels}[0] $i->{user} @{$i->{cmd}}"')" 'GREETING=hello world a=b user echo $GREETING; id -u; pwd; exit 7'
+like "of one that isn't there" "$(banger image show none 2>&1; echo "code $?")" "there is no image none: banger image ls"
+like "nor can that be deleted" "$(banger image rm none 2>&1; echo "code $?")" "there is no image none"
+like "help of one command" "$(banger image pull --help && echo "code $?")" "^code 0"
+like "a command of a group that isn't there" "$(banger image nonsense 2>&1)" "'image nonsense': banger image --help"
+layout forger '{"Env":["PATH=/bin","A=x\nFORGED=1"],"Labels":{"b":"x\nforged=2","c":"\u001b]0;t"}}' "$CASE_DIR/base.tar"
+ok "an image whose values hold newlines" push forger 5000/forger:1
+is "is pulled" "$(banger image pull localhost:5000/forger:1 | cut -d' ' -f1)" forger
+is "its labels forge none" "$(tr '\n\0' '?\n' <"$FS/images/forger/labels" | head -n 1)" "b=x?forged=2"
+is "nor do they on the terminal" "$(banger image show forger | grep -aEc '^forged|FORGED=1$|'$'\033')" 1
+is "in JSON they are whole" "$(banger image show --json forger | perl -MJSON::PP -0777 -ne 'print decode_json($_)->{env}[1]' | tr '\n' '?')" "A=x?FORGED=1"
+ok "it goes" banger image rm forger
+
 mkdir "$FS/vms/box"
 echo app >"$FS/vms/box/image"
 ok "a VM of it starts" sh -c "echo start > $FS/vms/box/ctl"
@@ -57,10 +73,12 @@ ok "the tag moves" push app2 5000/team/app:1
 before=$(grep -c 'GET.*blobs/sha256' "$CASE_DIR/registry-5000/log")
 is "pull of it" "$(errno_write "$FS/images/ctl" "pull localhost:5000/team/app:1")" OK
 is "fetched what is new: a configuration and a layer" $(($(grep -c 'GET.*blobs/sha256' "$CASE_DIR/registry-5000/log") - before)) 2
+is "the command says which" "$(banger image pull localhost:5000/team/app:1)" "app $(cat "$FS/images/app/digest")"
 is "the name goes to what is new" "$([ "$(cat "$FS/images/app/digest")" != "$old" ] && echo new)" new
 kept=$(cat "$FS/vms/box/image")
 like "the old one is kept for its VM" "$kept" "^app-[0-9a-f]{12}$"
 is "by its digest" "$(cat "$FS/images/$kept/digest")" "$old"
+is "its reference is that digest" "$(cat "$FS/images/$kept/ref")" "localhost:5000/team/app@$old"
 is "the VM's files are the old ones" "$(banger vm exec box -- cat /etc/marker)" one
 is "a new VM's the new ones" "$(banger run --rm app -- cat /etc/marker)" two
 
@@ -80,6 +98,28 @@ echo stop >"$FS/vms/one/ctl"
 echo stop >"$FS/vms/two/ctl"
 rmdir "$FS/vms/one" "$FS/vms/two"
 
+
+is "a name that is another file's" "$(errno_write "$FS/images/ctl" "pull localhost:5000/other:v2 as ctl")" EINVAL
+ok "an image called logins" push other 5000/team/logins:1
+is "gets another name" "$(banger image pull localhost:5000/team/logins:1 | cut -d' ' -f1)" logins-1
+ok "and goes" rmdir "$FS/images/logins-1"
+
+# The same again, while the first one is still being cancelled.
+kill -STOP "$REGISTRY_PIDS"
+(banger image pull localhost:5000/other:v2 twice 2>/dev/null; echo $? >"$CASE_DIR/first") &
+first=$!
+await sh -c "grep -qx images/twice $FS/ops/*/target"
+(
+	perl -e 'for (@ARGV[0, 1]) { my ($file, $text) = split /=/, $_, 2; open my $f, ">", $file or die; syswrite($f, $text) // die "$text: $!" }' \
+		"$(dirname "$(grep -lx images/twice "$FS"/ops/*/target)")/ctl=cancel" "$FS/images/ctl=pull localhost:5000/other:v2 as twice" 2>&1
+	echo "code $?" ) >"$CASE_DIR/second" &
+second=$!
+wait $first
+is "what was cancelled says so" "$(cat "$CASE_DIR/first")" 130
+kill -CONT "$REGISTRY_PIDS"
+wait $second
+is "the same again isn't cancelled with it" "$(cat "$CASE_DIR/second")" "code 0"
+ok "it is there" rmdir "$FS/images/twice"
 
 is "what isn't there" "$(errno_write "$FS/images/ctl" "pull localhost:5000/none:1")" ENOENT
 like "is said" "$(tail -n 2 "$FS/log")" "localhost:5000.*none"

@@ -16,6 +16,7 @@
 
 #include "../../../helper/check.h"
 #include "banger/cleanup.h"
+#include "banger/program.h"
 
 #define OWNER 65534
 
@@ -218,7 +219,7 @@ static void swapped(void **state)
 static int program(const char *path)
 {
 	_cleanup_err_ struct err e = {0};
-	int fd = -EBADF, r = check_program(path, &fd, &e);
+	int fd = -EBADF, r = program_open(path, &fd, &e);
 
 	assert_true((r == 0) == (fd >= 0));
 	close_fd(fd);

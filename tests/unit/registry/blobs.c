@@ -738,6 +738,24 @@ static void test_prune_killed(void **state)
 	assert_int_equal(count_files(b), 0);
 }
 
+/* What a killed daemon leaves that can't be resumed goes with the next one's start; a download's part stays. */
+static void test_sweep(void **state)
+{
+	static const char *const left[] = {
+		"blobs/sha256-0000000000000000000000000000000000000000000000000123456789abcdef.part",
+		"blobs/.sha256-a948904f2f0f479b8f8197694b30184b0d2ed1c1cd2a1ec0fb85d299a192a447.tmp"};
+	char digest[DIGEST_TEXT_MAX];
+	struct bench *b = *state;
+
+	put_old(b, 'p', ".part", 0, digest);
+	for (size_t i = 0; i < 2; i++)
+		close_fd(openat(b->state, left[i], O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+	assert_int_equal(count_files(b), 3);
+	blobs_free(b->blobs);
+	assert_int_equal(blobs_new(b->state, &b->blobs, NULL), 0);
+	assert_int_equal(count_files(b), 1);
+}
+
 static void test_prune_quota(void **state)
 {
 	char digests[4][DIGEST_TEXT_MAX];
@@ -792,6 +810,7 @@ int main(void)
 		TEST(test_follow_deaf),
 		TEST(test_prune),
 		TEST(test_prune_killed),
+		TEST(test_sweep),
 		TEST(test_prune_quota),
 	};
 

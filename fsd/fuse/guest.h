@@ -1,0 +1,82 @@
+/*
+ * workspace/: files that the guest serves. Nothing of them is kept here: a node number names VM, inode and generation, and
+ * what the kernel may cache of a file it drops when the file is opened anew.
+ *
+ * The guest's root is the owner of the instance on this side (and whoever is root here), since the kernel checks modes
+ * against the caller; other owners are shown as they are. Loop thread.
+ */
+#ifndef BANGER_FUSE_GUEST_H
+#define BANGER_FUSE_GUEST_H
+
+#include "fuse/state.h"
+#include "guest/files.h"
+
+/* A request under way to a guest. */
+struct ask {
+	struct server *s;
+	fuse_req_t req;
+	uint32_t vm, request;
+	struct file_ref file;
+	struct fuse_file_info fi;
+	sd_event_source *timer;
+	bool plus, dots;
+	/* Reads and writes of more than one piece: */
+	char *data;
+	size_t size, at;
+	uint64_t offset;
+	bool append;
+};
+
+/* For the file NODE; its agent is *RET_AGENT, borrowed. NULL: REQ is answered. */
+struct ask *ask_new(fuse_req_t req, uint64_t node, struct agent **ret_agent);
+/* After the request was sent (R 0), or was not, and then it is answered. */
+void ask_sent(struct ask *a, int r);
+void ask_free(struct ask *a);
+/* The answer is an error, and A is over. */
+void ask_fail(struct ask *a, int code);
+/* The errno that the kernel is told of an agent's CODE. */
+int ask_code(int code);
+/* Whose file NUMBER is, and which of his. -ESTALE, -EBUSY: the VM doesn't run. */
+int ask_agent(
+	struct server *s, uint64_t number, struct vm **ret_vm, struct file_ref *ret_file, uint32_t *ret_id);
+
+/* Owners as the guest has them; who makes something is who asked. */
+uint32_t ask_uid_there(const struct server *s, uid_t uid);
+uint32_t ask_gid_there(const struct server *s, gid_t gid);
+struct files_owner ask_owner(const struct ask *a);
+/* What the kernel is told of a file. No timeouts: the guest changes its files without telling. */
+void ask_stat(const struct ask *a, const struct agent_attr *attr, struct stat *ret);
+void ask_entry(const struct ask *a, const struct agent_attr *attr, struct fuse_entry_param *ret);
+
+/* Answers that many requests have: an entry, attributes, nothing but a code. USER: the ask. */
+void ask_on_entry(void *user, int code, const struct agent_attr *attr);
+void ask_on_attr(void *user, int code, const struct agent_attr *attr);
+void ask_on_code(void *user, int code);
+
+/* The requests (libfuse's fuse_lowlevel.h): guest_names.c, guest_data.c, guest_list.c. */
+void guest_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
+void guest_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void guest_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what, struct fuse_file_info *fi);
+void guest_readlink(fuse_req_t req, fuse_ino_t ino);
+void guest_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev);
+void guest_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
+void guest_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name);
+void guest_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
+void guest_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
+void guest_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+	const char *newname, unsigned flags);
+void guest_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname);
+void guest_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void guest_create(
+	fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi);
+void guest_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void guest_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void guest_write(
+	fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off, struct fuse_file_info *fi);
+void guest_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+void guest_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void guest_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void guest_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void guest_statfs(fuse_req_t req, fuse_ino_t ino);
+
+#endif

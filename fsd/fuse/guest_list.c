@@ -1,0 +1,127 @@
+/* What is in a guest's folders. */
+#include <errno.h>
+#include <fcntl.h>
+
+#include "banger/cleanup.h"
+#include "fuse/guest.h"
+#include "tree/node.h"
+
+#define AFTER_DOTS 1 /* cookie behind "." and ".."; a guest's own are hashes */
+
+void guest_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct server *s = fuse_req_userdata(req);
+	struct file_ref file;
+	struct vm *vm;
+	uint32_t id;
+	int r = ask_agent(s, ino, &vm, &file, &id);
+
+	if (r < 0)
+		fuse_reply_err(req, -r);
+	else
+		fuse_reply_open(req, fi);
+}
+
+static size_t put(struct ask *a, char *buf, size_t size, const char *name,
+	const struct fuse_entry_param *entry, off_t next)
+{
+	if (a->plus)
+		return fuse_add_direntry_plus(a->req, buf, size, name, entry, next);
+	return fuse_add_direntry(a->req, buf, size, name, &entry->attr, next);
+}
+
+static void on_entries(void *user, int code, const void *data, size_t n)
+{
+	struct ask *a = user;
+	_cleanup_free_ char *buf = NULL;
+	struct files_dirent d;
+	size_t used = 0, one;
+	int r = 0;
+
+	if (code == 0 && !(buf = malloc(a->size)))
+		code = -ENOMEM;
+	if (code < 0) {
+		ask_fail(a, code);
+		return;
+	}
+	for (int i = 0; a->dots && i < 2; i++) {
+		struct fuse_entry_param dot = {.attr = {.st_mode = S_IFDIR, .st_ino = UINT32_MAX}};
+
+		used += put(a, buf + used, a->size - used, i ? ".." : ".", &dot, AFTER_DOTS);
+	}
+	while ((r = files_dirent_next(&data, &n, true, &d)) > 0) {
+		struct fuse_entry_param entry;
+		char name[256];
+
+		memcpy(name, d.name, d.name_size);
+		name[d.name_size] = '\0';
+		ask_entry(a, &d.attr, &entry);
+		one = put(a, buf + used, a->size - used, name, &entry, (off_t)d.next);
+		if (one > a->size - used)
+			break;
+		used += one;
+	}
+	if (r < 0)
+		fuse_reply_err(a->req, EIO);
+	else
+		fuse_reply_buf(a->req, buf, used);
+	ask_free(a);
+}
+
+static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
+{
+	struct agent *agent;
+	struct ask *a = ask_new(req, ino, &agent);
+
+	if (!a)
+		return;
+	a->plus = plus;
+	a->size = size;
+	a->dots = off == 0;
+	/* Attributes are asked for in any case: the node number of an entry needs the generation. */
+	ask_sent(a, files_readdir(agent, a->file, off == AFTER_DOTS ? 0 : (uint64_t)off,
+			    (uint32_t)(size < FILES_IO_MAX ? size : FILES_IO_MAX), true, on_entries, a,
+			    &a->request));
+}
+
+void guest_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	(void)fi;
+	list(req, ino, size, off, false);
+}
+
+void guest_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	(void)fi;
+	list(req, ino, size, off, true);
+}
+
+static void on_statfs(void *user, int code, const struct files_statfs *st)
+{
+	struct ask *a = user;
+
+	if (code < 0) {
+		ask_fail(a, code);
+		return;
+	}
+	fuse_reply_statfs(a->req, &(struct statvfs){
+					  .f_bsize = st->bsize,
+					  .f_frsize = st->bsize,
+					  .f_blocks = st->blocks,
+					  .f_bfree = st->bfree,
+					  .f_bavail = st->bavail,
+					  .f_files = st->files,
+					  .f_ffree = st->ffree,
+					  .f_namemax = st->namelen,
+				  });
+	ask_free(a);
+}
+
+void guest_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	struct agent *agent;
+	struct ask *a = ask_new(req, ino, &agent);
+
+	if (a)
+		ask_sent(a, files_statfs(agent, a->file, on_statfs, a, &a->request));
+}

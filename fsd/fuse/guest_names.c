@@ -1,0 +1,183 @@
+/* Names in a guest, and what is known of its files. */
+#include <errno.h>
+#include <fcntl.h>
+
+#include "banger/cleanup.h"
+#include "fuse/guest.h"
+#include "tree/node.h"
+
+#define LINK_MAX_BYTES 4096
+
+void guest_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct agent *agent;
+	struct ask *a = ask_new(req, parent, &agent);
+
+	if (a)
+		ask_sent(a, files_lookup(agent, a->file, name, ask_on_entry, a, &a->request));
+}
+
+void guest_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct agent *agent;
+	struct ask *a = ask_new(req, ino, &agent);
+
+	(void)fi;
+	if (a)
+		ask_sent(a, files_getattr(agent, a->file, ask_on_attr, a, &a->request));
+}
+
+void guest_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what, struct fuse_file_info *fi)
+{
+	struct agent *agent;
+	struct ask *a = ask_new(req, ino, &agent);
+	struct files_change change = {.atime = {.tv_nsec = UTIME_OMIT}, .mtime = {.tv_nsec = UTIME_OMIT}};
+
+	(void)fi;
+	if (!a)
+		return;
+	if (what & FUSE_SET_ATTR_MODE) {
+		change.valid |= AGENT_SET_MODE;
+		change.mode = st->st_mode & 07777;
+	}
+	if (what & FUSE_SET_ATTR_UID) {
+		change.valid |= AGENT_SET_UID;
+		change.uid = ask_uid_there(a->s, st->st_uid);
+	}
+	if (what & FUSE_SET_ATTR_GID) {
+		change.valid |= AGENT_SET_GID;
+		change.gid = ask_gid_there(a->s, st->st_gid);
+	}
+	if (what & FUSE_SET_ATTR_SIZE) {
+		change.valid |= AGENT_SET_SIZE;
+		change.size = (uint64_t)st->st_size;
+	}
+	if (what & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW)) {
+		change.valid |= AGENT_SET_ATIME;
+		change.atime = st->st_atim;
+		if (what & FUSE_SET_ATTR_ATIME_NOW)
+			change.atime.tv_nsec = UTIME_NOW;
+	}
+	if (what & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW)) {
+		change.valid |= AGENT_SET_MTIME;
+		change.mtime = st->st_mtim;
+		if (what & FUSE_SET_ATTR_MTIME_NOW)
+			change.mtime.tv_nsec = UTIME_NOW;
+	}
+	ask_sent(a, files_setattr(agent, a->file, &change, ask_on_attr, a, &a->request));
+}
+
+static void on_link(void *user, int code, const void *data, size_t n)
+{
+	_cleanup_free_ char *text = NULL;
+	struct ask *a = user;
+
+	if (code == 0 && (n == 0 || n >= LINK_MAX_BYTES || memchr(data, '\0', n)))
+		code = -EPROTO;
+	if (code == 0 && !(text = strndup(data, n)))
+		code = -ENOMEM;
+	if (code < 0) {
+		ask_fail(a, code);
+		return;
+	}
+	fuse_reply_readlink(a->req, text);
+	ask_free(a);
+}
+
+void guest_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+	struct agent *agent;
+	struct ask *a = ask_new(req, ino, &agent);
+
+	if (a)
+		ask_sent(a, files_readlink(agent, a->file, on_link, a, &a->request));
+}
+
+void guest_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+{
+	struct agent *agent;
+	struct ask *a = ask_new(req, parent, &agent);
+
+	if (a)
+		ask_sent(a, files_mknod(agent, a->file, name, mode, (uint32_t)rdev, ask_owner(a),
+				    ask_on_entry, a, &a->request));
+}
+
+void guest_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	struct agent *agent;
+	struct ask *a = ask_new(req, parent, &agent);
+
+	if (a)
+		ask_sent(a,
+			files_mkdir(agent, a->file, name, mode, ask_owner(a), ask_on_entry, a, &a->request));
+}
+
+void guest_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
+{
+	struct agent *agent;
+	struct ask *a = ask_new(req, parent, &agent);
+
+	if (a)
+		ask_sent(a, files_symlink(
+				    agent, a->file, name, link, ask_owner(a), ask_on_entry, a, &a->request));
+}
+
+void guest_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct agent *agent;
+	struct ask *a = ask_new(req, parent, &agent);
+
+	if (a)
+		ask_sent(a, files_unlink(agent, a->file, name, ask_on_code, a, &a->request));
+}
+
+void guest_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct agent *agent;
+	struct ask *a = ask_new(req, parent, &agent);
+
+	if (a)
+		ask_sent(a, files_rmdir(agent, a->file, name, ask_on_code, a, &a->request));
+}
+
+/* The second directory or file of a request: of the same guest, or -EXDEV. */
+static int second(struct ask *a, uint64_t node, struct file_ref *ret)
+{
+	struct vm *vm;
+	uint32_t id;
+	int r = ask_agent(a->s, node, &vm, ret, &id);
+
+	return r < 0 ? r : id == a->vm ? 0 : -EXDEV;
+}
+
+void guest_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+	const char *newname, unsigned flags)
+{
+	struct agent *agent;
+	struct ask *a = ask_new(req, parent, &agent);
+	struct file_ref dir;
+	int r;
+
+	if (!a)
+		return;
+	r = second(a, newparent, &dir);
+	if (r == 0)
+		r = files_rename(agent, a->file, name, dir, newname, flags, ask_on_code, a, &a->request);
+	ask_sent(a, r);
+}
+
+void guest_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname)
+{
+	struct agent *agent;
+	struct ask *a = ask_new(req, ino, &agent);
+	struct file_ref dir;
+	int r;
+
+	if (!a)
+		return;
+	r = second(a, newparent, &dir);
+	if (r == 0)
+		r = files_link(agent, a->file, dir, newname, ask_on_entry, a, &a->request);
+	ask_sent(a, r);
+}

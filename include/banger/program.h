@@ -1,0 +1,20 @@
+/*
+ * Programs of the system's, before they are run: found at fixed places, and nobody's to change but root's.
+ */
+#ifndef BANGER_PROGRAM_H
+#define BANGER_PROGRAM_H
+
+#include "banger/err.h"
+
+/*
+ * Opens a program as O_PATH: an absolute path whose every folder and the file itself are root's, writable by root alone, and no
+ * links but root's own /bin-like ones. *RET_FD is the caller's. -ENOENT, -EPERM. Any thread.
+ */
+int program_open(const char *path, int *ret_fd, struct err *e);
+
+/*
+ * The same of QEMU, at the first of its places where there is one. *RET_PATH (may be NULL), a constant, is set to it, also where it is refused.
+ */
+int program_open_qemu(const char **ret_path, int *ret_fd, struct err *e);
+
+#endif

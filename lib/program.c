@@ -1,0 +1,72 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "banger/cleanup.h"
+#include "banger/program.h"
+
+/* The one to take first; Debian, Fedora and Arch; RHEL. */
+static const char *const qemu[] = {"/usr/bin/qemu-system-x86_64", "/usr/libexec/qemu-kvm"};
+
+static int check_owner(int fd, const char *path, struct err *e)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return err_sys(e, -errno, "%s", path);
+	if (st.st_uid != 0 || (st.st_mode & (S_IWGRP | S_IWOTH)))
+		return err_set(e, -EPERM,
+			"%s: refused, because others than root could change it (owner %u, mode %04o)", path,
+			st.st_uid, st.st_mode & 07777);
+	return 0;
+}
+
+int program_open(const char *path, int *ret_fd, struct err *e)
+{
+	/* Links of the system's own (/bin -> usr/bin) are resolved first; what they lead to is then walked without any. */
+	_cleanup_free_ char *real = realpath(path, NULL);
+	_cleanup_close_ int fd = -EBADF;
+	struct stat st;
+	char *rest, *name;
+	int r;
+
+	if (!real)
+		return err_sys(e, -errno, "%s", path);
+	fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	rest = real + 1;
+	while ((name = strsep(&rest, "/"))) {
+		int next;
+
+		r = check_owner(fd, path, e);
+		if (r < 0)
+			return r;
+		next = openat(fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		if (next < 0)
+			return err_sys(e, -errno, "%s", path);
+		close_fd(fd);
+		fd = next;
+	}
+	r = check_owner(fd, path, e);
+	if (r < 0)
+		return r;
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || !(st.st_mode & S_IXOTH))
+		return err_set(e, -EPERM, "%s: not a program that all may run", path);
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+int program_open_qemu(const char **ret_path, int *ret_fd, struct err *e)
+{
+	for (size_t i = 0; i < ELEMENTSOF(qemu); i++) {
+		_cleanup_err_ struct err mine = {0};
+		int r = program_open(qemu[i], ret_fd, &mine);
+
+		if (r == -ENOENT)
+			continue;
+		if (ret_path)
+			*ret_path = qemu[i];
+		return r < 0 ? err_move(e, &mine) : 0;
+	}
+	return err_set(e, -ENOENT, "%s is not there: apt install qemu-system-x86", qemu[0]);
+}
