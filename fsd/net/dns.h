@@ -1,8 +1,9 @@
 /*
- * The DNS answerer: a UDP socket on loopback, served by the loop. What is answered: net/dns_message.h. No answer is longer than UDP
- * carries, so nobody has to ask by TCP.
+ * The DNS answerer: a UDP and a TCP socket on loopback, served by the loop. What is answered: net/dns_message.h. No answer is longer than
+ * UDP carries; TCP is for those who ask by it all the same (RFC 7766 5, systemd-resolved after datagrams were lost).
  *
- * Loop thread only. Never blocks: a datagram that can't be sent now is dropped, as datagrams are.
+ * Loop thread only. Never blocks: a datagram that can't be sent now is dropped, as datagrams are. There are DNS_CLIENTS_MAX connections at
+ * most (one more is closed at once), each for DNS_CLIENT_USEC from its beginning or its last question.
  */
 #ifndef BANGER_NET_DNS_H
 #define BANGER_NET_DNS_H
@@ -12,6 +13,9 @@
 #include "banger/cleanup.h"
 #include "banger/err.h"
 #include "net/dns_message.h"
+
+#define DNS_CLIENTS_MAX 16
+#define DNS_CLIENT_USEC 5000000
 
 struct dns;
 

@@ -110,7 +110,7 @@ const struct setting settings_table[] = {
 	{"dns", "host", "The resolver that guests are given: an address, or `host` for those of the host.",
 		check_dns},
 	{"dns_listen", "127.0.0.1:5354",
-		"Where the host can ask for `NAME.vm`, by DNS over UDP: an address of 127.0.0.0/8 and a "
+		"Where the host can ask for `NAME.vm`, by DNS: an address of 127.0.0.0/8 and a "
 		"port. "
 		"Empty: nowhere.",
 		check_dns_listen},

@@ -46,6 +46,15 @@ is "another one's" "$(ask $port box2.vm A)" "NXDOMAIN -"
 is "what is not ours" "$(ask $port example.org A)" "REFUSED -"
 is "an address that is not ours" "$(ask $port 1.2.0.192.in-addr.arpa PTR)" "REFUSED -"
 
+is "by TCP" "$(perl -MIO::Socket::INET -e '
+	my $s = IO::Socket::INET->new(PeerAddr => "127.0.0.1:5354") or die;
+	my $q = pack("n6", 7, 0x100, 1, 0, 0, 0) . "\4box1\2vm\0" . pack("n2", 1, 1);
+	$s->syswrite(pack("n/a*", $q));
+	local $/; my $r = <$s>;
+	my ($n, $m) = unpack("n a*", $r);
+	print join(".", unpack("C4", substr($m, -4))), $n == length($m) ? "" : " of a wrong length";
+')" "$ip"
+
 # What is no query neither ends nor holds up the daemon.
 perl -MIO::Socket::INET -e '
 	my $s = IO::Socket::INET->new(Proto => "udp", PeerAddr => "127.0.0.1:5354") or die;

@@ -7,6 +7,7 @@
 
 #include <arpa/nameser.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <resolv.h>
 #include <sys/socket.h>
 
@@ -322,6 +323,100 @@ static void by_a_socket(void **state)
 	close(client);
 }
 
+static int connect_stream(const char *place)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	uint32_t host;
+	uint16_t port;
+	int on = 1;
+
+	/* What is sent is there, and not held back until what was sent before is acknowledged. */
+	assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)), 0);
+	assert_int_equal(dns_place_parse(place, &host, &port, NULL), 0);
+	address.sin_addr.s_addr = htonl(host);
+	address.sin_port = htons(port);
+	assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	return fd;
+}
+
+/* Until nothing is to be done any more. */
+static void run_idle(sd_event *event)
+{
+	while (sd_event_run(event, 0) > 0)
+		;
+}
+
+static void by_a_stream(void **state)
+{
+	int fds[DNS_CLIENTS_MAX], fd, n;
+	_cleanup_err_ struct err e = {0};
+	sd_event *event = NULL;
+	struct dns *d = NULL;
+	uint8_t query[514], bytes[2];
+	struct reply r;
+	char place[32];
+
+	(void)state;
+	close(take_port(place));
+	assert_int_equal(sd_event_new(&event), 0);
+	assert_int_equal(dns_new(event, &zone, &d, &e), 0);
+	assert_int_equal(dns_listen(d, place, &e), 0);
+	n = make_query("box1.vm", ns_c_in, ns_t_a, query + 2, sizeof(query) - 2);
+	ns_put16((unsigned)n, query);
+
+	/* Byte by byte, twice; then two at once. */
+	fd = connect_stream(place);
+	for (int i = 0; i < 2 * (n + 2); i++) {
+		assert_int_equal(send(fd, query + i % (n + 2), 1, 0), 1);
+		run_idle(event);
+	}
+	assert_int_equal(send(fd, query, (size_t)n + 2, 0), n + 2);
+	assert_int_equal(send(fd, query, (size_t)n + 2, 0), n + 2);
+	run_idle(event);
+	for (int i = 0; i < 4; i++) {
+		assert_int_equal(recv(fd, bytes, 2, MSG_DONTWAIT), 2);
+		r.n = ns_get16(bytes);
+		assert_int_equal(recv(fd, r.bytes, r.n, MSG_DONTWAIT), r.n);
+		read_reply(&r);
+		assert_int_equal(ns_msg_count(r.msg, ns_s_an), 1);
+	}
+	/* One that asks more than it reads is not waited for. */
+	for (int i = 0; i < 20000 && send(fd, query, (size_t)n + 2, MSG_DONTWAIT) == n + 2; i++)
+		sd_event_run(event, 0);
+	run_idle(event);
+	close(fd);
+	run_idle(event);
+
+	/* A length that is none of ours. */
+	fd = connect_stream(place);
+	assert_int_equal(send(fd, "\xff\xff", 2, 0), 2);
+	run_idle(event);
+	assert_int_equal(recv(fd, bytes, 2, MSG_DONTWAIT), 0);
+	close(fd);
+
+	for (int i = 0; i < DNS_CLIENTS_MAX; i++)
+		fds[i] = connect_stream(place);
+	fd = connect_stream(place);
+	run_idle(event);
+	assert_int_equal(recv(fd, bytes, 2, MSG_DONTWAIT), 0);
+	close(fd);
+	for (int i = 0; i < DNS_CLIENTS_MAX; i++)
+		assert_int_equal(recv(fds[i], bytes, 2, MSG_DONTWAIT), -1);
+	/* Those that say nothing are let go when their time is over. */
+	for (int i = 0; i < DNS_CLIENTS_MAX; i++) {
+		while (recv(fds[i], bytes, 2, MSG_DONTWAIT) < 0)
+			assert_true(sd_event_run(event, 2 * DNS_CLIENT_USEC) > 0);
+		close(fds[i]);
+	}
+	fd = connect_stream(place);
+	run_idle(event);
+	dns_free(d);
+	assert_int_equal(recv(fd, bytes, 2, MSG_DONTWAIT), 0);
+	close(fd);
+	sd_event_unref(event);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -332,6 +427,7 @@ int main(void)
 		cmocka_unit_test(hostile),
 		cmocka_unit_test(places),
 		cmocka_unit_test(by_a_socket),
+		cmocka_unit_test(by_a_stream),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
