@@ -9,8 +9,7 @@
 #include "net/dns.h"
 
 #define ACCEPTS_A_SECOND 200
-
-#define BATCH 32 /* datagrams a turn: a flood of them leaves the loop to others */
+#define BATCH            32 /* datagrams a turn: a flood of them leaves the loop to others */
 
 /* A connection: a question of two bytes of length and the message, then its answer, then the next. */
 struct client {
