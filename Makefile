@@ -38,7 +38,7 @@ PKGS_ctl    := json-c
 pkgs = $(shell pkg-config --$(1) $(2))
 
 FSD_CFLAGS    := $(call pkgs,cflags,$(PKGS_fsd))
-FSD_LIBS      := $(call pkgs,libs,$(PKGS_fsd))
+FSD_LIBS      := $(call pkgs,libs,$(PKGS_fsd)) -lresolv
 HELPER_CFLAGS := $(call pkgs,cflags,$(PKGS_helper))
 HELPER_LIBS   := $(call pkgs,libs,$(PKGS_helper))
 CTL_CFLAGS    := $(call pkgs,cflags,$(PKGS_ctl))

@@ -14,7 +14,7 @@
 #include "ctl.h"
 
 static const struct command *const tables[] = {
-	commands_vm, commands_exec, commands_image, commands_registry, commands_system};
+	commands_vm, commands_exec, commands_image, commands_registry, commands_ssh, commands_system};
 
 int ctl_fail(const char *fmt, ...)
 {
@@ -53,7 +53,7 @@ static bool help_group(FILE *out, const char *group)
 		for (const struct command *cmd = tables[i]; cmd->name; cmd++)
 			if (strncmp(cmd->name, group, n) == 0 && cmd->name[n] == ' ') {
 				if (out)
-					fprintf(out, "  banger %-14s %s\n", cmd->name, cmd->doc);
+					fprintf(out, "  banger %-20s %s\n", cmd->name, cmd->doc);
 				any = true;
 			}
 	return any;
@@ -64,7 +64,7 @@ static void help(FILE *out)
 	fputs("usage: banger [--instance NAME] COMMAND ...\n\n", out);
 	for (size_t i = 0; i < ELEMENTSOF(tables); i++) {
 		for (const struct command *cmd = tables[i]; cmd->name; cmd++)
-			fprintf(out, "  %-14s %s\n", cmd->name, cmd->doc);
+			fprintf(out, "  %-20s %s\n", cmd->name, cmd->doc);
 		fputs("\n", out);
 	}
 	fputs("The same by hand: ls /run/banger/fs, and cat the README there. More: man banger\n", out);

@@ -29,6 +29,8 @@
 #include "fuse/server.h"
 #include "image/worker.h"
 #include "job/job.h"
+#include "net/dns.h"
+#include "net/ssh_key.h"
 #include "registry/pull.h"
 #include "store/store.h"
 #include "tree/doc.h"
@@ -40,8 +42,9 @@
 
 struct daemon {
 	const char *instance;
-	bool ending; /* `shutdown`: nothing of the instance is to stay */
-	char *fact;  /* the last answer of host_fact() */
+	bool ending;   /* `shutdown`: nothing of the instance is to stay */
+	char *ssh_key; /* the instance's public one; NULL: it can't be made */
+	char *fact;    /* the last answer of host_fact() */
 	sd_event *event;
 	sd_event_source *idle;
 	int state_fd, run_fd, guest_fd, lock_fd;
@@ -58,6 +61,7 @@ struct daemon {
 	struct objects *images, *kernels;
 	struct vms *vms;
 	struct server *server;
+	struct dns *dns;
 };
 
 static int open_place(const char *instance, enum place which, int *ret_fd, struct err *e)
@@ -198,6 +202,70 @@ static char *network_fact(struct daemon *d, const char *name)
 	return text;
 }
 
+/* NAME.vm is what it is just now: the model is asked each time, and a VM has its address while its VMM lives. */
+static bool dns_address(void *user, const char *name, uint32_t *ret)
+{
+	struct daemon *d = user;
+	struct vm *vm = d->vms ? vms_find(d->vms, name) : NULL;
+	struct vm_view view;
+
+	if (!vm)
+		return false;
+	vm_view(vm, &view);
+	if (view.pid == 0 || view.ip == 0)
+		return false;
+	*ret = view.ip;
+	return true;
+}
+
+static const char *dns_name(void *user, uint32_t address)
+{
+	struct daemon *d = user;
+	struct vm_view view = {0};
+	struct vm *vm;
+
+	while (d->vms && (vm = vms_next(d->vms, view.id))) {
+		vm_view(vm, &view);
+		if (view.pid != 0 && view.ip == address)
+			return view.name;
+	}
+	return NULL;
+}
+
+/* A place that can't be had is no reason not to serve VMs: it is said here and in host/dns. */
+static void listen_for_names(struct daemon *d, const char *place)
+{
+	_cleanup_err_ struct err e = {0};
+
+	if (d->dns && dns_listen(d->dns, place, &e) < 0)
+		server_log(d->server, "dns: %s", err_text(&e));
+}
+
+static void on_setting(void *user, const char *name, const char *value)
+{
+	if (strcmp(name, "dns_listen") == 0)
+		listen_for_names(user, value);
+}
+
+static int open_dns(struct daemon *d, struct err *e)
+{
+	struct dns_zone zone = {
+		.subnet = {.network = d->hello.network,
+			.prefix = d->hello.prefix,
+			.gateway = d->hello.gateway},
+		.address = dns_address,
+		.name = dns_name,
+		.user = d,
+	};
+	int r = dns_new(d->event, &zone, &d->dns, e);
+
+	if (r < 0)
+		return r;
+	listen_for_names(d, settings_get(d->settings, "dns_listen"));
+	settings_watch(d->settings, on_setting, d);
+	return 0;
+}
+
 static const char *host_fact(void *user, const char *name)
 {
 	struct daemon *d = user;
@@ -209,6 +277,10 @@ static const char *host_fact(void *user, const char *name)
 		text = strdup("qemu");
 	else if (strcmp(name, "storage") == 0)
 		text = strdup("overlay");
+	else if (strcmp(name, "ssh_key") == 0)
+		text = d->ssh_key ? strdup(d->ssh_key) : NULL;
+	else if (strcmp(name, "dns") == 0)
+		text = d->dns ? dns_text(d->dns) : NULL;
 	else if (strcmp(name, "cpus") == 0)
 		text = asprintf(&text, "%ld", sysconf(_SC_NPROCESSORS_ONLN)) < 0 ? NULL : text;
 	else if (strcmp(name, "memory") == 0)
@@ -291,6 +363,8 @@ static int daemon_open(struct daemon *d, char *const *options, size_t n_options,
 
 static int daemon_serve(struct daemon *d, struct err *e)
 {
+	_cleanup_err_ struct err no_key = {0};
+	bool has_key = ssh_key_ensure(d->state_fd, &d->ssh_key, &no_key) == 0;
 	struct vms_config vms = {
 		.settings = d->settings,
 		.store = d->store,
@@ -300,6 +374,7 @@ static int daemon_serve(struct daemon *d, struct err *e)
 		.state_fd = d->state_fd,
 		.run_fd = d->run_fd,
 		.guest_fd = d->guest_fd,
+		.ssh_key = d->ssh_key,
 	};
 	struct server_config server = {
 		.event = d->event,
@@ -326,8 +401,10 @@ static int daemon_serve(struct daemon *d, struct err *e)
 	if ((r = server_new(&server, &d->server, e)) < 0 ||
 		(r = vms_new(d->event, d->jobs, d->ops, &vms, &server_vm_watch, d->server, &d->vms, e)) < 0 ||
 		(r = server_start(d->server, d->vms, e)) < 0 ||
-		(r = helper_keep_mount(d->helper, server_fd(d->server), e)) < 0)
+		(r = helper_keep_mount(d->helper, server_fd(d->server), e)) < 0 || (r = open_dns(d, e)) < 0)
 		return r;
+	if (!has_key)
+		server_log(d->server, "guests get no ssh key: %s", err_text(&no_key));
 	r = sd_event_loop(d->event);
 	return r < 0 ? err_sys(e, r, "event loop") : 0;
 }
@@ -350,6 +427,8 @@ static void take_down(struct daemon *d)
 static void daemon_close(struct daemon *d)
 {
 	/* No new work; what runs ends, tells the model, which is still there, and whoever waits in the tree. */
+	dns_free(d->dns);
+	d->dns = NULL;
 	server_stop(d->server);
 	vms_end_background(d->vms);
 	jobs_free(d->jobs);
@@ -373,6 +452,7 @@ static void daemon_close(struct daemon *d)
 	close_fd(d->run_fd);
 	close_fd(d->lock_fd);
 	free(d->fact);
+	free(d->ssh_key);
 	free(d->runtime_dir);
 }
 

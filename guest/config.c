@@ -48,6 +48,13 @@ static int add_dns(struct config *c, const char *v)
 	return parse_ipv4(v, &c->dns[c->dns_count++]);
 }
 
+static int set_ssh_key(struct config *c, const char *v)
+{
+	free(c->ssh_key);
+	c->ssh_key = strdup(v);
+	return c->ssh_key ? 0 : -ENOMEM;
+}
+
 static int set_clock(struct config *c, const char *v)
 {
 	return parse_u64(v, 0, UINT64_MAX, &c->clock_usec);
@@ -66,6 +73,7 @@ static const struct {
 	{GUEST_KEY_ADDRESS, set_address},
 	{GUEST_KEY_GATEWAY, set_gateway},
 	{GUEST_KEY_DNS, add_dns},
+	{GUEST_KEY_SSH, set_ssh_key},
 	{GUEST_KEY_CLOCK, set_clock},
 	{GUEST_KEY_PROBE, set_probe},
 };

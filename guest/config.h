@@ -18,6 +18,7 @@ struct config {
 	uint32_t prefix;
 	uint32_t dns[CONFIG_DNS_MAX];
 	unsigned dns_count;
+	char *ssh_key;       /* NULL: none */
 	uint64_t clock_usec; /* 0: not told */
 	bool probe;
 };

@@ -95,6 +95,41 @@ static void write_resolver(int root, const struct config *c)
 	write_etc(root, "resolv.conf", text);
 }
 
+/* A line more for root's authorized_keys, when it isn't there yet; those that are stay. */
+static int write_ssh_key(int root, const char *key, struct err *e)
+{
+	struct stat owner = {.st_mode = 0600};
+	_cleanup_free_ char *old = NULL, *text = NULL;
+	_cleanup_close_ int home = open_inside(root, "root", O_RDONLY | O_DIRECTORY), dir = -EBADF;
+	size_t n = 0, size = strlen(key);
+	int r;
+
+	if (home < 0)
+		return err_sys(e, home, "/root");
+	if (mkdirat(home, ".ssh", 0700) < 0 && errno != EEXIST)
+		return err_sys(e, -errno, "/root/.ssh");
+	dir = open_inside(root, "root/.ssh", O_RDONLY | O_DIRECTORY);
+	if (dir < 0)
+		return err_sys(e, dir, "/root/.ssh");
+	/* What isn't a plain file is the guest's own arrangement, and reading it might never end. */
+	if (fstatat(dir, "authorized_keys", &owner, AT_SYMLINK_NOFOLLOW) < 0) {
+		if (errno != ENOENT)
+			return err_sys(e, -errno, "authorized_keys");
+	} else if (!S_ISREG(owner.st_mode)) {
+		return err_set(e, -ELOOP, "authorized_keys is no plain file");
+	} else if ((r = io_read_file(dir, "authorized_keys", 1 << 20, &old, &n, e)) < 0) {
+		return r;
+	}
+	for (char *at = old; at && (at = strstr(at, key)); at++)
+		if ((at == old || at[-1] == '\n') && (at[size] == '\n' || at[size] == '\0'))
+			return 0;
+	if (asprintf(&text, "%s%s%s\n", old ? old : "", n > 0 && old[n - 1] != '\n' ? "\n" : "", key) < 0) {
+		text = NULL;
+		return err_sys(e, -ENOMEM, "authorized_keys");
+	}
+	return write_name(dir, "authorized_keys", text, strlen(text), &owner, e);
+}
+
 /* The files given, folder by folder: FROM below the initramfs, TO the same place in the new root. */
 static int place_dir(int from, int root, const char *path, struct err *e)
 {
@@ -140,6 +175,7 @@ static int place_dir(int from, int root, const char *path, struct err *e)
 int place_all(const char *root_path, const struct config *c, struct err *e)
 {
 	_cleanup_close_ int root = open(root_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_err_ struct err key = {0};
 	_cleanup_free_ char *name = NULL;
 	int files;
 
@@ -151,6 +187,8 @@ int place_all(const char *root_path, const struct config *c, struct err *e)
 		write_etc(root, "hostname", name);
 	write_hosts(root, c);
 	write_resolver(root, c);
+	if (c->ssh_key && write_ssh_key(root, c->ssh_key, &key) < 0)
+		guest_say("ssh key: %s", err_text(&key));
 	files = open(GUEST_FILES_PATH, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return files < 0 ? 0 : place_dir(files, root, "", e);
 }

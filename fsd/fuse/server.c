@@ -164,6 +164,19 @@ int server_fd(const struct server *s)
 	return s->session ? fuse_session_fd(s->session) : -1;
 }
 
+void server_log(struct server *s, const char *fmt, ...)
+{
+	_cleanup_free_ char *line = NULL;
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (vasprintf(&line, fmt, ap) < 0)
+		line = NULL;
+	va_end(ap);
+	if (line)
+		tree_log(s->tree, "%s", line);
+}
+
 /* The first message of a mount is kept: the next daemon must be told it again (facts on FUSE, 46). */
 static void keep_init(struct server *s)
 {

@@ -35,6 +35,8 @@ int server_start(struct server *s, struct vms *vms, struct err *e);
 int server_start_fd(struct server *s, struct vms *vms, int fd, bool adopted, struct err *e);
 /* The descriptor of /dev/fuse (borrowed), for helper_keep_mount() to a new helper; -1 before the start. */
 int server_fd(const struct server *s);
+/* One line for the root's log. */
+void server_log(struct server *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Takes no more requests; those that wait for something to happen are left to the next daemon. */
 void server_stop(struct server *s);
 /* The model is about to go; nothing is answered from here on. */

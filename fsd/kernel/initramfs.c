@@ -180,6 +180,8 @@ static char *config_text(const struct guest_spec *spec, size_t *ret_n)
 	}
 	for (size_t i = 0; i < spec->dns_count; i++)
 		put_address(out, GUEST_KEY_DNS, spec->dns[i]);
+	if (spec->ssh_key)
+		fprintf(out, GUEST_KEY_SSH " %s\n", spec->ssh_key);
 	if (fclose(out) != 0) {
 		free(text);
 		return NULL;

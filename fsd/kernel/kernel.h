@@ -47,6 +47,7 @@ struct guest_spec {
 	uint32_t address, prefix, gateway; /* host byte order; address 0: no network */
 	const uint32_t *dns;
 	size_t dns_count;
+	const char *ssh_key; /* NULL: none; a line of authorized_keys */
 	bool probe;
 	const struct guest_file *files;
 	size_t file_count;

@@ -157,6 +157,11 @@ static const struct attr host_attrs[] = {
 	FACT(10, "qemu", "Version of QEMU."),
 	FACT(11, "cpus", "CPUs of the host."),
 	FACT(12, "memory", "Memory of the host in bytes."),
+	FACT(14, "ssh_key",
+		"The instance's public SSH key, which root of each guest lets in beside its own. Absent "
+		"where "
+		"there is no ssh-keygen."),
+	FACT(13, "dns", "How `NAME.vm` is asked for on this host, or why it can't be: `config/dns_listen`."),
 };
 
 const struct dir_type host_dir = {

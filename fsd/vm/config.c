@@ -7,6 +7,7 @@
 #include "banger/io.h"
 #include "banger/name.h"
 #include "banger/parse.h"
+#include "net/dns.h"
 #include "registry/hosts.h"
 #include "registry/reference.h"
 #include "vm/config.h"
@@ -82,6 +83,14 @@ static int check_dns(const char *text, struct err *e)
 		e, -EINVAL, "'%.64s' is no address: a.b.c.d, or host for the host's own resolvers", text);
 }
 
+static int check_dns_listen(const char *text, struct err *e)
+{
+	uint32_t address;
+	uint16_t port;
+
+	return *text ? dns_place_parse(text, &address, &port, e) : 0;
+}
+
 const struct setting settings_table[] = {
 	{"accel", "auto",
 		"What runs guests: `kvm`, `tcg` (emulation), or `auto`: KVM once a guest has come up with it "
@@ -100,6 +109,11 @@ const struct setting settings_table[] = {
 	{"default_vcpus", "1", "A new VM's `vcpus`.", check_vcpus},
 	{"dns", "host", "The resolver that guests are given: an address, or `host` for those of the host.",
 		check_dns},
+	{"dns_listen", "127.0.0.1:5354",
+		"Where the host can ask for `NAME.vm`, by DNS: an address of 127.0.0.0/8 and a "
+		"port. "
+		"Empty: nowhere.",
+		check_dns_listen},
 	{"registry_insecure", "",
 		"Registries that are asked by http, or by https whose certificate isn't verified: "
 		"HOST[:PORT], blanks "
@@ -119,6 +133,8 @@ struct settings {
 	char *values[ELEMENTSOF(settings_table)]; /* NULL: the default */
 	uint64_t changed[ELEMENTSOF(settings_table)];
 	uint64_t began;
+	void (*watch)(void *user, const char *name, const char *value);
+	void *user;
 };
 
 static size_t index_of(const char *name)
@@ -217,7 +233,16 @@ int settings_put(struct settings *s, const char *name, const char *text, struct 
 	free(s->values[i]);
 	s->values[i] = copy;
 	s->changed[i] = io_wall_usec();
+	if (s->watch)
+		s->watch(s->user, name, copy);
 	return 0;
+}
+
+void settings_watch(
+	struct settings *s, void (*changed)(void *user, const char *name, const char *value), void *user)
+{
+	s->watch = changed;
+	s->user = user;
 }
 
 uint64_t settings_changed(const struct settings *s, const char *name)

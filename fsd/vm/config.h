@@ -31,6 +31,9 @@ bool settings_get_bool(const struct settings *s, const char *name);
 int settings_check(const char *name, const char *text, struct err *e);
 /* In memory; the caller stores it (store_config_set on the serial worker). */
 int settings_put(struct settings *s, const char *name, const char *text, struct err *e);
+/* CHANGED is called after each settings_put() from now on; one at a time. */
+void settings_watch(
+	struct settings *s, void (*changed)(void *user, const char *name, const char *value), void *user);
 /* CLOCK_REALTIME usec of the last change. */
 uint64_t settings_changed(const struct settings *s, const char *name);
 
@@ -44,6 +47,8 @@ struct vms_config {
 	int state_fd; /* PLACE_STATE, a directory */
 	int run_fd;   /* PLACE_FSD_DIR, a directory */
 	int guest_fd; /* the banger-guest binary */
+	const char *
+		ssh_key; /* what root of each guest lets in, beside its own; NULL: nobody. Outlives the model */
 };
 
 #endif

@@ -133,6 +133,7 @@ static int step_initramfs(void *ctx, struct err *e)
 		.gateway = s->vms->subnet.gateway,
 		.dns = dns,
 		.dns_count = read_dns(s, dns),
+		.ssh_key = s->vms->config.ssh_key,
 	};
 	int r = kernel_initramfs_base(s->kernel_fd, s->vms->config.guest_fd, e);
 

@@ -17,6 +17,7 @@
 #define GUEST_KEY_ADDRESS  "address"  /* a.b.c.d/prefix; absent: no network */
 #define GUEST_KEY_GATEWAY  "gateway"  /* a.b.c.d */
 #define GUEST_KEY_DNS      "dns"      /* a.b.c.d, may come several times */
+#define GUEST_KEY_SSH      "ssh_key"  /* a line that root's authorized_keys is to have */
 #define GUEST_KEY_CLOCK    "clock"    /* microseconds since the epoch, the host's at start */
 #define GUEST_KEY_PROBE    "probe" /* 1: only prove that the machine runs: answer as agent, do nothing else */
 

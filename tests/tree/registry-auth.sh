@@ -7,10 +7,11 @@ case_begin "$@"
 # The owner has a home, and the machine certificates, in this case's view of it only.
 home=$CASE_DIR/home
 install -d -o "$OWNER" -m 0700 "$home" "$home/.docker"
-sed "s|^\($OWNER:.*\):[^:]*:\([^:]*\)$|\1:$home:\2|" /etc/passwd >"$CASE_DIR/passwd"
-mount --bind "$CASE_DIR/passwd" /etc/passwd
-mkdir -p /etc/containers
-mount -t tmpfs -o mode=0755 none /etc/containers
+# All of /etc, and not a file of it: whoever renames a new passwd into place takes away what is mounted over the old one.
+cp -a /etc "$CASE_DIR/etc"
+sed -i "s|^\($OWNER:.*\):[^:]*:\([^:]*\)$|\1:$home:\2|" "$CASE_DIR/etc/passwd"
+mkdir -p "$CASE_DIR/etc/containers"
+mount --bind "$CASE_DIR/etc" /etc
 secret='Hush: a "secret" \ word'
 
 busybox_tar "$CASE_DIR/base.tar"
@@ -196,5 +197,5 @@ like "from where it was" "$(grep "GET .*${blob/-/:}" "$CASE_DIR/held-5005" | tai
 ok "down" down
 umount "$BANGER_STATE_BASE"
 registry_down
-umount /etc/passwd
+umount /etc
 case_end
