@@ -19,6 +19,7 @@
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 
 #include "banger/cleanup.h"
@@ -328,6 +329,11 @@ static int daemon_serve(struct daemon *d, struct err *e)
 		(r = server_start(d->server, d->vms, e)) < 0 ||
 		(r = helper_keep_mount(d->helper, server_fd(d->server), e)) < 0)
 		return r;
+	/* Where a service manager is: it is told, and from now on it is the loop that must come round. */
+	r = sd_event_set_watchdog(d->event, true);
+	if (r < 0)
+		return err_sys(e, r, "watchdog");
+	sd_notify(false, "READY=1\nSTATUS=Serving the tree");
 	r = sd_event_loop(d->event);
 	return r < 0 ? err_sys(e, r, "event loop") : 0;
 }
