@@ -14,7 +14,7 @@
 #include "ctl.h"
 
 static const struct command *const tables[] = {
-	commands_vm, commands_exec, commands_image, commands_registry, commands_system};
+	commands_vm, commands_exec, commands_image, commands_registry, commands_system, commands_service};
 
 int ctl_fail(const char *fmt, ...)
 {
