@@ -22,6 +22,11 @@ is "without capabilities, also without ever getting some" "$(awk '/^Cap(Eff|Bnd)
 is "the socket is the owner's alone" "$(stat -c '%U %a' /run/banger/helper.sock)" "$OWNER 600"
 is "the state is the owner's alone" "$(stat -c '%U %a' /var/lib/banger)" "$OWNER 700"
 
+# In an emulated host the emulated KVM works, slowly, and emulation in it hardly: the proof of it is given the time.
+if grep -q 'QEMU TCG' /proc/cpuinfo; then
+	is "KVM or nothing" "$(errno_write "$FS/config/accel" kvm)" OK
+	is "with time enough" "$(errno_write "$FS/config/start_timeout_usec" "${PATIENCE}000000")" OK
+fi
 ok "the owner imports a kernel" as_owner banger kernel import "$KERNEL" debian
 ok "the owner makes a VM" as_owner mkdir "$FS/vms/box1"
 ok "echo start" as_owner sh -c "echo start > $FS/vms/box1/ctl"
