@@ -16,6 +16,7 @@
 #define SOCKET   "banger-helper.socket"
 #define HELPER   "banger-helper.service"
 #define FSD      "banger.service"
+#define SLICE    "banger.slice"
 #define DROP_INS "/etc/systemd/system"
 #define OWNER    "owner.conf"
 #define MOUNT    "/run/banger/fs" /* what the units serve (place.h) */
@@ -313,6 +314,9 @@ static int uninstall(struct ctl *c, int argc, char **argv)
 		return begin(c, "system uninstall");
 	r = system_down(c);
 	was = service_installed(c);
+	/* Nothing is in it any more, but by itself it stays. */
+	if (was && r == EXIT_OK)
+		r = SYSTEMCTL("stop", SLICE);
 	if (was && SYSTEMCTL("disable", "--quiet", SOCKET, FSD) != EXIT_OK)
 		r = EXIT_FAILED;
 	remove_drop_ins();
