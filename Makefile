@@ -180,12 +180,22 @@ $(B)/tree/%: $(B)/obj/tests/tree/%.o $(B)/lib/banger.a
 bench: $(BENCH_BIN)
 programs: $(TREE_BIN)
 
-PREFIX ?= /usr
+PREFIX  ?= /usr
+LIBEXEC  = $(PREFIX)/libexec/banger
+UNITS   := helper/banger-helper.socket helper/banger-helper.service fsd/banger.service
+unit_dir = $(DESTDIR)$(PREFIX)/lib/systemd/system
 install: all
 	install -D -m 0755 $(B)/bin/banger $(DESTDIR)$(PREFIX)/bin/banger
-	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/libexec/banger $(B)/bin/banger-fsd $(B)/bin/banger-helper $(B)/bin/banger-guest
+	install -D -m 0755 -t $(DESTDIR)$(LIBEXEC) $(B)/bin/banger-fsd $(B)/bin/banger-helper $(B)/bin/banger-guest
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man1 docs/man/banger.1
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/banger docs/hosts.md docs/privileges.md
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/banger README.md docs/tree.md docs/architecture.md docs/hosts.md docs/privileges.md
+	install -d $(unit_dir)
+	for unit in $(UNITS); do sed 's#@LIBEXEC@#$(LIBEXEC)#' $$unit >$(unit_dir)/$${unit##*/} && chmod 0644 $(unit_dir)/$${unit##*/} || exit 1; done
+
+# A package of it for the Debian that this is.
+.PHONY: deb
+deb: all
+	scripts/deb $(B)
 
 format:
 	clang-format -i $(shell git ls-files '*.c' '*.h')
@@ -195,6 +205,6 @@ clean:
 
 help:
 	@sed -n '3,7s/^# \?//p' Makefile
-	@echo "  targets: all unit fuzz bench install format clean"
+	@echo "  targets: all unit fuzz bench install deb format clean"
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -12,18 +12,19 @@
 #include "daemons.h"
 #include "doctor.h"
 #include "progress.h"
+#include "service.h"
 #include "show.h"
+#include "system.h"
 #include "tree.h"
 
 #define END_MSEC 30000
 
-static int need_root(const char *what)
+int system_need_root(const char *what)
 {
 	return geteuid() == 0 ? EXIT_OK : ctl_fail("%s: needs root: sudo banger %s", what, what);
 }
 
-/* Who the instance belongs to: named, or who called sudo, or the system user made for it. */
-static int find_owner(const char *named, uid_t *ret)
+int system_owner(const char *what, const char *named, uid_t *ret)
 {
 	const char *sudo = getenv("SUDO_USER");
 	const char *name = named ? named : sudo && strcmp(sudo, "root") != 0 ? sudo : "banger";
@@ -31,10 +32,11 @@ static int find_owner(const char *named, uid_t *ret)
 
 	if (!p)
 		return ctl_fail(
-			"up: there is no user %s: banger up --owner USER, or adduser --system --group banger",
-			name);
+			"%s: there is no user %s: banger %s --owner USER, or adduser --system --group banger",
+			what, name, what);
 	if (p->pw_uid == 0)
-		return ctl_fail("up: the owner cannot be root: banger's point is that only its helper is");
+		return ctl_fail(
+			"%s: the owner cannot be root: banger's point is that only its helper is", what);
 	*ret = p->pw_uid;
 	return EXIT_OK;
 }
@@ -78,9 +80,15 @@ static int up(struct ctl *c, int argc, char **argv)
 		else
 			return ctl_usage(ctl_command("up"));
 	}
-	r = need_root("up");
+	r = system_need_root("up");
+	if (r == EXIT_OK && service_installed(c))
+		return named || n ? ctl_fail("up: banger is a service here, and has its owner: banger up, "
+					     "and settings "
+					     "in %s/config",
+					    c->mount)
+				  : service_up(c);
 	if (r == EXIT_OK)
-		r = find_owner(named, &owner);
+		r = system_owner("up", named, &owner);
 	if (r != EXIT_OK)
 		return r;
 	lock = daemons_lock(c);
@@ -176,12 +184,13 @@ static void clear_run(struct ctl *c)
 	unlinkat(fd, "vm", AT_REMOVEDIR);
 }
 
-static int end_helper(struct ctl *c, uid_t owner)
+static int end_helper(struct ctl *c)
 {
 	_cleanup_free_ char *run = NULL, *log = NULL, *lock = NULL;
 	struct helper_hello hello;
 
-	(void)owner;
+	if (service_installed(c))
+		service_end_helper();
 	if (daemons_helper(c, &hello)) {
 		kill(hello.pid, SIGTERM);
 		if (!daemons_gone(hello.pid, END_MSEC)) {
@@ -193,13 +202,15 @@ static int end_helper(struct ctl *c, uid_t owner)
 		asprintf(&lock, "%s.lock", run) < 0)
 		return EXIT_FAILED;
 	unlink(log);
+	if (service_installed(c))
+		service_clear_run(run);
 	if (rmdir(run) < 0 && errno != ENOENT)
 		return ctl_fail("down: %s is not empty: look at what is in it", run);
 	unlink(lock);
 	return EXIT_OK;
 }
 
-static int down(struct ctl *c, int argc, char **argv)
+int system_down(struct ctl *c)
 {
 	_cleanup_close_ int lock = -EBADF;
 	_cleanup_free_ char *run = NULL;
@@ -208,12 +219,6 @@ static int down(struct ctl *c, int argc, char **argv)
 	pid_t fsd;
 	int r;
 
-	(void)argv;
-	if (argc != 1)
-		return ctl_usage(ctl_command("down"));
-	r = need_root("down");
-	if (r != EXIT_OK)
-		return r;
 	lock = daemons_lock(c);
 	if (lock < 0 || place_path(c->instance, PLACE_RUN, &run, NULL) < 0)
 		return EXIT_FAILED;
@@ -236,7 +241,6 @@ static int down(struct ctl *c, int argc, char **argv)
 		r = daemons_start_helper(c, owner);
 		if (r != EXIT_OK)
 			return r;
-		hello.owner = owner;
 	}
 	fsd = daemons_fsd(c);
 	if (fsd && tree_probe(c, "version", TREE_PATIENCE_MSEC) == TREE_ANSWERS && ctl_need_tree(c)) {
@@ -247,17 +251,30 @@ static int down(struct ctl *c, int argc, char **argv)
 		else if (daemons_gone(fsd, END_MSEC))
 			fsd = 0;
 	}
-	if (fsd) {
+	if (service_installed(c))
+		service_end_fsd();
+	else if (fsd)
 		kill(fsd, SIGKILL);
+	if (fsd)
 		daemons_gone(fsd, END_MSEC);
-	}
 	r = force_down(c);
 	clear_run(c);
-	if (end_helper(c, hello.owner) != EXIT_OK)
+	if (end_helper(c) != EXIT_OK)
 		r = EXIT_FAILED;
 	if (r == EXIT_OK)
 		puts("down");
 	return r;
+}
+
+static int down(struct ctl *c, int argc, char **argv)
+{
+	int r;
+
+	(void)argv;
+	if (argc != 1)
+		return ctl_usage(ctl_command("down"));
+	r = system_need_root("down");
+	return r == EXIT_OK ? system_down(c) : r;
 }
 
 static int status(struct ctl *c, int argc, char **argv)

@@ -19,6 +19,7 @@
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 
 #include "banger/cleanup.h"
@@ -405,6 +406,11 @@ static int daemon_serve(struct daemon *d, struct err *e)
 		return r;
 	if (!has_key)
 		server_log(d->server, "guests get no ssh key: %s", err_text(&no_key));
+	/* Where a service manager is: it is told, and from now on it is the loop that must come round. */
+	r = sd_event_set_watchdog(d->event, true);
+	if (r < 0)
+		return err_sys(e, r, "watchdog");
+	sd_notify(false, "READY=1\nSTATUS=Serving the tree");
 	r = sd_event_loop(d->event);
 	return r < 0 ? err_sys(e, r, "event loop") : 0;
 }

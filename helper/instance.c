@@ -11,18 +11,22 @@
 /* A folder that is a folder, of UID, with exactly this mode; made if it isn't there. */
 static int make_dir(const char *path, uid_t uid, gid_t gid, mode_t mode, int *ret_fd, struct err *e)
 {
-	_cleanup_close_ int fd = -EBADF;
+	_cleanup_close_ int place = -EBADF, fd = -EBADF;
 	struct stat st;
 
 	if (mkdir(path, 0700) < 0 && errno != EEXIST)
 		return err_sys(e, -errno, "%s", path);
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st) < 0)
+	place = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (place < 0 || fstat(place, &st) < 0)
 		return err_sys(e, -errno, "%s", path);
 	/* Made by somebody else, it could be watched or swapped: only root's or the right owner's is taken. */
 	if (st.st_uid != 0 && st.st_uid != uid)
 		return err_set(e, -EPERM, "%s belongs to user %u: remove it", path, st.st_uid);
-	if (fchown(fd, uid, gid) < 0 || fchmod(fd, mode) < 0)
+	/* One that is right already isn't opened: the owner's own is closed to a root without CAP_DAC_OVERRIDE. */
+	if (!ret_fd && st.st_uid == uid && st.st_gid == gid && (st.st_mode & 07777) == mode)
+		return 0;
+	fd = openat(place, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fchown(fd, uid, gid) < 0 || fchmod(fd, mode) < 0)
 		return err_sys(e, -errno, "%s", path);
 	if (ret_fd)
 		*ret_fd = TAKE_FD(fd);
@@ -53,7 +57,7 @@ int instance_names(const char *name, struct instance *ret, struct err *e)
 
 int instance_open(const char *name, uid_t owner, struct instance *ret, struct err *e)
 {
-	_cleanup_close_ int lock = -EBADF, fsd = -EBADF;
+	_cleanup_close_ int lock = -EBADF;
 	struct passwd *p = getpwuid(owner);
 	struct instance *i = ret;
 	int r;
@@ -80,7 +84,7 @@ int instance_open(const char *name, uid_t owner, struct instance *ret, struct er
 		return err_set(e, -EALREADY, "another banger-helper serves this instance already");
 	if (dprintf(lock, "%d\n", (int)getpid()) < 0)
 		return err_sys(e, -EIO, "%s/lock", i->helper_dir);
-	if ((r = make_dir(i->fsd_dir, i->owner, i->group, 0700, &fsd, e)) < 0 ||
+	if ((r = make_dir(i->fsd_dir, i->owner, i->group, 0700, NULL, e)) < 0 ||
 		(r = make_mountpoint(i->mount, e)) < 0)
 		return r;
 	TAKE_FD(lock);

@@ -9,6 +9,7 @@
 
 #include "banger/err.h"
 #include "banger/helper_proto.h"
+#include "service.h"
 
 /*
  * VMMs run as users of their own, without entries anywhere: a million an instance (by its piece of the pool of subnets, 0 to 63), in
@@ -27,8 +28,9 @@ struct instance {
 	gid_t group;
 	char *run, *mount, *socket, *helper_dir, *fsd_dir; /* paths, of place.h */
 	int run_fd, helper_fd;
-	char bridge[IFNAMSIZ]; /* "bg0", "bgNAME" */
-	char *table;           /* nft: "banger", "banger_NAME" */
+	char bridge[IFNAMSIZ];   /* "bg0", "bgNAME" */
+	char *table;             /* nft: "banger", "banger_NAME" */
+	struct service *service; /* borrowed; NULL: started by hand */
 };
 
 /* Only the names: bridge and table. Nothing is made or taken; instance_close() frees. */

@@ -21,6 +21,7 @@
 #include "launcher.h"
 #include "nat.h"
 #include "server.h"
+#include "service.h"
 
 #define FILES_WANTED (2 * INSTANCE_VMS_MAX + 128)
 
@@ -67,25 +68,35 @@ static int raise_limit(struct err *e)
 	return setrlimit(RLIMIT_NOFILE, &files) < 0 ? err_sys(e, -errno, "limit of descriptors") : 0;
 }
 
-static int run(const char *name, uid_t owner, struct err *e)
+/* Ready once what an earlier helper left is known: a restart is over by then. */
+static int serve(const struct instance *inst, struct helper_state *s, int sock, int signals, struct err *e)
+{
+	int r = calls_reconcile(s, e);
+
+	if (r < 0)
+		return r;
+	service_ready(inst->service);
+	return server_run(inst, s, sock, signals, e);
+}
+
+static int run(const char *name, uid_t owner, struct service *service, struct err *e)
 {
 	_cleanup_(instance_close) struct instance inst = {.run_fd = -EBADF, .helper_fd = -EBADF};
 	_cleanup_close_ int signals = watch_signals(), sock = -EBADF;
 	struct helper_state *s = NULL;
 	struct journal *journal = NULL;
 	struct launcher *launcher = NULL;
-	int r;
+	int r = instance_open(name, owner, &inst, e);
 
-	if ((r = instance_open(name, owner, &inst, e)) < 0 ||
-		(r = journal_open(inst.helper_fd, INSTANCE_VMS_MAX, &journal, e)) < 0 ||
+	inst.service = service;
+	if (r < 0 || (r = journal_open(inst.helper_fd, INSTANCE_VMS_MAX, &journal, e)) < 0 ||
 		(r = launcher_new(&launcher, e)) < 0 || (r = raise_limit(e)) < 0 ||
 		(r = calls_new(&inst, journal, launcher, &s, e)) < 0 ||
 		(r = server_listen(&inst, &sock, e)) < 0 || (r = caps_helper(e)) < 0 ||
-		(r = filter_install(e)) < 0 || (r = calls_reconcile(s, e)) < 0 ||
-		(r = server_run(&inst, s, sock, signals, e)) < 0)
+		(r = filter_install(e)) < 0 || (r = serve(&inst, s, sock, signals, e)) < 0)
 		fprintf(stderr, "banger-helper: %s\n", err_text(e));
-	/* A stop leaves what runs; where nothing is left to speak of, nothing stays. */
-	if (r == 0 && journal_empty(journal))
+	/* A stop leaves what runs; where nothing is left to speak of, nothing stays but what is the service manager's. */
+	if (r == 0 && !service && journal_empty(journal))
 		instance_remove(&inst);
 	calls_free(s);
 	launcher_free(launcher);
@@ -114,10 +125,11 @@ int main(int argc, char **argv)
 		{"instance", required_argument, NULL, 'i'}, {"compare-nft", no_argument, NULL, 'c'},
 		{"version", no_argument, NULL, 'v'}, {0}};
 	_cleanup_err_ struct err e = {0};
+	struct service *service = NULL;
 	const char *name = "";
 	bool compare = false;
 	uint64_t owner = 0;
-	int option;
+	int option, r;
 
 	/* An empty argument list has no place in a program that is root. */
 	if (argc < 1)
@@ -150,12 +162,18 @@ int main(int argc, char **argv)
 	if (compare && owner == 0 && optind == argc && geteuid() == 0)
 		return compare_nft(name);
 	if (owner == 0 || optind != argc || geteuid() != 0) {
-		fprintf(stderr,
-			"usage: banger-helper --owner UID [--instance NAME], as root; banger up does it\n");
+		fprintf(stderr, "usage: banger-helper --owner UID [--instance NAME], as root; banger up does "
+				"it, or banger system install\n");
 		return 2;
 	}
 	umask(077);
+	if (service_new(&service, &e) < 0) {
+		fprintf(stderr, "banger-helper: %s\n", err_text(&e));
+		return 1;
+	}
 	if (scrub_environment() < 0 || chdir("/") < 0)
 		return 1;
-	return run(name, (uid_t)owner, &e) < 0;
+	r = run(name, (uid_t)owner, service, &e);
+	service_free(service);
+	return r < 0;
 }

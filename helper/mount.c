@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -87,6 +88,8 @@ static int clear(struct mount_held *m, struct err *e)
 	int r;
 
 	m->fd = close_fd(m->fd);
+	if (head->mount_dev)
+		service_drop_fuse(m->inst->service, head->mount_dev);
 	/* Bounded: nobody stacks mounts there but a crash in the middle. */
 	for (int i = 0; i < 16; i++) {
 		r = mounted(m, &dev, e);
@@ -151,6 +154,7 @@ int mount_get(struct mount_held *m, int *ret_fd, int *ret_adopted, struct err *e
 		return r;
 	}
 	m->fd = TAKE_FD(fd);
+	service_keep_fuse(m->inst->service, m->fd, dev);
 	*ret_fd = m->fd;
 	*ret_adopted = 0;
 	return 0;
@@ -175,23 +179,25 @@ int mount_keep(struct mount_held *m, int fd, struct err *e)
 		return err_set(e, -ENOENT, "nothing of ours is mounted at %s", m->inst->mount);
 	close_fd(m->fd);
 	m->fd = TAKE_FD(mine);
+	service_keep_fuse(m->inst->service, m->fd, dev);
 	return 0;
 }
 
 int mount_reconcile(struct mount_held *m, struct err *e)
 {
 	struct journal_head *head = journal_head(m->journal);
-	uint64_t dev;
-	int r;
+	uint64_t dev = 0;
+	int r = head->mount == JOURNAL_NONE ? 0 : mounted(m, &dev, e);
+	bool live = r == 0 && head->mount == JOURNAL_LIVE && dev != 0 && dev == head->mount_dev;
+	int kept = service_take_fuse(m->inst->service, live ? dev : 0);
 
-	if (head->mount == JOURNAL_NONE)
-		return 0;
-	r = mounted(m, &dev, e);
-	if (r < 0)
+	if (r < 0 || head->mount == JOURNAL_NONE)
 		return r;
-	/* Live as it was: its daemon may still serve it, and will give us the descriptor. */
-	if (head->mount == JOURNAL_LIVE && dev != 0 && dev == head->mount_dev)
+	/* Live as it was: where the service manager hasn't kept it for us, its daemon may still serve it, and will give us the descriptor. */
+	if (live) {
+		m->fd = kept;
 		return 0;
+	}
 	return clear(m, e);
 }
 

@@ -73,10 +73,8 @@ static void become_vmm(int go, int failed, const int serial, const int events, c
 
 static pid_t clone_with_pidfd(int *ret_pidfd)
 {
-	struct clone_args args = {
-		.flags = CLONE_PIDFD, .pidfd = (uint64_t)(uintptr_t)ret_pidfd, .exit_signal = SIGCHLD};
-
-	return (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+	/* Not clone3(): its flags are out of a filter's sight, so a unit with RestrictNamespaces= has none of it. */
+	return (pid_t)syscall(SYS_clone, CLONE_PIDFD | SIGCHLD, NULL, ret_pidfd, NULL, 0);
 }
 
 static int start(struct reaper *r, char **argv)

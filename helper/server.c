@@ -20,12 +20,36 @@ struct client {
 	pid_t pid;
 };
 
+/* What systemd made by banger-helper.socket: its place and its kind must be those that we would have made ourselves. */
+static int check_socket(const struct instance *inst, int fd, struct err *e)
+{
+	struct sockaddr_un address = {0};
+	socklen_t n = sizeof(address) - 1, size = sizeof(int);
+	int type = 0, listens = 0;
+
+	if (getsockname(fd, (struct sockaddr *)&address, &n) < 0 ||
+		getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 ||
+		getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0)
+		return err_sys(e, -errno, "the socket passed");
+	if (address.sun_family != AF_UNIX || type != SOCK_SEQPACKET || !listens ||
+		strcmp(address.sun_path, inst->socket) != 0)
+		return err_set(e, -EBADMSG, "the socket passed is not %s", inst->socket);
+	return fcntl(fd, F_SETFL, O_NONBLOCK) < 0 ? err_sys(e, -errno, "the socket passed") : 0;
+}
+
 int server_listen(const struct instance *inst, int *ret_fd, struct err *e)
 {
+	_cleanup_close_ int passed = service_take_socket(inst->service);
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int n;
 
+	if (passed >= 0) {
+		n = check_socket(inst, passed, e);
+		if (n == 0)
+			*ret_fd = TAKE_FD(passed);
+		return n;
+	}
 	if (fd < 0)
 		return err_sys(e, -errno, "socket");
 	/* By the folder's descriptor: a path of any length fits, and no part of it can be swapped. */

@@ -6,8 +6,9 @@
 
 #include "calls.h"
 
-/* Serves until SIGTERM or SIGINT (read from SIGNAL_FD). */
+/* The socket that the service manager made, or one of our own. -EBADMSG: the manager's is another than the instance's. */
 int server_listen(const struct instance *inst, int *ret_fd, struct err *e);
+/* Serves until SIGTERM or SIGINT (read from SIGNAL_FD). */
 int server_run(
 	const struct instance *inst, struct helper_state *s, int listen_fd, int signal_fd, struct err *e);
 

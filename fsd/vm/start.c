@@ -148,9 +148,12 @@ static int step_initramfs(void *ctx, struct err *e)
 static int step_accel(void *ctx, struct err *e)
 {
 	struct start *s = ctx;
+	/* Where it is KVM or nothing, a slow proof is better than none. */
+	bool must = strcmp(s->want_accel, "kvm") == 0 && s->timeout_usec / 1000 > PROVE_MSEC;
 
 	return engine_prove_accel(s->vms->config.helper, s->want_accel, s->kernel_fd, s->vms->config.run_fd,
-		PROVE_MSEC, s->deed->op, &s->accel, &s->accel_why, e);
+		must ? (unsigned)(s->timeout_usec / 1000) : PROVE_MSEC, s->deed->op, &s->accel, &s->accel_why,
+		e);
 }
 
 static int step_sockets(void *ctx, struct err *e)

@@ -1,0 +1,20 @@
+/*
+ * banger as a service of systemd: `banger system install` gives the packaged units an owner, by a drop-in each in /etc/systemd/system. The units
+ * serve the default instance, in its usual place. Root only, but for service_installed(). Results are exit codes, failures said.
+ */
+#ifndef BANGER_CTL_SERVICE_H
+#define BANGER_CTL_SERVICE_H
+
+#include "ctl.h"
+
+/* This instance is that of the units, and they have an owner. */
+bool service_installed(const struct ctl *c);
+
+int service_up(struct ctl *c);
+/* The unit of the daemon, and those of the helper, are stopped. Guests stay. */
+int service_end_fsd(void);
+int service_end_helper(void);
+/* What a helper that is gone, and was a service, left of the instance's runtime folder RUN: it never clears away what units refer to. */
+void service_clear_run(const char *run);
+
+#endif
