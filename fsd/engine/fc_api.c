@@ -161,7 +161,7 @@ static int failed(CURL *curl, CURLcode code, const struct transfer *t, const cha
 	case CURLE_SEND_ERROR:
 	case CURLE_RECV_ERROR:
 	case CURLE_PARTIAL_FILE:
-		return err_set(e, -EPIPE, "Firecracker closed its API at %s %s", what, path);
+		return err_set(e, -EPIPE, "Firecracker gave no whole answer to %s %s", what, path);
 	case CURLE_WRITE_ERROR:
 		if (t->code)
 			return err_sys(e, t->code, "Firecracker");

@@ -37,7 +37,7 @@ int fc_api_wait(struct fc_api *a, int pidfd, unsigned timeout_msec, struct err *
 /*
  * One call: METHOD "GET", "PUT" or "PATCH" of PATH ("/machine-config") with BODY (borrowed; NULL: none). *RET (may be NULL) is the object of the answer, the
  * caller's, and NULL where the answer has none. -EIO with Firecracker's own words when it refused; -ETIMEDOUT after TIMEOUT_MSEC, -EINTR
- * cancelled, -ECONNREFUSED, -ENOENT nobody there, -EPIPE it closed the connection (and may have ended), -EPROTO what it says is no answer, -EFBIG it says
+ * cancelled, -ECONNREFUSED, -ENOENT nobody there, -EPIPE the connection broke (it may have ended), -EPROTO what it says is no answer, -EFBIG it says
  * too much.
  */
 int fc_api_call(struct fc_api *a, const char *method, const char *path, json_object *body,
