@@ -36,7 +36,7 @@ static int agent_by_hand(int argc, char **argv)
 	}
 	/* Not the jobs'. */
 	fcntl((int)fd, F_SETFD, FD_CLOEXEC);
-	return agent_run((int)fd, root, AGENT_BY_HAND) < 0;
+	return agent_run((int)fd, CHANNEL_SOCKET, root, AGENT_BY_HAND) < 0;
 }
 
 int main(int argc, char **argv)

@@ -27,6 +27,8 @@
 
 /* Name of the agent's virtio-serial port (/sys/class/virtio-ports/vportNpM/name). */
 #define GUEST_AGENT_PORT "banger.agent"
+/* Where the machine has no such port but a vsock device, the agent listens on this port of it: one that in the guest root alone can have. */
+#define GUEST_AGENT_VSOCK 1000u
 
 /* The workspace, in the guest. */
 #define GUEST_WORKSPACE "/root/workspace"
