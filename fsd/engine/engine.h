@@ -17,6 +17,8 @@
 #define ENGINE_QMP_SOCKET   "qmp.sock"
 #define ENGINE_AGENT_SOCKET "agent.sock"
 #define ENGINE_TTY_SOCKET   "tty.sock"
+#define ENGINE_VSOCK_SOCKET                                                                                  \
+	"vsock.sock" /* Firecracker's end of the guest's vsock, in the agent's socket's stead */
 
 enum engine_status {
 	ENGINE_RUNNING,
@@ -43,7 +45,14 @@ int engine_listen(int dir_fd, const char *name, int *ret_fd, struct err *e);
 int engine_connect(int dir_fd, const char *name, int *ret_fd, struct err *e);
 
 /*
- * Waits for the agent on ENGINE_AGENT_SOCKET: connects, says HELLO, returns the descriptor on which the agent has answered (its
+ * Connects to the guest's vsock port PORT over Firecracker's socket NAME (docs/vsock.md in its sources), as soon as somebody listens there. Until END
+ * (CLOCK_MONOTONIC usec); otherwise as engine_wait_agent(). -EPROTO: something else answers.
+ */
+int engine_connect_vsock(int dir_fd, const char *name, unsigned port, uint64_t end, int pidfd, int cancel_fd,
+	int *ret_fd, struct err *e);
+
+/*
+ * Waits for the agent on ENGINE_AGENT_SOCKET, or where that isn't there on ENGINE_VSOCK_SOCKET: connects, says HELLO, returns the descriptor on which the agent has answered (its
  * HELLO consumed). PIDFD: the VMM; -ESRCH, -EPIPE when it ends first. -ETIMEDOUT after TIMEOUT_MSEC, -EINTR when CANCEL_FD (negative:
  * none) becomes readable.
  */

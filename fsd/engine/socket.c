@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "banger/cleanup.h"
+#include "banger/guest_config.h"
 #include "banger/io.h"
 #include "engine/engine.h"
 #include "guest/hello.h"
@@ -67,6 +68,12 @@ int engine_wait_agent(int vm_dir_fd, int pidfd, unsigned timeout_msec, int cance
 		if (io_now_usec() > end)
 			break;
 		nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+	}
+	if (r == -ENOENT) {
+		r = engine_connect_vsock(
+			vm_dir_fd, ENGINE_VSOCK_SOCKET, GUEST_AGENT_VSOCK, end, pidfd, cancel_fd, &fd, e);
+		if (r < 0)
+			return r;
 	}
 	if (r < 0)
 		return err_sys(e, r, "the agent's channel");
