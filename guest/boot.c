@@ -198,7 +198,7 @@ void boot_run(char *name)
 		agent_run(port, kind, "/", AGENT_PROBE);
 		power_off_now();
 	}
-	if (disks_mount(&e) < 0)
+	if (disks_mount(c.disks_in_order, &e) < 0)
 		die("disks", &e);
 	if (network_up(&c, &e) < 0)
 		die("network", &e);

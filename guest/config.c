@@ -58,6 +58,11 @@ static int set_probe(struct config *c, const char *v)
 	return parse_bool(v, &c->probe);
 }
 
+static int set_in_order(struct config *c, const char *v)
+{
+	return parse_bool(v, &c->disks_in_order);
+}
+
 static const struct {
 	const char *key;
 	int (*set)(struct config *c, const char *v);
@@ -68,6 +73,7 @@ static const struct {
 	{GUEST_KEY_DNS, add_dns},
 	{GUEST_KEY_CLOCK, set_clock},
 	{GUEST_KEY_PROBE, set_probe},
+	{GUEST_KEY_IN_ORDER, set_in_order},
 };
 
 int config_read(struct config *ret, struct err *e)

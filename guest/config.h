@@ -20,6 +20,7 @@ struct config {
 	unsigned dns_count;
 	uint64_t clock_usec; /* 0: not told */
 	bool probe;
+	bool disks_in_order;
 };
 
 int config_read(struct config *ret, struct err *e);

@@ -19,8 +19,13 @@
 #define EXT4_IOC_RESIZE_FS _IOW('f', 16, uint64_t) /* fs/ext4/ext4.h: new size in blocks */
 #define DISKS_WAIT_USEC    10000000
 
+static const struct disk {
+	const char *serial, *in_order;
+} image = {GUEST_DISK_IMAGE, "/dev/vda"}, overlay = {GUEST_DISK_OVERLAY, "/dev/vdb"},
+  work_disk = {GUEST_DISK_WORK, "/dev/vdc"};
+
 /* The name of the block device whose serial is WANTED. */
-static int find_once(const char *wanted, char **ret)
+static int find_serial(const char *wanted, char **ret)
 {
 	_cleanup_closedir_ DIR *dir = opendir("/sys/block");
 	struct dirent *entry;
@@ -40,14 +45,26 @@ static int find_once(const char *wanted, char **ret)
 	return -ENODEV;
 }
 
-static int find_disk(const char *serial, char **ret, struct err *e)
+static int find_once(const struct disk *d, bool in_order, char **ret)
+{
+	if (!in_order)
+		return find_serial(d->serial, ret);
+	if (access(d->in_order, F_OK) < 0)
+		return -ENODEV;
+	*ret = strdup(d->in_order);
+	return *ret ? 0 : -ENOMEM;
+}
+
+static int find_disk(const struct disk *d, bool in_order, char **ret, struct err *e)
 {
 	uint64_t end = io_now_usec() + DISKS_WAIT_USEC;
 
 	/* Disks are there when their driver was loaded; one on a slow bus a little later. */
-	while (find_once(serial, ret) < 0) {
+	while (find_once(d, in_order, ret) < 0) {
 		if (io_now_usec() > end)
-			return err_set(e, -ENODEV, "no disk with the serial '%s'", serial);
+			return in_order ? err_set(e, -ENODEV, "there is no %s, the disk '%s'", d->in_order,
+						  d->serial)
+					: err_set(e, -ENODEV, "no disk with the serial '%s'", d->serial);
 		nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
 	}
 	return 0;
@@ -69,31 +86,31 @@ static void grow(const char *device, const char *mountpoint)
 		guest_say("growing the file system at %s: %s", mountpoint, strerror(errno));
 }
 
-static int mount_disk(
-	const char *serial, const char *where, unsigned long flags, const char *options, struct err *e)
+static int mount_disk(const struct disk *d, bool in_order, const char *where, unsigned long flags,
+	const char *options, struct err *e)
 {
 	_cleanup_free_ char *device = NULL;
-	int r = find_disk(serial, &device, e);
+	int r = find_disk(d, in_order, &device, e);
 
 	if (r < 0)
 		return r;
 	if (mkdir(where, 0755) < 0 && errno != EEXIST)
 		return err_sys(e, -errno, "%s", where);
 	if (mount(device, where, "ext4", flags, options) < 0)
-		return err_sys(e, -errno, "mounting the disk '%s' (%s)", serial, device);
+		return err_sys(e, -errno, "mounting the disk '%s' (%s)", d->serial, device);
 	if (!(flags & MS_RDONLY))
 		grow(device, where);
 	return 0;
 }
 
-int disks_mount(struct err *e)
+int disks_mount(bool in_order, struct err *e)
 {
 	_cleanup_close_ int seed = -EBADF, work = -EBADF;
 	int r;
 
 	mkdir("/m", 0755);
-	if ((r = mount_disk(GUEST_DISK_IMAGE, "/m/image", MS_RDONLY, NULL, e)) < 0 ||
-		(r = mount_disk(GUEST_DISK_OVERLAY, "/m/overlay", MS_NOATIME, "discard", e)) < 0)
+	if ((r = mount_disk(&image, in_order, "/m/image", MS_RDONLY, NULL, e)) < 0 ||
+		(r = mount_disk(&overlay, in_order, "/m/overlay", MS_NOATIME, "discard", e)) < 0)
 		return r;
 	mkdir(DISKS_ROOT, 0755);
 	/* What was changed stands whole where it stands: a VM is promoted to an image of it, whatever the kernel was built with. */
@@ -105,7 +122,7 @@ int disks_mount(struct err *e)
 		return err_sys(e, -errno, "/root");
 	/* Opened before the work disk covers it. */
 	seed = open(DISKS_ROOT "/root", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	r = mount_disk(GUEST_DISK_WORK, DISKS_ROOT "/root", MS_NOATIME, "discard", e);
+	r = mount_disk(&work_disk, in_order, DISKS_ROOT "/root", MS_NOATIME, "discard", e);
 	if (r < 0)
 		return r;
 	work = open(DISKS_ROOT "/root", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

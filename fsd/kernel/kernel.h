@@ -48,6 +48,7 @@ struct guest_spec {
 	const uint32_t *dns;
 	size_t dns_count;
 	bool probe;
+	bool disks_in_order; /* banger/guest_config.h */
 	const struct guest_file *files;
 	size_t file_count;
 };

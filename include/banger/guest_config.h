@@ -3,7 +3,7 @@
  * place (each at /banger/files/PATH, owner and mode as they shall be in the guest, PATH absolute there).
  *
  * Flat keyed text: `key value` a line; unknown keys are ignored by an older guest. Disks are found by the serial that
- * their virtio-blk device reports (/sys/block/NAME/serial).
+ * their virtio-blk device reports (/sys/block/NAME/serial); where the VMM makes up serials of its own, by their order.
  */
 #ifndef BANGER_GUEST_CONFIG_H
 #define BANGER_GUEST_CONFIG_H
@@ -19,6 +19,8 @@
 #define GUEST_KEY_DNS      "dns"      /* a.b.c.d, may come several times */
 #define GUEST_KEY_CLOCK    "clock"    /* microseconds since the epoch, the host's at start */
 #define GUEST_KEY_PROBE    "probe" /* 1: only prove that the machine runs: answer as agent, do nothing else */
+#define GUEST_KEY_IN_ORDER                                                                                   \
+	"disks_in_order" /* 1: the disks have no such serials; they are vda, vdb, ... in the order below */
 
 /* Serials of the disks. */
 #define GUEST_DISK_IMAGE   "image"   /* ext4, read-only */
