@@ -28,8 +28,32 @@ static int say(int vm_dir_fd, const char *method, const char *path, const char *
 	return r;
 }
 
+/*
+ * After a pause and no more than that, 1.16 holds back for ever what goes to the guest over vsock (its #6100): the agent would be lost.
+ */
+static int check_pause(int vm_dir_fd, struct op *op, struct err *e)
+{
+	_cleanup_(fc_api_freep) struct fc_api *a = NULL;
+	_cleanup_free_ char *note = NULL;
+	struct fc_version v;
+	int r = fc_api_new(vm_dir_fd, op, &a, e);
+
+	if (r == 0)
+		r = fc_version_get(a, &v, &note, e);
+	if (r == 0 && fc_version_is(&v, 1, 16) && !fc_version_is(&v, 1, 17))
+		return err_set(e, -EOPNOTSUPP,
+			"Firecracker %u.%u.%u cannot be paused without losing the guest's agent: install "
+			"another release",
+			v.major, v.minor, v.patch);
+	return r;
+}
+
 static int firecracker_pause(int vm_dir_fd, struct op *op, struct err *e)
 {
+	int r = check_pause(vm_dir_fd, op, e);
+
+	if (r < 0)
+		return r;
 	return say(vm_dir_fd, "PATCH", "/vm", "state", "Paused", op, e);
 }
 

@@ -547,19 +547,48 @@ static void version_asked(void **state)
 
 static void verbs(void **state)
 {
+	static const char *const script[] = {JSON("200", "{\"firecracker_version\":\"1.15.1\"}"), NULL};
 	_cleanup_err_ struct err e = {0};
 	struct server s;
 
 	(void)state;
-	begin(&s, NULL);
+	begin(&s, script);
 	assert_int_equal(engine_firecracker.pause(s.dir, NULL, &e), 0);
 	assert_int_equal(engine_firecracker.resume(s.dir, NULL, &e), 0);
 	assert_int_equal(engine_firecracker.powerdown(s.dir, NULL, &e), 0);
 	finish(&s);
-	assert_string_equal(s.log, "PATCH /vm {\"state\":\"Paused\"}\n"
+	assert_string_equal(s.log, "GET /version\n"
+				   "PATCH /vm {\"state\":\"Paused\"}\n"
 				   "PATCH /vm {\"state\":\"Resumed\"}\n"
 				   "PUT /actions {\"action_type\":\"SendCtrlAltDel\"}\n");
 	end(&s);
+}
+
+/* A release whose pauses cost the agent. */
+static void no_pause(void **state)
+{
+	static const struct {
+		const char *answer;
+		int code;
+	} rows[] = {
+		{JSON("200", "{\"firecracker_version\":\"1.16.0\"}"), -EOPNOTSUPP},
+		{JSON("200", "{\"firecracker_version\":\"1.16.1\"}"), -EOPNOTSUPP},
+		{JSON("200", "{\"firecracker_version\":\"1.17.0\"}"), 0},
+		{JSON("200", "{}"), -EPROTO},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+		const char *script[] = {rows[i].answer, NULL};
+		struct server s;
+
+		begin(&s, script);
+		assert_int_equal(engine_firecracker.pause(s.dir, NULL, NULL), rows[i].code);
+		finish(&s);
+		assert_string_equal(s.log,
+			rows[i].code ? "GET /version\n" : "GET /version\nPATCH /vm {\"state\":\"Paused\"}\n");
+		end(&s);
+	}
 }
 
 static void status(void **state)
@@ -604,6 +633,7 @@ int main(void)
 		cmocka_unit_test(versions),
 		cmocka_unit_test(version_asked),
 		cmocka_unit_test(verbs),
+		cmocka_unit_test(no_pause),
 		cmocka_unit_test(status),
 	};
 
