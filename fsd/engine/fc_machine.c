@@ -1,5 +1,6 @@
 #include <errno.h>
 
+#include "banger/guest_config.h"
 #include "engine/fc_machine.h"
 
 /*
@@ -8,7 +9,7 @@
  */
 #define CMDLINE                                                                                              \
 	"console=ttyS0 quiet reboot=k panic=1 8250.nr_uarts=1 i8042.noaux i8042.nomux i8042.dumbkbd "        \
-	"cryptomgr.notests systemd.getty_auto=no"
+	"cryptomgr.notests systemd.getty_auto=no " GUEST_OFF_BY_RESET
 
 /* An object on its way; a failure to add is kept until it is taken. */
 struct body {

@@ -32,6 +32,12 @@
 /* Where the machine has no such port but a vsock device, the agent listens on this port of it: one that in the guest root alone can have. */
 #define GUEST_AGENT_VSOCK 1000u
 
+/*
+ * A word of the kernel's command line: the machine can't be switched off, but ends when it is reset. There and not in the file above, for it is
+ * needed when that is long gone.
+ */
+#define GUEST_OFF_BY_RESET "banger.off=reset"
+
 /* The workspace, in the guest. */
 #define GUEST_WORKSPACE "/root/workspace"
 
