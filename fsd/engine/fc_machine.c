@@ -4,8 +4,8 @@
 #include "engine/fc_machine.h"
 
 /*
- * The reset by the keyboard's controller is the one that ends Firecracker (facts 1.4); of that controller nothing else is probed, and no more than the
- * serial line there is.
+ * The reset by the keyboard's controller is the one that ends Firecracker (facts 1.4); nothing else of that controller is to be looked for, and it has one
+ * serial line.
  */
 #define CMDLINE                                                                                              \
 	"console=ttyS0 quiet reboot=k panic=1 8250.nr_uarts=1 i8042.noaux i8042.nomux i8042.dumbkbd "        \

@@ -32,8 +32,8 @@ struct fc_machine {
 	const char *kernel /* ELF */, *initrd /* may be NULL */;
 	const struct fc_disk *disks; /* the guest has them in this order: /dev/vda, ... */
 	size_t disk_count;
-	const char *tap; /* may be NULL: its name, in Firecracker's network namespace */
-	const char *mac;
+	const char *tap;                   /* may be NULL: its name, in Firecracker's network namespace */
+	const char *mac;                   /* with TAP */
 	struct fc_limit receive, transmit; /* as the guest sees it */
 	const char *vsock;          /* may be NULL: the socket that Firecracker makes; must not be there */
 	uint32_t cid;               /* the guest's, 3 or more */
