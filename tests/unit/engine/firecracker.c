@@ -230,7 +230,7 @@ static const struct fc_machine least = {.memory = 128ull << 20, .vcpus = 1, .ker
 #define BOOT_ARGS                                                                                            \
 	"\"boot_args\":\"console=ttyS0 quiet reboot=k panic=1 8250.nr_uarts=1 i8042.noaux i8042.nomux "      \
 	"i8042.dumbkbd cryptomgr.notests systemd.getty_auto=no banger.off=reset\"}\n"
-#define LOG     "PUT /logger {\"log_path\":\"\\/log\",\"level\":\"Warning\",\"show_level\":true}\n"
+#define LOG     "PUT /logger {\"log_path\":\"\\/log\",\"level\":\"Error\",\"show_level\":true}\n"
 #define METRICS "PUT /metrics {\"metrics_path\":\"\\/metrics\"}\n"
 #define SERIAL  "PUT /serial {\"serial_out_path\":\"\\/dev\\/ttyS0\"}\n"
 #define MACHINE                                                                                              \
