@@ -330,10 +330,11 @@ static int open_objects(struct daemon *d, struct err *e)
 		.registry = d->registry, .places = &d->places, .settings = d->settings, .blobs = d->blobs};
 	if (r == 0)
 		r = objects_new(
-			OBJECTS_IMAGES, &sources, d->jobs, d->ops, d->store, d->state_fd, &d->images, e);
+			OBJECTS_KERNELS, &sources, d->jobs, d->ops, d->store, d->state_fd, &d->kernels, e);
+	sources.kernels = d->kernels;
 	if (r == 0)
 		r = objects_new(
-			OBJECTS_KERNELS, &sources, d->jobs, d->ops, d->store, d->state_fd, &d->kernels, e);
+			OBJECTS_IMAGES, &sources, d->jobs, d->ops, d->store, d->state_fd, &d->images, e);
 	return r;
 }
 

@@ -38,7 +38,8 @@ struct objects_sources {
 	struct registry *registry;
 	const struct credentials_places *places; /* registry/credentials.h */
 	const struct settings *settings;
-	struct blobs *blobs; /* registry/blobs.h */
+	struct blobs *blobs;     /* registry/blobs.h */
+	struct objects *kernels; /* where those of bundles go */
 };
 
 int objects_new(enum objects_kind kind, const struct objects_sources *sources, struct jobs *jobs,

@@ -287,8 +287,8 @@ static bool is_layout(int dir)
 	return true;
 }
 
-static int make_rootfs(const struct make *m, int fd, bool is_dir, int out, struct op *op,
-	struct store_object *row, struct err *e)
+int make_rootfs(const struct make *m, int fd, bool is_dir, int out, struct op *op, struct store_object *row,
+	struct err *e)
 {
 	struct worker_request request = {
 		.task = is_dir ? WORKER_DIR : WORKER_TAR, .input = fd, .output = out, .seed = row->name};
@@ -320,6 +320,8 @@ int make_imported(
 		r = unpack(m->source, fd, dir_fd, row->file, op, &files, e);
 	if (r == 0 && is_dir && is_layout(fd))
 		files.dir = TAKE_FD(fd);
+	else if (r == 0 && is_dir && bundle_is(fd))
+		return make_bundle(m, fd, out, op, row, e);
 	if (r < 0)
 		return r;
 	if (!files.members && files.dir < 0) {

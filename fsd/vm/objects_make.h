@@ -99,6 +99,18 @@ int make_registered(const struct make *m, int out, struct op *op, struct store_o
 int make_imported(
 	const struct make *m, int dir_fd, int out, struct op *op, struct store_object *row, struct err *e);
 
+/* objects_import.c: as objects_make(), of a root file system's tar or folder FD. */
+int make_rootfs(const struct make *m, int fd, bool is_dir, int out, struct op *op, struct store_object *row,
+	struct err *e);
+
+/* objects_bundle.c: whether the folder DIR is a bundle. */
+bool bundle_is(int dir);
+/* As objects_make(), of the bundle DIR. ROW->kernel is ROW->name where it brings a kernel, which is the caller's to make. */
+int make_bundle(
+	const struct make *m, int dir, int out, struct op *op, struct store_object *row, struct err *e);
+/* What the kernel is called in it, one of these; NULL-terminated. */
+extern const char *const bundle_kernels[];
+
 /* objects_pull.c: as objects_make(), of an image out of a registry, into the empty file OUT. */
 int make_pulled(const struct make *m, int out, struct op *op, struct store_object *row, struct err *e);
 

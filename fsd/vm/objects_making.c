@@ -156,6 +156,60 @@ static int plan_retirement(struct making *m, struct err *e)
 	return 0;
 }
 
+/* The file is whole: into the store, then into the list. */
+static void keep(struct making *m, struct err *e)
+{
+	struct objects *o = m->objects;
+	int r;
+
+	m->row.created = io_wall_usec();
+	r = plan_retirement(m, e);
+	if (r == 0)
+		r = job_submit_serial(o->jobs, work_store, done_store, m, e);
+	if (r == 0)
+		return;
+	objects_remove(o->dir_fd, m->row.file, NULL);
+	making_end(m, r, e);
+}
+
+static void done_kernel(void *user, int code, const struct err *e)
+{
+	_cleanup_err_ struct err mine = {0};
+	struct making *m = user;
+
+	if (code == 0) {
+		keep(m, &mine);
+		return;
+	}
+	err_copy(&mine, e);
+	err_wrap(&mine, "the bundle's kernel");
+	objects_remove(m->objects->dir_fd, m->row.file, NULL);
+	making_end(m, code, &mine);
+}
+
+/* A bundle's kernel, under the image's name, before the image is there that says it has one. */
+static int make_its_kernel(struct making *m, struct err *e)
+{
+	struct objects *kernels = m->objects->sources.kernels;
+	struct make what = {.kind = OBJECTS_KERNELS, .what = MAKE_IMPORT};
+	struct objects_waiter *w;
+	int r = -ENOENT;
+
+	for (size_t i = 0; r == -ENOENT && bundle_kernels[i]; i++) {
+		_cleanup_free_ char *path = NULL;
+
+		if (asprintf(&path, "%s/%s", m->what.source, bundle_kernels[i]) < 0) {
+			path = NULL;
+			return err_sys(e, -ENOMEM, "bundle");
+		}
+		if (access(path, F_OK) < 0)
+			continue;
+		what.source = path;
+		r = objects_make_new(kernels, m->row.name, &what, done_kernel, m, &w, e);
+	}
+	return r == -ENOENT ? err_set(e, r, "the bundle's kernel has gone") : r;
+}
+
 static void done_make(void *data, int code, struct err *e)
 {
 	struct making *m = data;
@@ -165,16 +219,17 @@ static void done_make(void *data, int code, struct err *e)
 		making_end(m, 0, NULL);
 		return;
 	}
-	if (code == 0) {
-		m->row.created = io_wall_usec();
-		code = plan_retirement(m, e);
-		if (code == 0)
-			code = job_submit_serial(o->jobs, work_store, done_store, m, e);
+	if (code == 0 && o->kind == OBJECTS_IMAGES && m->what.what == MAKE_IMPORT && *m->row.kernel) {
+		code = make_its_kernel(m, e);
 		if (code == 0)
 			return;
+		err_wrap(e, "the bundle's kernel");
 		objects_remove(o->dir_fd, m->row.file, NULL);
 	}
-	making_end(m, code, e);
+	if (code == 0)
+		keep(m, e);
+	else
+		making_end(m, code, e);
 }
 
 static int wait_for(
