@@ -135,6 +135,7 @@ static int make_kernel(const struct make *m, int dir, struct op *op, struct stor
 	row->size = result.size;
 	row->digest = strdup(result.digest);
 	row->arch = strdup("x86_64");
+	free(row->kernel);
 	row->kernel = result.version;
 	return row->digest && row->arch ? 0 : err_sys(e, -ENOMEM, "kernel");
 }
