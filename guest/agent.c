@@ -299,7 +299,7 @@ static void protect(void)
 		(void)!write(fd, "-1000", 5);
 }
 
-int agent_run(int fd, const char *root, enum agent_mode mode)
+int agent_run(int fd, const char *root, const char *tree, enum agent_mode mode)
 {
 	struct agent a = {.mode = mode};
 	static struct pollfd polls[JOB_POLL_MAX + 2];
@@ -316,7 +316,7 @@ int agent_run(int fd, const char *root, enum agent_mode mode)
 		setrlimit(RLIMIT_NOFILE, &(struct rlimit){1 << 20, 1 << 20});
 	}
 	if (mode != AGENT_PROBE) {
-		r = files_init(root);
+		r = files_init(root, tree);
 		if (r < 0)
 			guest_say("work disk: %s", strerror(-r));
 	}

@@ -16,7 +16,7 @@ enum agent_mode {
 /* Opens the virtio-serial port GUEST_AGENT_PORT. Call it before the initramfs's /dev and /sys are gone. */
 int agent_open_port(int *ret_fd, struct err *e);
 
-/* Serves FD, with ROOT as the work disk. Comes back (0) when told to end, or -errno when the channel is no more (a socket). */
-int agent_run(int fd, const char *root, enum agent_mode mode);
+/* Serves FD, with ROOT as the work disk and TREE as the root of all files. Comes back (0) when told to end, or -errno when the channel is no more (a socket). */
+int agent_run(int fd, const char *root, const char *tree, enum agent_mode mode);
 
 #endif

@@ -164,7 +164,7 @@ static pid_t start_agent(int port, enum agent_mode mode, char *name)
 	 */
 	if (name && *name)
 		name[0] = '@';
-	agent_run(port, "/root", mode);
+	agent_run(port, "/root", "/", mode);
 	_exit(1);
 }
 
@@ -194,7 +194,7 @@ void boot_run(char *name)
 	if (agent_open_port(&port, &e) < 0)
 		die("agent's port", &e);
 	if (c.probe) {
-		agent_run(port, "/", AGENT_PROBE);
+		agent_run(port, "/", "/", AGENT_PROBE);
 		power_off_now();
 	}
 	if (disks_mount(&e) < 0)

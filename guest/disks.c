@@ -96,10 +96,10 @@ int disks_mount(struct err *e)
 		(r = mount_disk(GUEST_DISK_OVERLAY, "/m/overlay", MS_NOATIME, "discard", e)) < 0)
 		return r;
 	mkdir(DISKS_ROOT, 0755);
-	/* What was changed stands whole where it stands: a VM is promoted to an image of it, whatever the kernel was built with. */
+	/* Inode numbers stay what they are (xino: the host knows files by them). What was changed stands whole where it stands: a VM is promoted to an image of it, whatever the kernel was built with. */
 	if (mount("overlay", DISKS_ROOT, "overlay", 0,
 		    "lowerdir=/m/image,upperdir=/m/overlay/upper,workdir=/m/overlay/work,"
-		    "redirect_dir=off,metacopy=off,index=off") < 0)
+		    "redirect_dir=off,metacopy=off,index=off,xino=auto") < 0)
 		return err_sys(e, -errno, "mounting the overlay");
 	if (mkdir(DISKS_ROOT "/root", 0755) < 0 && errno != EEXIST)
 		return err_sys(e, -errno, "/root");

@@ -44,9 +44,9 @@ void files_request(struct channel *c, const struct agent_header *h, const uint8_
 	channel_send(c, AGENT_REPLY, (uint16_t)-r, h->id, files_answer, r == 0 ? n : 0, NULL, 0);
 }
 
-int files_init(const char *root)
+int files_init(const char *root, const char *tree)
 {
-	return handle_init(root);
+	return handle_init(root, tree);
 }
 
 void files_unpin_all(void)

@@ -10,13 +10,13 @@
 #include "handle.h"
 
 /* Opens and pins what PATH_FD is. */
-static int open_and_pin(int path_fd, uint32_t flags, size_t *ret_n)
+static int open_and_pin(struct file_id id, int path_fd, uint32_t flags, size_t *ret_n)
 {
 	bool writable = (flags & O_ACCMODE) != O_RDONLY;
 	struct agent_attr attr;
 	int fd, r;
 
-	r = handle_attr(path_fd, &attr);
+	r = handle_attr(id, path_fd, &attr);
 	if (r < 0)
 		return r;
 	if (!S_ISREG(attr.mode))
@@ -25,33 +25,36 @@ static int open_and_pin(int path_fd, uint32_t flags, size_t *ret_n)
 	r = handle_reopen(path_fd, (writable ? O_RDWR : O_RDONLY) | (int)(flags & O_TRUNC) | O_NONBLOCK, &fd);
 	if (r < 0)
 		return r;
-	r = handle_pin(attr.ino, fd, writable);
+	r = handle_pin(id, fd, writable);
 	if (r < 0)
 		return r;
-	r = files_answer_attr(path_fd, ret_n);
+	r = files_answer_attr(id, path_fd, ret_n);
 	if (r < 0)
-		handle_unpin(attr.ino);
+		handle_unpin(id);
 	return r;
 }
 
 int fs_open(struct input *in, uint16_t flags, size_t *ret_n)
 {
 	_cleanup_close_ int fd = -EBADF;
-	int r = input_file(in, &fd);
+	struct file_id id;
+	int r = input_file(in, &id, &fd);
 	uint32_t how = input_u32(in);
 
 	(void)flags;
 	if (r < 0 || in->bad)
 		return r < 0 ? r : -EINVAL;
-	return open_and_pin(fd, how, ret_n);
+	return open_and_pin(id, fd, how, ret_n);
 }
 
 int fs_create(struct input *in, uint16_t flags, size_t *ret_n)
 {
 	_cleanup_close_ int dir = -EBADF, made = -EBADF, fd = -EBADF;
 	uint32_t how, mode, uid, gid;
+	struct agent_attr attr;
 	char name[NAME_SIZE];
-	int r = input_file(in, &dir);
+	struct file_id id;
+	int r = input_file(in, &id, &dir);
 
 	(void)flags;
 	how = input_u32(in);
@@ -71,19 +74,22 @@ int fs_create(struct input *in, uint16_t flags, size_t *ret_n)
 	fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	return open_and_pin(fd, how | (made >= 0 ? O_RDWR : 0), ret_n);
+	r = handle_attr_at(id, dir, name, &attr);
+	if (r < 0)
+		return r;
+	return open_and_pin(file_of(&attr), fd, how | (made >= 0 ? O_RDWR : 0), ret_n);
 }
 
 int fs_release(struct input *in, uint16_t flags, size_t *ret_n)
 {
-	uint32_t ino = input_u32(in);
+	struct file_id id;
 
 	(void)flags;
 	(void)ret_n;
-	input_u32(in);
+	input_bytes(in, &id, sizeof(id));
 	if (in->bad)
 		return -EINVAL;
-	handle_unpin(ino);
+	handle_unpin(id);
 	return 0;
 }
 
@@ -91,16 +97,17 @@ int fs_release(struct input *in, uint16_t flags, size_t *ret_n)
 static int files_get_open(struct input *in, bool writable, int *ret_fd, int *ret_own)
 {
 	_cleanup_close_ int path = -EBADF;
-	uint32_t ino = input_u32(in), tag = input_u32(in);
+	struct file_id id;
 	int r;
 
+	input_bytes(in, &id, sizeof(id));
 	*ret_own = -EBADF;
 	if (in->bad)
 		return -EINVAL;
-	*ret_fd = handle_pinned(ino, writable);
+	*ret_fd = handle_pinned(id, writable);
 	if (*ret_fd >= 0)
 		return 0;
-	r = handle_open(ino, tag, &path);
+	r = handle_open(id, &path);
 	if (r == 0)
 		r = handle_reopen(path, (writable ? O_RDWR : O_RDONLY) | O_NONBLOCK, ret_own);
 	*ret_fd = *ret_own;

@@ -19,7 +19,8 @@ struct kernel_dirent {
 };
 
 /* One entry of an files_answer; 0 when it doesn't fit. */
-static size_t put_entry(int dir, const struct kernel_dirent *d, bool plus, size_t at, size_t max)
+static size_t put_entry(
+	struct file_id id, int dir, const struct kernel_dirent *d, bool plus, size_t at, size_t max)
 {
 	size_t length = strlen(d->name), size = 20 + length + (plus ? sizeof(struct agent_attr) : 0);
 	struct agent_attr attr = {0};
@@ -32,11 +33,11 @@ static size_t put_entry(int dir, const struct kernel_dirent *d, bool plus, size_
 	if (at + size > max)
 		return 0;
 	if (plus) {
-		/* Gone meanwhile, or another file system mounted there: not listed. */
-		if (handle_attr_at(dir, d->name, &attr) < 0)
+		/* Gone meanwhile: not listed. */
+		if (handle_attr_at(id, dir, d->name, &attr) < 0)
 			return SIZE_MAX;
 		ino = attr.ino;
-		tag = handle_tag(attr.generation);
+		tag = file_of(&attr).tag;
 	}
 	memcpy(to, &next, 8);
 	memcpy(to + 8, &ino, 4);
@@ -53,7 +54,8 @@ int fs_readdir(struct input *in, uint16_t flags, size_t *ret_n)
 {
 	_cleanup_close_ int path = -EBADF, dir = -EBADF;
 	_Alignas(8) uint8_t buf[32768];
-	int r = input_file(in, &path);
+	struct file_id id;
+	int r = input_file(in, &id, &path);
 	uint64_t cookie = input_u64(in);
 	uint32_t size = input_u32(in);
 	size_t at = 0, max = size < sizeof(files_answer) ? size : sizeof(files_answer);
@@ -79,7 +81,7 @@ int fs_readdir(struct input *in, uint16_t flags, size_t *ret_n)
 			i += d->size;
 			if (strcmp(d->name, ".") == 0 || strcmp(d->name, "..") == 0)
 				continue;
-			put = put_entry(dir, d, flags & AGENT_READDIR_PLUS, at, max);
+			put = put_entry(id, dir, d, flags & AGENT_READDIR_PLUS, at, max);
 			if (put == SIZE_MAX)
 				continue;
 			if (put == 0) {
@@ -96,7 +98,8 @@ int fs_readdir(struct input *in, uint16_t flags, size_t *ret_n)
 int fs_statfs(struct input *in, uint16_t flags, size_t *ret_n)
 {
 	_cleanup_close_ int fd = -EBADF;
-	int r = input_file(in, &fd);
+	struct file_id id;
+	int r = input_file(in, &id, &fd);
 	struct statvfs st;
 	uint64_t v[5];
 	uint32_t w[2];

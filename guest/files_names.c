@@ -1,6 +1,7 @@
 /* Names: looked up, made, changed, removed; and what is known of a file without opening it. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -10,27 +11,30 @@
 #include "banger/cleanup.h"
 #include "files_wire.h"
 #include "handle.h"
+#include "node.h"
 
 int fs_lookup(struct input *in, uint16_t flags, size_t *ret_n)
 {
 	_cleanup_close_ int dir = -EBADF;
 	char name[NAME_SIZE];
-	int r = input_file(in, &dir);
+	struct file_id id;
+	int r = input_file(in, &id, &dir);
 
 	(void)flags;
 	input_name(in, name);
 	if (r < 0 || in->bad)
 		return r < 0 ? r : -EINVAL;
-	return files_answer_attr_at(dir, name, ret_n);
+	return files_answer_attr_at(id, dir, name, ret_n);
 }
 
 int fs_getattr(struct input *in, uint16_t flags, size_t *ret_n)
 {
 	_cleanup_close_ int fd = -EBADF;
-	int r = input_file(in, &fd);
+	struct file_id id;
+	int r = input_file(in, &id, &fd);
 
 	(void)flags;
-	return r < 0 ? r : files_answer_attr(fd, ret_n);
+	return r < 0 ? r : files_answer_attr(id, fd, ret_n);
 }
 
 int fs_setattr(struct input *in, uint16_t flags, size_t *ret_n)
@@ -40,7 +44,8 @@ int fs_setattr(struct input *in, uint16_t flags, size_t *ret_n)
 	struct timespec times[2];
 	uint64_t size;
 	char path[32];
-	int r = input_file(in, &fd);
+	struct file_id id;
+	int r = input_file(in, &id, &fd);
 
 	(void)flags;
 	valid = input_u32(in);
@@ -71,13 +76,14 @@ int fs_setattr(struct input *in, uint16_t flags, size_t *ret_n)
 		if (utimensat(AT_FDCWD, path, times, 0) < 0)
 			return -errno;
 	}
-	return files_answer_attr(fd, ret_n);
+	return files_answer_attr(id, fd, ret_n);
 }
 
 int fs_readlink(struct input *in, uint16_t flags, size_t *ret_n)
 {
 	_cleanup_close_ int fd = -EBADF;
-	int r = input_file(in, &fd);
+	struct file_id id;
+	int r = input_file(in, &id, &fd);
 	ssize_t n;
 
 	(void)flags;
@@ -91,7 +97,8 @@ int fs_readlink(struct input *in, uint16_t flags, size_t *ret_n)
 }
 
 /* What was just made gets its owner; where that fails it goes again. */
-static int own(int dir, const char *name, uint32_t uid, uint32_t gid, int unlink_flags, size_t *ret_n)
+static int own(struct file_id id, int dir, const char *name, uint32_t uid, uint32_t gid, int unlink_flags,
+	size_t *ret_n)
 {
 	if (fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0) {
 		int r = -errno;
@@ -99,7 +106,7 @@ static int own(int dir, const char *name, uint32_t uid, uint32_t gid, int unlink
 		unlinkat(dir, name, unlink_flags);
 		return r;
 	}
-	return files_answer_attr_at(dir, name, ret_n);
+	return files_answer_attr_at(id, dir, name, ret_n);
 }
 
 int fs_mknod(struct input *in, uint16_t flags, size_t *ret_n)
@@ -107,7 +114,8 @@ int fs_mknod(struct input *in, uint16_t flags, size_t *ret_n)
 	_cleanup_close_ int dir = -EBADF;
 	uint32_t mode, rdev, uid, gid;
 	char name[NAME_SIZE];
-	int r = input_file(in, &dir);
+	struct file_id id;
+	int r = input_file(in, &id, &dir);
 
 	(void)flags;
 	mode = input_u32(in);
@@ -121,7 +129,7 @@ int fs_mknod(struct input *in, uint16_t flags, size_t *ret_n)
 	if (mknodat(dir, name, mode,
 		    makedev((rdev & 0xfff00) >> 8, (rdev & 0xff) | ((rdev >> 12) & 0xfff00))) < 0)
 		return -errno;
-	return own(dir, name, uid, gid, 0, ret_n);
+	return own(id, dir, name, uid, gid, 0, ret_n);
 }
 
 int fs_mkdir(struct input *in, uint16_t flags, size_t *ret_n)
@@ -129,7 +137,8 @@ int fs_mkdir(struct input *in, uint16_t flags, size_t *ret_n)
 	_cleanup_close_ int dir = -EBADF;
 	uint32_t mode, uid, gid;
 	char name[NAME_SIZE];
-	int r = input_file(in, &dir);
+	struct file_id id;
+	int r = input_file(in, &id, &dir);
 
 	(void)flags;
 	mode = input_u32(in);
@@ -140,7 +149,7 @@ int fs_mkdir(struct input *in, uint16_t flags, size_t *ret_n)
 		return r < 0 ? r : -EINVAL;
 	if (mkdirat(dir, name, mode & 07777) < 0)
 		return -errno;
-	return own(dir, name, uid, gid, AT_REMOVEDIR, ret_n);
+	return own(id, dir, name, uid, gid, AT_REMOVEDIR, ret_n);
 }
 
 int fs_symlink(struct input *in, uint16_t flags, size_t *ret_n)
@@ -148,7 +157,8 @@ int fs_symlink(struct input *in, uint16_t flags, size_t *ret_n)
 	_cleanup_close_ int dir = -EBADF;
 	char name[NAME_SIZE], target[4096];
 	uint32_t uid, gid;
-	int r = input_file(in, &dir);
+	struct file_id id;
+	int r = input_file(in, &id, &dir);
 
 	(void)flags;
 	uid = input_u32(in);
@@ -159,32 +169,34 @@ int fs_symlink(struct input *in, uint16_t flags, size_t *ret_n)
 		return r < 0 ? r : -EINVAL;
 	if (symlinkat(target, dir, name) < 0)
 		return -errno;
-	return own(dir, name, uid, gid, 0, ret_n);
+	return own(id, dir, name, uid, gid, 0, ret_n);
 }
 
 int fs_link(struct input *in, uint16_t flags, size_t *ret_n)
 {
 	_cleanup_close_ int fd = -EBADF, dir = -EBADF;
 	char name[NAME_SIZE], path[32];
-	int r = input_file(in, &fd);
+	struct file_id file, id;
+	int r = input_file(in, &file, &fd);
 
 	(void)flags;
 	if (r == 0)
-		r = input_file(in, &dir);
+		r = input_file(in, &id, &dir);
 	input_name(in, name);
 	if (r < 0 || in->bad)
 		return r < 0 ? r : -EINVAL;
 	files_proc_path(fd, path);
 	if (linkat(AT_FDCWD, path, dir, name, AT_SYMLINK_FOLLOW) < 0)
 		return -errno;
-	return files_answer_attr_at(dir, name, ret_n);
+	return files_answer_attr_at(id, dir, name, ret_n);
 }
 
 static int remove_name(struct input *in, int flags)
 {
 	_cleanup_close_ int dir = -EBADF;
 	char name[NAME_SIZE];
-	int r = input_file(in, &dir);
+	struct file_id id;
+	int r = input_file(in, &id, &dir);
 
 	input_name(in, name);
 	if (r < 0 || in->bad)
@@ -208,19 +220,35 @@ int fs_rmdir(struct input *in, uint16_t flags, size_t *ret_n)
 
 int fs_rename(struct input *in, uint16_t flags, size_t *ret_n)
 {
-	_cleanup_close_ int from = -EBADF, to = -EBADF;
+	_cleanup_close_ int from_fd = -EBADF, to_fd = -EBADF;
+	struct agent_attr moved = {0}, exchanged = {0};
 	char old[NAME_SIZE], new[NAME_SIZE];
+	struct file_id from, to;
 	uint32_t how;
-	int r = input_file(in, &from);
+	int r = input_file(in, &from, &from_fd);
 
 	(void)flags;
 	(void)ret_n;
 	if (r == 0)
-		r = input_file(in, &to);
+		r = input_file(in, &to, &to_fd);
 	how = input_u32(in);
 	input_name(in, old);
 	input_name(in, new);
 	if (r < 0 || in->bad)
 		return r < 0 ? r : -EINVAL;
-	return syscall(SYS_renameat2, from, old, to, new, how) < 0 ? -errno : 0;
+	/* What is known by its name has to be known by the new one. */
+	if (file_in_tree(from)) {
+		r = handle_attr_at(from, from_fd, old, &moved);
+		if (r == 0 && (how & RENAME_EXCHANGE))
+			r = handle_attr_at(to, to_fd, new, &exchanged);
+		if (r < 0)
+			return r;
+	}
+	if (syscall(SYS_renameat2, from_fd, old, to_fd, new, how) < 0)
+		return -errno;
+	if (moved.space == AGENT_SPACE_TREE)
+		node_moved(file_key(file_of(&moved)), to, new);
+	if (exchanged.space == AGENT_SPACE_TREE)
+		node_moved(file_key(file_of(&exchanged)), from, old);
+	return 0;
 }

@@ -57,11 +57,10 @@ void input_name(struct input *in, char to[NAME_SIZE])
 		in->bad = true;
 }
 
-int input_file(struct input *in, int *ret_fd)
+int input_file(struct input *in, struct file_id *ret, int *ret_fd)
 {
-	uint32_t ino = input_u32(in), tag = input_u32(in);
-
-	return in->bad ? -EINVAL : handle_open(ino, tag, ret_fd);
+	input_bytes(in, ret, sizeof(*ret));
+	return in->bad ? -EINVAL : handle_open(*ret, ret_fd);
 }
 
 void files_proc_path(int fd, char ret[32])
@@ -69,10 +68,10 @@ void files_proc_path(int fd, char ret[32])
 	snprintf(ret, 32, "/proc/self/fd/%d", fd);
 }
 
-int files_answer_attr(int fd, size_t *ret_n)
+int files_answer_attr(struct file_id id, int fd, size_t *ret_n)
 {
 	struct agent_attr attr;
-	int r = handle_attr(fd, &attr);
+	int r = handle_attr(id, fd, &attr);
 
 	if (r == 0) {
 		memcpy(files_answer, &attr, sizeof(attr));
@@ -81,10 +80,10 @@ int files_answer_attr(int fd, size_t *ret_n)
 	return r;
 }
 
-int files_answer_attr_at(int dir, const char *name, size_t *ret_n)
+int files_answer_attr_at(struct file_id dir, int dir_fd, const char *name, size_t *ret_n)
 {
 	struct agent_attr attr;
-	int r = handle_attr_at(dir, name, &attr);
+	int r = handle_attr_at(dir, dir_fd, name, &attr);
 
 	if (r == 0) {
 		memcpy(files_answer, &attr, sizeof(attr));

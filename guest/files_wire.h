@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "banger/agent_proto.h"
+#include "handle.h"
 
 #define NAME_SIZE 256
 
@@ -26,14 +27,14 @@ uint64_t input_u64(struct input *in);
 void input_text(struct input *in, char *to, size_t size);
 /* One component of a path. */
 void input_name(struct input *in, char to[NAME_SIZE]);
-/* An O_PATH descriptor of the file that is named, the caller's. -EINVAL, -ESTALE. */
-int input_file(struct input *in, int *ret_fd);
+/* The file that is named, and an O_PATH descriptor of it, the caller's. -EINVAL, -ESTALE. */
+int input_file(struct input *in, struct file_id *ret, int *ret_fd);
 
 /* The answer's payload. */
 extern uint8_t files_answer[AGENT_PAYLOAD_MAX];
 /* Its attributes are the answer; *RET_N: the answer's length. */
-int files_answer_attr(int fd, size_t *ret_n);
-int files_answer_attr_at(int dir, const char *name, size_t *ret_n);
+int files_answer_attr(struct file_id id, int fd, size_t *ret_n);
+int files_answer_attr_at(struct file_id dir, int dir_fd, const char *name, size_t *ret_n);
 
 /* What calls that take no descriptor of O_PATH are given. */
 void files_proc_path(int fd, char ret[32]);

@@ -10,7 +10,8 @@
 int fs_getxattr(struct input *in, uint16_t flags, size_t *ret_n)
 {
 	_cleanup_close_ int fd = -EBADF;
-	int r = input_file(in, &fd);
+	struct file_id id;
+	int r = input_file(in, &id, &fd);
 	uint32_t size = input_u32(in);
 	char name[NAME_SIZE], path[32];
 	ssize_t n;
@@ -36,7 +37,8 @@ int fs_getxattr(struct input *in, uint16_t flags, size_t *ret_n)
 int fs_setxattr(struct input *in, uint16_t flags, size_t *ret_n)
 {
 	_cleanup_close_ int fd = -EBADF;
-	int r = input_file(in, &fd);
+	struct file_id id;
+	int r = input_file(in, &id, &fd);
 	uint32_t how = input_u32(in), size;
 	char name[NAME_SIZE], path[32];
 
@@ -55,7 +57,8 @@ int fs_setxattr(struct input *in, uint16_t flags, size_t *ret_n)
 int fs_listxattr(struct input *in, uint16_t flags, size_t *ret_n)
 {
 	_cleanup_close_ int fd = -EBADF;
-	int r = input_file(in, &fd);
+	struct file_id id;
+	int r = input_file(in, &id, &fd);
 	char path[32];
 	ssize_t n;
 
@@ -73,7 +76,8 @@ int fs_listxattr(struct input *in, uint16_t flags, size_t *ret_n)
 int fs_removexattr(struct input *in, uint16_t flags, size_t *ret_n)
 {
 	_cleanup_close_ int fd = -EBADF;
-	int r = input_file(in, &fd);
+	struct file_id id;
+	int r = input_file(in, &id, &fd);
 	char name[NAME_SIZE], path[32];
 
 	(void)flags;

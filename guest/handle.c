@@ -7,6 +7,7 @@
 
 #include "banger/cleanup.h"
 #include "handle.h"
+#include "node.h"
 
 #define HANDLE_INO32_GEN 1 /* include/linux/exportfs.h: FILEID_INO32_GEN: u32 ino, u32 generation */
 #define PIN_BUCKETS      256
@@ -18,7 +19,7 @@ struct handle {
 
 struct pin {
 	LIST_ENTRY(pin) link;
-	uint32_t ino;
+	uint64_t number;
 	unsigned count;
 	int fd;
 	bool writable;
@@ -26,15 +27,21 @@ struct pin {
 
 static LIST_HEAD(, pin) pins[PIN_BUCKETS];
 static int root_fd = -EBADF;
+static dev_t root_dev;
 
-int handle_init(const char *root)
+int handle_init(const char *root, const char *tree)
 {
+	struct stat st;
+
 	root_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (root_fd < 0)
 		return -errno;
 	if (mkdirat(root_fd, "workspace", 0755) < 0 && errno != EEXIST)
 		return -errno;
-	return 0;
+	if (fstat(root_fd, &st) < 0)
+		return -errno;
+	root_dev = st.st_dev;
+	return node_init(tree);
 }
 
 int handle_root(void)
@@ -42,9 +49,16 @@ int handle_root(void)
 	return root_fd;
 }
 
-uint32_t handle_tag(uint32_t generation)
+/* As much of a generation as the host can tell. */
+static uint32_t tag_of(uint32_t generation)
 {
 	return 1 + (generation & 0xff);
+}
+
+struct file_id file_of(const struct agent_attr *attr)
+{
+	return (struct file_id){attr->ino, attr->space == AGENT_SPACE_TREE ? AGENT_TAG_TREE | attr->generation
+									   : tag_of(attr->generation)};
 }
 
 static int handle_of(int dir, const char *name, struct handle *ret)
@@ -66,55 +80,69 @@ static int handle_of(int dir, const char *name, struct handle *ret)
 	return 0;
 }
 
-static struct pin *find_pin(uint32_t ino)
+/* What a pin is known by: inode numbers of the work disk, and keys beside them. */
+static uint64_t number_of(struct file_id id)
 {
+	return file_in_tree(id) ? 1ull << 63 | file_key(id) : id.ino;
+}
+
+static struct pin *find_pin(struct file_id id)
+{
+	uint64_t number = number_of(id);
 	struct pin *p;
 
-	LIST_FOREACH (p, &pins[ino % PIN_BUCKETS], link)
-		if (p->ino == ino)
+	LIST_FOREACH (p, &pins[number % PIN_BUCKETS], link)
+		if (p->number == number)
 			return p;
 	return NULL;
 }
 
-int handle_open(uint32_t ino, uint32_t tag, int *ret_fd)
+static int open_by_number(uint32_t ino, int *ret_fd)
 {
-	_cleanup_close_ int fd = -EBADF;
-	struct pin *pin = find_pin(ino);
 	union {
 		struct file_handle head;
 		uint8_t room[sizeof(struct file_handle) + 8];
 	} buf;
+
+	memset(&buf, 0, sizeof(buf));
+	buf.head.handle_bytes = 8;
+	buf.head.handle_type = HANDLE_INO32_GEN;
+	/* A generation of 0 is not compared (fs/ext4/super.c: ext4_nfs_get_inode): ours has 8 bits only. */
+	memcpy(buf.room + sizeof(struct file_handle), &ino, 4);
+	*ret_fd = open_by_handle_at(root_fd, &buf.head, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	return *ret_fd < 0 ? -errno : 0;
+}
+
+int handle_open(struct file_id id, int *ret_fd)
+{
+	_cleanup_close_ int fd = -EBADF;
+	struct pin *pin = find_pin(id);
 	struct handle found;
 	int r;
 
-	if (ino == 0) {
+	if (id.ino == 0 && !file_in_tree(id)) {
 		fd = openat(root_fd, "workspace", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (fd < 0)
 			return -errno;
 		*ret_fd = TAKE_FD(fd);
 		return 0;
 	}
-	if (pin) {
-		/* Its name may be gone, and then there is no way to it but this. */
+	/* The name of what is pinned may be gone, and then there is no way to it but this. */
+	if (pin)
 		r = handle_reopen(pin->fd, O_PATH, &fd);
-	} else {
-		memset(&buf, 0, sizeof(buf));
-		buf.head.handle_bytes = 8;
-		buf.head.handle_type = HANDLE_INO32_GEN;
-		/* A generation of 0 is not compared (fs/ext4/super.c: ext4_nfs_get_inode): ours has 8 bits only. */
-		memcpy(buf.room + sizeof(struct file_handle), &ino, 4);
-		fd = open_by_handle_at(root_fd, &buf.head, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-		r = fd < 0 ? -errno : 0;
-	}
+	else if (file_in_tree(id))
+		r = node_open(file_key(id), &fd);
+	else
+		r = open_by_number(id.ino, &fd);
 	if (r == -ENOENT)
 		return -ESTALE;
 	if (r < 0)
 		return r;
-	if (tag != 0) {
+	if (id.tag != 0 && !file_in_tree(id)) {
 		r = handle_of(fd, "", &found);
 		if (r < 0)
 			return r;
-		if (handle_tag(found.generation) != tag)
+		if (tag_of(found.generation) != id.tag)
 			return -ESTALE;
 	}
 	*ret_fd = TAKE_FD(fd);
@@ -134,11 +162,9 @@ int handle_reopen(int path_fd, int flags, int *ret_fd)
 	return 0;
 }
 
-static void fill(const struct stat *st, const struct handle *h, struct agent_attr *ret)
+static void fill(const struct stat *st, struct agent_attr *ret)
 {
 	*ret = (struct agent_attr){
-		.ino = h->ino,
-		.generation = h->generation,
 		.mode = st->st_mode,
 		.nlink = (uint32_t)st->st_nlink,
 		.uid = st->st_uid,
@@ -157,32 +183,83 @@ static void fill(const struct stat *st, const struct handle *h, struct agent_att
 	};
 }
 
-int handle_attr(int fd, struct agent_attr *ret)
-{
-	return handle_attr_at(fd, "", ret);
-}
-
-int handle_attr_at(int dir, const char *name, struct agent_attr *ret)
+static int fill_work(int dir_fd, const char *name, const struct stat *st, struct agent_attr *ret)
 {
 	struct handle h;
-	struct stat st;
-	int r;
+	int r = handle_of(dir_fd, name, &h);
 
-	r = handle_of(dir, name, &h);
 	if (r < 0)
 		return r;
-	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW | (*name ? 0 : AT_EMPTY_PATH)) < 0)
-		return -errno;
-	/* Replaced between the two calls: what was there first is no more. Something mounted over it has other numbers too. */
-	if ((uint32_t)st.st_ino != h.ino)
+	/* Replaced between the two calls: what was there first is no more. */
+	if ((uint32_t)st->st_ino != h.ino)
 		return -ESTALE;
-	fill(&st, &h, ret);
+	fill(st, ret);
+	ret->ino = h.ino;
+	ret->generation = h.generation;
 	return 0;
 }
 
-int handle_pin(uint32_t ino, int fd, bool writable)
+static void fill_key(uint64_t key, const struct stat *st, struct agent_attr *ret)
 {
-	struct pin *p = find_pin(ino);
+	fill(st, ret);
+	ret->ino = (uint32_t)key;
+	ret->generation = (uint32_t)(key >> 32);
+	ret->space = AGENT_SPACE_TREE;
+}
+
+int handle_attr(struct file_id id, int fd, struct agent_attr *ret)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!file_in_tree(id))
+		return fill_work(fd, "", &st, ret);
+	fill_key(file_key(id), &st, ret);
+	return 0;
+}
+
+/* NAME is on another file system than its folder is: is it one whose files are not shown? */
+static int closed_at(int dir_fd, const char *name, struct stat *st, bool *ret)
+{
+	_cleanup_close_ int fd = openat(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0 || fstat(fd, st) < 0)
+		return -errno;
+	*ret = !node_shown(fd);
+	return 0;
+}
+
+int handle_attr_at(struct file_id dir, int dir_fd, const char *name, struct agent_attr *ret)
+{
+	bool closed = false;
+	struct stat st, above;
+	uint64_t key;
+	int r;
+
+	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) < 0 ||
+		fstat(dir_fd, &above) < 0)
+		return -errno;
+	if (st.st_dev == root_dev)
+		return fill_work(dir_fd, name, &st, ret);
+	if (st.st_dev != above.st_dev) {
+		r = closed_at(dir_fd, name, &st, &closed);
+		if (r < 0)
+			return r;
+	}
+	/* What is mounted over a file, and not shown, is not there. */
+	if (closed && !S_ISDIR(st.st_mode))
+		return -ENOENT;
+	r = node_seen(dir, name, &st, closed, &key);
+	if (r < 0)
+		return r;
+	fill_key(key, &st, ret);
+	return 0;
+}
+
+int handle_pin(struct file_id id, int fd, bool writable)
+{
+	struct pin *p = find_pin(id);
 
 	if (p) {
 		p->count++;
@@ -200,8 +277,8 @@ int handle_pin(uint32_t ino, int fd, bool writable)
 		close_fd(fd);
 		return -ENOMEM;
 	}
-	*p = (struct pin){.ino = ino, .count = 1, .fd = fd, .writable = writable};
-	LIST_INSERT_HEAD(&pins[ino % PIN_BUCKETS], p, link);
+	*p = (struct pin){.number = number_of(id), .count = 1, .fd = fd, .writable = writable};
+	LIST_INSERT_HEAD(&pins[p->number % PIN_BUCKETS], p, link);
 	return 0;
 }
 
@@ -212,9 +289,9 @@ static void drop(struct pin *p)
 	free(p);
 }
 
-void handle_unpin(uint32_t ino)
+void handle_unpin(struct file_id id)
 {
-	struct pin *p = find_pin(ino);
+	struct pin *p = find_pin(id);
 
 	if (p && --p->count == 0)
 		drop(p);
@@ -227,9 +304,9 @@ void handle_unpin_all(void)
 			drop(LIST_FIRST(&pins[i]));
 }
 
-int handle_pinned(uint32_t ino, bool writable)
+int handle_pinned(struct file_id id, bool writable)
 {
-	struct pin *p = find_pin(ino);
+	struct pin *p = find_pin(id);
 
 	return p && (!writable || p->writable) ? p->fd : -1;
 }

@@ -1,6 +1,6 @@
 /*
- * From an inode number to a descriptor and back, by the kernel's file handles (open_by_handle_at(2)); and the pins that keep a
- * file beyond its name.
+ * From a file's number to a descriptor and back, by the kernel's file handles (open_by_handle_at(2)) on the work disk, by name elsewhere; and
+ * the pins that keep a file beyond its name.
  */
 #ifndef BANGER_GUEST_HANDLE_H
 #define BANGER_GUEST_HANDLE_H
@@ -10,26 +10,43 @@
 
 #include "banger/agent_proto.h"
 
-int handle_init(const char *root);
+/* A file as banger/agent_proto.h names it: of the work disk, or by its key (node.h). */
+struct file_id {
+	uint32_t ino, tag;
+};
+
+static inline bool file_in_tree(struct file_id id)
+{
+	return id.tag & AGENT_TAG_TREE;
+}
+
+static inline uint64_t file_key(struct file_id id)
+{
+	return (uint64_t)(id.tag & 0xff) << 32 | id.ino;
+}
+
+struct file_id file_of(const struct agent_attr *attr);
+
+/* ROOT: the work disk; "workspace" is made in it. TREE: what is served beside it (node.h). */
+int handle_init(const char *root, const char *tree);
 int handle_root(void);
 
-/* An O_PATH descriptor of the file, the caller's. -ESTALE: there is none of that number and tag. */
-int handle_open(uint32_t ino, uint32_t tag, int *ret_fd);
+/* An O_PATH descriptor of the file, the caller's. -ESTALE: there is none of that name. */
+int handle_open(struct file_id id, int *ret_fd);
 
 /* The same, opened with FLAGS (of open(2)). */
 int handle_reopen(int path_fd, int flags, int *ret_fd);
 
-/* Of an O_PATH or other descriptor. */
-int handle_attr(int fd, struct agent_attr *ret);
-/* Of NAME in DIR, not following it. */
-int handle_attr_at(int dir, const char *name, struct agent_attr *ret);
-uint32_t handle_tag(uint32_t generation);
+/* Of the file ID, open as FD. */
+int handle_attr(struct file_id id, int fd, struct agent_attr *ret);
+/* Of NAME in the folder DIR, open as DIR_FD; not following it. */
+int handle_attr_at(struct file_id dir, int dir_fd, const char *name, struct agent_attr *ret);
 
-/* Pins FD (taken) as the open file of INO, writable or not; one more pin where it is pinned already. */
-int handle_pin(uint32_t ino, int fd, bool writable);
-void handle_unpin(uint32_t ino);
+/* Pins FD (taken) as the open file of ID, writable or not; one more pin where it is pinned already. */
+int handle_pin(struct file_id id, int fd, bool writable);
+void handle_unpin(struct file_id id);
 void handle_unpin_all(void);
 /* The pinned descriptor, borrowed; -1: none (that is writable, where WRITABLE). */
-int handle_pinned(uint32_t ino, bool writable);
+int handle_pinned(struct file_id id, bool writable);
 
 #endif

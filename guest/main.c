@@ -22,21 +22,26 @@ void guest_say(const char *fmt, ...)
 	va_end(ap);
 }
 
-/* banger-guest agent --fd N --root DIR: the agent on a connected socket, DIR as its work disk, for tests on a host. */
+/*
+ * banger-guest agent --fd N --root DIR [--tree DIR]: the agent on a connected socket, with a folder as its work disk and one as the root of
+ * all files, for tests on a host.
+ */
 static int agent_by_hand(int argc, char **argv)
 {
-	const char *root = "/root";
+	const char *root = "/root", *tree = NULL;
 	uint64_t fd = 3;
 
 	for (int i = 2; i + 1 < argc; i += 2) {
 		if (strcmp(argv[i], "--root") == 0)
 			root = argv[i + 1];
+		else if (strcmp(argv[i], "--tree") == 0)
+			tree = argv[i + 1];
 		else if (strcmp(argv[i], "--fd") != 0 || parse_u64(argv[i + 1], 0, 1 << 20, &fd) < 0)
 			return 2;
 	}
 	/* Not the jobs'. */
 	fcntl((int)fd, F_SETFD, FD_CLOEXEC);
-	return agent_run((int)fd, root, AGENT_BY_HAND) < 0;
+	return agent_run((int)fd, root, tree ? tree : root, AGENT_BY_HAND) < 0;
 }
 
 int main(int argc, char **argv)

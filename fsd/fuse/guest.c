@@ -9,11 +9,11 @@ bool guest_is(struct server *s, uint64_t number)
 
 	if (!node_parse(number, &n))
 		return false;
-	/* A guest's file, or the one directory of the tree that a guest serves. */
+	/* A guest's file, or one of the directories of the tree that a guest serves. */
 	if (n.guest)
 		return true;
 	return n.kind == KIND_VM && n.attr != 0 && tree_target(s->tree, number, &at) == 0 && at.attr &&
-	       (at.attr->flags & ATTR_WORKSPACE);
+	       (at.attr->flags & (ATTR_WORKSPACE | ATTR_ROOT));
 }
 
 const struct fuse_lowlevel_ops guest_ops = {

@@ -1,6 +1,7 @@
 /*
- * workspace/: files that the guest serves. Nothing of them is kept here: a node number names VM, inode and generation, and
- * what the kernel may cache of a file it drops when the file is opened anew.
+ * workspace/ and root/: files that somebody else serves, who answers AGENT_FS_* (banger/agent_proto.h): vm_files() says who. Nothing
+ * of them is kept here: a node number names VM, inode and generation, or the agent's own key, and what the kernel may cache of a file it drops
+ * when the file is opened anew.
  *
  * The guest's root is the owner of the instance on this side (and whoever is root here), since the kernel checks modes
  * against the caller; other owners are shown as they are. Loop thread.
@@ -17,6 +18,8 @@ struct ask {
 	fuse_req_t req;
 	uint32_t vm, request;
 	struct file_ref file;
+	bool in_root;   /* seen from root/ */
+	bool forgotten; /* nobody waits any more */
 	struct fuse_file_info fi;
 	sd_event_source *timer;
 	bool plus, dots;
@@ -27,7 +30,7 @@ struct ask {
 	bool append;
 };
 
-/* For the file NODE; its agent is *RET_AGENT, borrowed. NULL: REQ is answered. */
+/* For the file NODE; who serves it is *RET_AGENT, borrowed. NULL: REQ is answered. */
 struct ask *ask_new(fuse_req_t req, uint64_t node, struct agent **ret_agent);
 /* After the request was sent (R 0), or was not, and then it is answered. */
 void ask_sent(struct ask *a, int r);
@@ -35,10 +38,19 @@ void ask_free(struct ask *a);
 /* The answer is an error, and A is over. */
 void ask_fail(struct ask *a, int code);
 /* The errno that the kernel is told of an agent's CODE. */
-int ask_code(int code);
-/* Whose file NUMBER is, and which of his. -ESTALE, -EBUSY: the VM doesn't run. */
-int ask_agent(
-	struct server *s, uint64_t number, struct vm **ret_vm, struct file_ref *ret_file, uint32_t *ret_id);
+int ask_code(const struct ask *a, int code);
+/* A's agent, as it is now; NULL: nobody serves the files. */
+struct agent *ask_agent(const struct ask *a);
+
+/* Whose file a number is, and which of his. */
+struct place {
+	uint32_t vm;
+	struct file_ref file;
+	bool in_root;
+	struct agent *agent; /* borrowed */
+};
+/* -ESTALE; -EBUSY: nobody serves the VM's files. */
+int place_find(struct server *s, uint64_t number, struct place *ret);
 
 /* Owners as the guest has them; who makes something is who asked. */
 uint32_t ask_uid_there(const struct server *s, uid_t uid);

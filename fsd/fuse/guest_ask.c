@@ -9,25 +9,46 @@
 #define INTERRUPT_USEC                                                                                       \
 	1000000 /* what a guest has to answer after a Ctrl-C before its answer is no longer waited for */
 
-int ask_agent(
-	struct server *s, uint64_t number, struct vm **ret_vm, struct file_ref *ret_file, uint32_t *ret_id)
+static const struct file_ref tree_root = {0, AGENT_TAG_TREE};
+
+int place_find(struct server *s, uint64_t number, struct place *ret)
 {
-	struct vm_view v;
+	struct place p = {0};
+	struct target at;
 	struct vm *vm;
 	struct node n;
 
-	node_parse(number, &n);
-	*ret_id = n.guest ? n.vm : (uint32_t)n.row;
-	vm = tree_vm(s->tree, *ret_id);
+	if (!node_parse(number, &n))
+		return -ESTALE;
+	if (!n.guest) {
+		int r = tree_target(s->tree, number, &at);
+
+		if (r < 0)
+			return r;
+		p.in_root = at.attr->flags & ATTR_ROOT;
+		p.file = p.in_root ? tree_root : (struct file_ref){0};
+		p.vm = (uint32_t)n.row;
+	} else {
+		p.in_root = n.space != NODE_WORK;
+		p.file = (struct file_ref){
+			n.ino, n.space == NODE_TREE ? AGENT_TAG_TREE | n.generation : 1u + n.generation};
+		p.vm = n.vm;
+	}
+	vm = tree_vm(s->tree, p.vm);
 	if (!vm)
 		return -ESTALE;
-	vm_view(vm, &v);
-	/* A paused guest answers nobody. */
-	if (v.state != VM_RUNNING || !vm_agent(vm))
+	p.agent = vm_files(vm);
+	if (!p.agent)
 		return -EBUSY;
-	*ret_vm = vm;
-	*ret_file = n.guest ? (struct file_ref){n.ino, 1u + n.generation} : (struct file_ref){0, 0};
+	*ret = p;
 	return 0;
+}
+
+struct agent *ask_agent(const struct ask *a)
+{
+	struct vm *vm = tree_vm(a->s->tree, a->vm);
+
+	return vm ? vm_files(vm) : NULL;
 }
 
 void ask_free(struct ask *a)
@@ -37,11 +58,11 @@ void ask_free(struct ask *a)
 	free(a);
 }
 
-int ask_code(int code)
+int ask_code(const struct ask *a, int code)
 {
 	switch (code) {
 	case -ECANCELED:
-		return EINTR;
+		return a->forgotten ? EINTR : EIO;
 	case -ENOTCONN:
 	case -EPROTO:
 		return EIO;
@@ -52,19 +73,20 @@ int ask_code(int code)
 
 void ask_fail(struct ask *a, int code)
 {
-	fuse_reply_err(a->req, ask_code(code));
+	fuse_reply_err(a->req, ask_code(a, code));
 	ask_free(a);
 }
 
 static int on_late(sd_event_source *source, uint64_t usec, void *user)
 {
 	struct ask *a = user;
-	struct vm *vm = tree_vm(a->s->tree, a->vm);
+	struct agent *agent = ask_agent(a);
 
 	(void)source;
 	(void)usec;
-	if (vm && vm_agent(vm))
-		agent_forget(vm_agent(vm), a->request);
+	a->forgotten = true;
+	if (agent)
+		agent_forget(agent, a->request);
 	return 0;
 }
 
@@ -84,8 +106,8 @@ struct ask *ask_new(fuse_req_t req, uint64_t node, struct agent **ret_agent)
 {
 	struct server *s = fuse_req_userdata(req);
 	struct ask *a = calloc(1, sizeof(*a));
-	struct vm *vm;
-	int r = a ? ask_agent(s, node, &vm, &a->file, &a->vm) : -ENOMEM;
+	struct place at;
+	int r = a ? place_find(s, node, &at) : -ENOMEM;
 
 	if (r < 0) {
 		free(a);
@@ -94,7 +116,10 @@ struct ask *ask_new(fuse_req_t req, uint64_t node, struct agent **ret_agent)
 	}
 	a->s = s;
 	a->req = req;
-	*ret_agent = vm_agent(vm);
+	a->vm = at.vm;
+	a->file = at.file;
+	a->in_root = at.in_root;
+	*ret_agent = at.agent;
 	return a;
 }
 
@@ -138,10 +163,22 @@ struct files_owner ask_owner(const struct ask *a)
 	return (struct files_owner){ask_uid_there(a->s, ctx->uid), ask_gid_there(a->s, ctx->gid)};
 }
 
+/* What ATTR says, as a node: a folder of the work disk is another one in root/ than in workspace/, a file is the same. */
+static uint64_t number_of(const struct ask *a, const struct agent_attr *attr)
+{
+	enum node_space space = NODE_WORK;
+
+	if (attr->space == AGENT_SPACE_TREE)
+		space = NODE_TREE;
+	else if (a->in_root && S_ISDIR(attr->mode))
+		space = NODE_WORK_IN_ROOT;
+	return node_guest_number(a->vm, space, attr->ino, attr->generation);
+}
+
 void ask_stat(const struct ask *a, const struct agent_attr *attr, struct stat *ret)
 {
 	*ret = (struct stat){
-		.st_ino = node_guest_number(a->vm, attr->ino, attr->generation),
+		.st_ino = number_of(a, attr),
 		.st_mode = attr->mode,
 		.st_nlink = attr->nlink,
 		.st_uid = uid_here(a->s, attr->uid),
@@ -196,6 +233,6 @@ void ask_on_code(void *user, int code)
 {
 	struct ask *a = user;
 
-	fuse_reply_err(a->req, ask_code(code));
+	fuse_reply_err(a->req, ask_code(a, code));
 	ask_free(a);
 }

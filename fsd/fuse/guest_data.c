@@ -64,14 +64,12 @@ static void on_released(void *user, int code)
 void guest_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct server *s = fuse_req_userdata(req);
-	struct file_ref file;
-	struct vm *vm;
-	uint32_t id;
+	struct place at;
 
 	(void)fi;
 	/* Nobody waits for it; a guest that is not there has nothing open. */
-	if (ask_agent(s, ino, &vm, &file, &id) == 0)
-		files_release(vm_agent(vm), file, on_released, NULL, NULL);
+	if (place_find(s, ino, &at) == 0)
+		files_release(at.agent, at.file, on_released, NULL, NULL);
 	fuse_reply_err(req, 0);
 }
 
@@ -88,7 +86,7 @@ static int read_piece(struct ask *a, struct agent *agent)
 static void on_read_piece(void *user, int code, const void *data, size_t n)
 {
 	struct ask *a = user;
-	struct vm *vm = tree_vm(a->s->tree, a->vm);
+	struct agent *agent = ask_agent(a);
 	size_t left = a->size - a->at, asked = left < FILES_IO_MAX ? left : FILES_IO_MAX;
 
 	if (code == 0 && n > asked)
@@ -113,7 +111,7 @@ static void on_read_piece(void *user, int code, const void *data, size_t n)
 		ask_free(a);
 		return;
 	}
-	code = vm && vm_agent(vm) ? read_piece(a, vm_agent(vm)) : -ENOTCONN;
+	code = agent ? read_piece(a, agent) : -ENOTCONN;
 	if (code < 0)
 		ask_fail(a, code);
 }
@@ -145,7 +143,7 @@ static int write_piece(struct ask *a, struct agent *agent, const char *data)
 static void on_written_piece(void *user, int code, uint32_t n)
 {
 	struct ask *a = user;
-	struct vm *vm = tree_vm(a->s->tree, a->vm);
+	struct agent *agent = ask_agent(a);
 	size_t left = a->size - a->at, asked = left < FILES_IO_MAX ? left : FILES_IO_MAX;
 
 	if (code == 0 && n > asked)
@@ -153,7 +151,7 @@ static void on_written_piece(void *user, int code, uint32_t n)
 	if (code == 0) {
 		a->at += n;
 		if (n == asked && a->at < a->size) {
-			code = vm && vm_agent(vm) ? write_piece(a, vm_agent(vm), a->data) : -ENOTCONN;
+			code = agent ? write_piece(a, agent, a->data) : -ENOTCONN;
 			if (code == 0)
 				return;
 		}
@@ -162,7 +160,7 @@ static void on_written_piece(void *user, int code, uint32_t n)
 	if (a->at > 0)
 		fuse_reply_write(a->req, a->at);
 	else
-		fuse_reply_err(a->req, ask_code(code));
+		fuse_reply_err(a->req, ask_code(a, code));
 	ask_free(a);
 }
 

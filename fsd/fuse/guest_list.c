@@ -11,10 +11,8 @@
 void guest_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct server *s = fuse_req_userdata(req);
-	struct file_ref file;
-	struct vm *vm;
-	uint32_t id;
-	int r = ask_agent(s, ino, &vm, &file, &id);
+	struct place at;
+	int r = place_find(s, ino, &at);
 
 	if (r < 0)
 		fuse_reply_err(req, -r);

@@ -144,11 +144,14 @@ void guest_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 /* The second directory or file of a request: of the same guest, or -EXDEV. */
 static int second(struct ask *a, uint64_t node, struct file_ref *ret)
 {
-	struct vm *vm;
-	uint32_t id;
-	int r = ask_agent(a->s, node, &vm, ret, &id);
+	struct place at;
+	int r = place_find(a->s, node, &at);
 
-	return r < 0 ? r : id == a->vm ? 0 : -EXDEV;
+	if (r == 0 && at.vm != a->vm)
+		r = -EXDEV;
+	if (r == 0)
+		*ret = at.file;
+	return r;
 }
 
 void guest_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,

@@ -63,8 +63,9 @@ bool attr_valid(const struct agent_attr *attr)
 	case S_IFBLK:
 	case S_IFIFO:
 	case S_IFSOCK:
-		return attr->ino != 0 && attr->size <= INT64_MAX && attr->atime_nsec < 1000000000 &&
-		       attr->mtime_nsec < 1000000000 && attr->ctime_nsec < 1000000000;
+		return attr->ino != 0 && attr->space <= AGENT_SPACE_TREE && attr->size <= INT64_MAX &&
+		       attr->atime_nsec < 1000000000 && attr->mtime_nsec < 1000000000 &&
+		       attr->ctime_nsec < 1000000000;
 	default:
 		return false;
 	}

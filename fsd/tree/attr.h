@@ -82,7 +82,8 @@ enum {
 	ATTR_LATE = 64,      /* a log whose size may be a second old */
 	ATTR_STREAM = 4,     /* blocks: reachable, not listed, not seekable */
 	ATTR_HIDDEN = 8,     /* reachable, not listed */
-	ATTR_WORKSPACE = 16, /* a directory that the guest serves */
+	ATTR_WORKSPACE = 16, /* a directory that the guest serves: its workspace, */
+	ATTR_ROOT = 256,     /* or its whole tree */
 	ATTR_APART =
 		128, /* writes wait: another inode to each who opens it, so that they don't wait for each other */
 };

@@ -1,7 +1,7 @@
+#include "banger/cleanup.h"
 #include "tree/node.h"
 
 #define CLASS_SHIFT     61
-#define CLASS_GUEST     1ull
 #define CLASS_ALIAS     2ull
 #define ALIAS_ROW_BITS  26
 #define ALIAS_ROW_MAX   ((1ull << ALIAS_ROW_BITS) - 1)
@@ -11,6 +11,8 @@
 #define GENERATION_BITS 8
 #define GUEST_VM_SHIFT  (32 + GENERATION_BITS)
 
+static const uint64_t space_classes[] = {[NODE_WORK] = 1, [NODE_WORK_IN_ROOT] = 3, [NODE_TREE] = 4};
+
 uint64_t node_number(enum node_kind kind, uint64_t row, uint16_t attr)
 {
 	if (kind == KIND_ROOT && row == 0 && attr == 0)
@@ -18,9 +20,9 @@ uint64_t node_number(enum node_kind kind, uint64_t row, uint16_t attr)
 	return (uint64_t)kind << KIND_SHIFT | (row & NODE_ROW_MAX) << ATTR_BITS | (attr & NODE_ATTR_MAX);
 }
 
-uint64_t node_guest_number(uint32_t vm, uint32_t ino, uint32_t generation)
+uint64_t node_guest_number(uint32_t vm, enum node_space space, uint32_t ino, uint32_t generation)
 {
-	return CLASS_GUEST << CLASS_SHIFT | (uint64_t)(vm & NODE_GUEST_VM_MAX) << GUEST_VM_SHIFT |
+	return space_classes[space] << CLASS_SHIFT | (uint64_t)(vm & NODE_GUEST_VM_MAX) << GUEST_VM_SHIFT |
 	       (uint64_t)ino << GENERATION_BITS | (generation & 0xff);
 }
 
@@ -39,8 +41,11 @@ bool node_parse(uint64_t number, struct node *ret)
 		*ret = (struct node){.kind = KIND_ROOT};
 		return true;
 	}
-	if (number >> CLASS_SHIFT == CLASS_GUEST) {
+	for (size_t i = 0; i < ELEMENTSOF(space_classes); i++) {
+		if (number >> CLASS_SHIFT != space_classes[i])
+			continue;
 		n.guest = true;
+		n.space = (enum node_space)i;
 		n.vm = (uint32_t)(number >> GUEST_VM_SHIFT & NODE_GUEST_VM_MAX);
 		n.ino = (uint32_t)(number >> GENERATION_BITS);
 		n.generation = (uint8_t)number;

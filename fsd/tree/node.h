@@ -2,8 +2,10 @@
  * Node numbers: computed from what a node is, valid over restarts of the daemon, never used again (rule 9).
  *
  *   class 3 | kind 7 | row 42 | attribute 12     class 0: banger's own nodes; attribute 0 is the directory
- *   class 3 | vm 21  | inode 32 | generation 8   class 1: files of a guest
+ *   class 3 | vm 21  | inode 32 | generation 8   class 1: files of a guest's work disk
  *   class 3 | kind 7 | serial 16 | row 26 | attribute 12   class 2: another number of a node of class 0
+ *   class 3 | vm 21  | inode 32 | generation 8   class 3: folders of the work disk, seen from root/: a folder has one place in the kernel's eyes
+ *   class 3 | vm 21  | key 40                    class 4: all else in root/, by the key that the guest's agent gave it (guest/node.h)
  *
  * The root is 1, as FUSE wants it. Any thread.
  */
@@ -48,17 +50,25 @@ enum node_kind {
 	KIND_COUNT,
 };
 
+/* Which of a guest's files: the classes 1, 3 and 4. */
+enum node_space {
+	NODE_WORK,
+	NODE_WORK_IN_ROOT,
+	NODE_TREE,
+};
+
 struct node {
 	bool guest;
+	enum node_space space; /* of a guest's file, as are: */
+	uint32_t vm, ino;      /* INO of class 4: the low 32 bits of the key */
+	uint8_t generation;    /* of class 4: the high 8 */
 	enum node_kind kind;
 	uint64_t row;
 	uint16_t attr;
-	uint32_t vm, ino; /* of a guest's file */
-	uint8_t generation;
 };
 
 uint64_t node_number(enum node_kind kind, uint64_t row, uint16_t attr);
-uint64_t node_guest_number(uint32_t vm, uint32_t ino, uint32_t generation);
+uint64_t node_guest_number(uint32_t vm, enum node_space space, uint32_t ino, uint32_t generation);
 /*
  * Another number for the node NUMBER, by SERIAL; NUMBER itself where its row is too high. The kernel lets one writer at a time into an inode with
  * direct I/O (fs/fuse/file.c, fuse_dio_lock: a write past the end is exclusive, and files of size 0 have no other), so a

@@ -362,13 +362,6 @@ unsigned tree_poll(struct tree *t, struct handle *h)
 	return ops_of(h)->poll ? ops_of(h)->poll(t, h) : POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
 }
 
-struct vm *tree_workspace(struct tree *t, const struct target *at)
-{
-	if (!at->attr || !(at->attr->flags & ATTR_WORKSPACE))
-		return NULL;
-	return tree_vm(t, (uint32_t)at->row);
-}
-
 struct vm *tree_vm(struct tree *t, uint32_t id)
 {
 	return t->vms ? vms_get(t->vms, id) : NULL;

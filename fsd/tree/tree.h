@@ -88,8 +88,6 @@ int tree_chmod(struct tree *t, const struct target *at, unsigned mask, mode_t mo
 /* One line for the root's log and stream/log. */
 void tree_log(struct tree *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* The VM whose guest serves AT (its workspace), or NULL. */
-struct vm *tree_workspace(struct tree *t, const struct target *at);
 /* NULL: no such VM, or the model has gone. */
 struct vm *tree_vm(struct tree *t, uint32_t id);
 

@@ -240,6 +240,14 @@ static const struct attr vm_attrs[] = {
 		.doc = "The guest's /root/workspace, live, with the full semantics of files; EBUSY while the "
 		       "VM does not run. The "
 		       "guest's root is shown as the owner of the instance."},
+	{.id = 18,
+		.name = "root",
+		.mode = S_IFDIR | 0700,
+		.flags = ATTR_ROOT,
+		.doc = "The guest's whole tree, live, as its processes see it: mounts are crossed, but "
+		       "/proc, "
+		       "/sys, network "
+		       "file systems and the like are empty folders. EBUSY while the VM does not run."},
 	{.id = 32, .name = "wait", .mode = S_IFDIR, .child = KIND_VM_WAIT},
 	{.id = 33, .name = "exec", .mode = S_IFDIR, .child = KIND_EXECS},
 	{.id = 34, .name = "stream", .mode = S_IFDIR, .flags = ATTR_HIDDEN, .child = KIND_VM_STREAM},

@@ -151,6 +151,11 @@ int vm_set(struct vm *vm, const struct vm_setting *s, const char *text, vm_done_
 
 /* The running guest's agent, or NULL. */
 struct agent *vm_agent(struct vm *vm);
+/*
+ * Who serves the VM's files: an agent that answers AGENT_FS_* (banger/agent_proto.h), whoever is at the other end of its stream. Borrowed until the
+ * loop turns again. NULL: nobody now (it is paused, or on its way up or down).
+ */
+struct agent *vm_files(struct vm *vm);
 
 /* The VM's log file and console file: open descriptors, borrowed, -1: nothing yet. */
 int vm_log_fd(const struct vm *vm);

@@ -74,7 +74,10 @@ enum agent_type {
 	/*
 	 * Files of the work disk (GUEST_WORKSPACE is made at boot). A file is named by its inode number there and what
 	 * tells it from an earlier file of that number: u32 ino, u32 tag; tag 0 means any, otherwise it is 1 + the low 8 bits of the
-	 * inode's generation (as much as a node number of the host's has room for). ino 0 is the workspace itself. Names are one component:
+	 * inode's generation (as much as a node number of the host's has room for). ino 0 is the workspace itself.
+	 * All other files that the agent sees from its root have a key of 40 bits, which the agent gives them and keeps while it
+	 * has room: ino is the low 32, tag AGENT_TAG_TREE and the high 8. {0, AGENT_TAG_TREE} is the root. A key that it no longer knows is
+	 * ESTALE, and the file has the same key when it is looked up again. Names are one component:
 	 * u16 length, bytes; never "", ".", "..", nothing with '/' or NUL (EINVAL). ESTALE: no such file any more. All replies that say
 	 * ATTR carry struct agent_attr.
 	 */
@@ -116,6 +119,7 @@ enum agent_type {
 #define AGENT_WINDOW          (256u * 1024)
 #define AGENT_WRITE_APPEND    1u
 #define AGENT_READDIR_PLUS    1u
+#define AGENT_TAG_TREE        0x80000000u
 
 #define AGENT_SET_MODE  1u
 #define AGENT_SET_UID   2u
@@ -134,8 +138,8 @@ struct agent_header {
 /* Little-endian on the wire; x86-64 and arm64 lay it out so. */
 struct agent_attr {
 	uint32_t ino;
-	uint32_t generation;
-	uint32_t mode; /* with type */
+	uint32_t generation; /* with SPACE AGENT_SPACE_TREE: the high 8 bits of the key */
+	uint32_t mode;       /* with type */
 	uint32_t nlink;
 	uint32_t uid;
 	uint32_t gid;
@@ -145,8 +149,11 @@ struct agent_attr {
 	uint64_t blocks;             /* of 512 bytes */
 	int64_t atime, mtime, ctime; /* seconds */
 	uint32_t atime_nsec, mtime_nsec, ctime_nsec;
-	uint32_t reserved;
+	uint32_t space; /* AGENT_SPACE_* */
 };
+
+#define AGENT_SPACE_WORK 0u
+#define AGENT_SPACE_TREE 1u
 
 _Static_assert(sizeof(struct agent_header) == AGENT_HEADER, "no padding");
 _Static_assert(sizeof(struct agent_attr) == 88, "no padding");

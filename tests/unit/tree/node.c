@@ -49,12 +49,18 @@ static void guests(void **state)
 	struct node n;
 
 	(void)state;
-	assert_true(node_parse(node_guest_number(999999, UINT32_MAX, 0xabcdef12), &n));
+	assert_true(node_parse(node_guest_number(999999, NODE_WORK, UINT32_MAX, 0xabcdef12), &n));
 	assert_true(n.guest);
 	assert_int_equal(n.vm, 999999);
 	assert_int_equal(n.ino, UINT32_MAX);
 	assert_int_equal(n.generation, 0x12);
-	assert_true(node_guest_number(0, 0, 0) != node_number(KIND_ROOT, 0, 0));
+	assert_int_equal(n.space, NODE_WORK);
+	for (int space = NODE_WORK; space <= NODE_TREE; space++) {
+		assert_true(node_parse(node_guest_number(7, (enum node_space)space, 8, 9), &n));
+		assert_true(n.guest && n.space == (enum node_space)space);
+		assert_true(n.vm == 7 && n.ino == 8 && n.generation == 9);
+	}
+	assert_true(node_guest_number(0, NODE_WORK, 0, 0) != node_number(KIND_ROOT, 0, 0));
 }
 
 static void no_such_nodes(void **state)
@@ -75,7 +81,9 @@ static void numbers_stay(void **state)
 	assert_int_equal(node_number(KIND_VM, 1, 3), 144115188075859971ull);
 	assert_int_equal(node_number(KIND_VMS, 0, 0), 126100789566373888ull);
 	assert_int_equal(KIND_KERNEL_USER, 22);
-	assert_int_equal(node_guest_number(1, 2, 3), 2305844108725322243ull);
+	assert_int_equal(node_guest_number(1, NODE_WORK, 2, 3), 2305844108725322243ull);
+	assert_int_equal(node_guest_number(1, NODE_WORK_IN_ROOT, 2, 3), 6917530127152710147ull);
+	assert_int_equal(node_guest_number(1, NODE_TREE, 2, 3), 9223373136366404099ull);
 }
 
 static void rows_of_two(void **state)
@@ -103,7 +111,7 @@ static void aliases(void **state)
 	/* What hasn't room for a serial number, or is a guest's, is itself. */
 	number = node_number(KIND_EXEC, 1ull << 30, 2);
 	assert_true(node_alias(number, 5) == number);
-	number = node_guest_number(3, 4, 5);
+	number = node_guest_number(3, NODE_WORK, 4, 5);
 	assert_true(node_alias(number, 5) == number);
 }
 
