@@ -33,7 +33,7 @@ DEPS_tree   := vm $(DEPS_vm)
 DEPS_fuse   := tree $(DEPS_tree)
 
 PKGS_fsd    := fuse3 sqlite3 libarchive ext2fs com_err json-c libsystemd libcrypto libseccomp zlib libzstd libcurl
-PKGS_helper := libnl-3.0 libnl-route-3.0 libnftables libcap libseccomp
+PKGS_helper := libnl-3.0 libnl-route-3.0 libnftables libcap libseccomp devmapper
 PKGS_ctl    := json-c
 pkgs = $(shell pkg-config --$(1) $(2))
 

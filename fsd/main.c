@@ -267,6 +267,16 @@ static int open_dns(struct daemon *d, struct err *e)
 	return 0;
 }
 
+static char *storage_fact(struct daemon *d)
+{
+	_cleanup_err_ struct err why = {0};
+	char *text = NULL;
+
+	if (helper_storage(d->helper, &why) == 0)
+		return strdup("dm overlay");
+	return asprintf(&text, "overlay: %s", err_text(&why)) < 0 ? NULL : text;
+}
+
 static const char *host_fact(void *user, const char *name)
 {
 	struct daemon *d = user;
@@ -277,7 +287,7 @@ static const char *host_fact(void *user, const char *name)
 	else if (strcmp(name, "engines") == 0)
 		text = strdup("qemu");
 	else if (strcmp(name, "storage") == 0)
-		text = strdup("overlay");
+		text = storage_fact(d);
 	else if (strcmp(name, "ssh_key") == 0)
 		text = d->ssh_key ? strdup(d->ssh_key) : NULL;
 	else if (strcmp(name, "dns") == 0)

@@ -197,7 +197,7 @@ void boot_run(char *name)
 		agent_run(port, "/", "/", AGENT_PROBE);
 		power_off_now();
 	}
-	if (disks_mount(&e) < 0)
+	if (disks_mount(c.root_disk, &e) < 0)
 		die("disks", &e);
 	if (network_up(&c, &e) < 0)
 		die("network", &e);

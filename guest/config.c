@@ -65,6 +65,12 @@ static int set_probe(struct config *c, const char *v)
 	return parse_bool(v, &c->probe);
 }
 
+static int set_root(struct config *c, const char *v)
+{
+	c->root_disk = strcmp(v, GUEST_ROOT_DISK) == 0;
+	return c->root_disk ? 0 : -EINVAL;
+}
+
 static const struct {
 	const char *key;
 	int (*set)(struct config *c, const char *v);
@@ -76,6 +82,7 @@ static const struct {
 	{GUEST_KEY_SSH, set_ssh_key},
 	{GUEST_KEY_CLOCK, set_clock},
 	{GUEST_KEY_PROBE, set_probe},
+	{GUEST_KEY_ROOT, set_root},
 };
 
 int config_read(struct config *ret, struct err *e)

@@ -21,6 +21,7 @@ struct config {
 	char *ssh_key;       /* NULL: none */
 	uint64_t clock_usec; /* 0: not told */
 	bool probe;
+	bool root_disk; /* the root is a disk, no overlay */
 };
 
 int config_read(struct config *ret, struct err *e);

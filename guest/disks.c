@@ -86,12 +86,23 @@ static int mount_disk(
 	return 0;
 }
 
-int disks_mount(struct err *e)
+/*
+ * What the file system has gained reads as zeros by itself: were its inode tables zeroed, as the kernel does a little after the mount, each block
+ * of them would take space on the host. Not an option of the mount, with which growing zeroes them at once (fs/ext4/resize.c).
+ */
+static int mount_root_disk(struct err *e)
 {
-	_cleanup_close_ int seed = -EBADF, work = -EBADF;
+	int r = mount_disk(GUEST_DISK_ROOT, DISKS_ROOT, MS_NOATIME, "discard", e);
+
+	if (r == 0 && mount(NULL, DISKS_ROOT, NULL, MS_REMOUNT | MS_NOATIME, "discard,noinit_itable") < 0)
+		guest_say("remounting the root: %s", strerror(errno));
+	return r;
+}
+
+static int mount_overlay(struct err *e)
+{
 	int r;
 
-	mkdir("/m", 0755);
 	if ((r = mount_disk(GUEST_DISK_IMAGE, "/m/image", MS_RDONLY, NULL, e)) < 0 ||
 		(r = mount_disk(GUEST_DISK_OVERLAY, "/m/overlay", MS_NOATIME, "discard", e)) < 0)
 		return r;
@@ -101,6 +112,18 @@ int disks_mount(struct err *e)
 		    "lowerdir=/m/image,upperdir=/m/overlay/upper,workdir=/m/overlay/work,"
 		    "redirect_dir=off,metacopy=off,index=off,xino=auto") < 0)
 		return err_sys(e, -errno, "mounting the overlay");
+	return 0;
+}
+
+int disks_mount(bool root_disk, struct err *e)
+{
+	_cleanup_close_ int seed = -EBADF, work = -EBADF;
+	int r;
+
+	mkdir("/m", 0755);
+	r = root_disk ? mount_root_disk(e) : mount_overlay(e);
+	if (r < 0)
+		return r;
 	if (mkdir(DISKS_ROOT "/root", 0755) < 0 && errno != EEXIST)
 		return err_sys(e, -errno, "/root");
 	/* Opened before the work disk covers it. */

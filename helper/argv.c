@@ -30,18 +30,31 @@ static void add_pair(struct argv *a, const char *option, const char *value)
 	add(a, "%s", value);
 }
 
-static void add_disk(struct argv *a, const char *serial, int fd, int set, int readonly)
+/* A device of the helper's is read past the host's cache: what is below it, the image, is in there once for all its VMs. */
+static void add_disk(struct argv *a, const struct launch_disk *disk, int fd, int set)
 {
+	const char *readonly = disk->readonly ? "on" : "off";
+
 	add(a, "-add-fd");
 	add(a, "fd=%d,set=%d", fd, set);
 	add(a, "-blockdev");
-	add(a, "driver=file,filename=/dev/fdset/%d,node-name=f%d,locking=off,discard=unmap,read-only=%s", set,
-		set, readonly ? "on" : "off");
+	add(a, "driver=%s,filename=/dev/fdset/%d,node-name=f%d,%sdiscard=unmap,read-only=%s",
+		disk->block ? "host_device" : "file", set, set,
+		disk->block ? "cache.direct=on," : "locking=off,", readonly);
 	add(a, "-blockdev");
-	add(a, "driver=raw,file=f%d,node-name=d%d,discard=unmap,read-only=%s", set, set,
-		readonly ? "on" : "off");
+	add(a, "driver=raw,file=f%d,node-name=d%d,%sdiscard=unmap,read-only=%s", set, set,
+		disk->block ? "cache.direct=on," : "", readonly);
 	add(a, "-device");
-	add(a, "virtio-blk-device,drive=d%d,id=%s,serial=%s", set, serial, serial);
+	add(a, "virtio-blk-device,drive=d%d,id=%s,serial=%s", set, disk->serial, disk->serial);
+}
+
+static void add_disks(struct argv *a, enum helper_storage storage)
+{
+	size_t n;
+	const struct launch_disk *disks = launch_disks(storage, &n);
+
+	for (size_t i = 0; i < n; i++)
+		add_disk(a, &disks[i], FD_DISK + (int)i, (int)i + 1);
 }
 
 static void add_accelerator(struct argv *a, const struct helper_request *q)
@@ -100,9 +113,7 @@ int argv_qemu(const struct helper_request *q, struct argv *ret, struct err *e)
 	add_pair(a, "-mon", "chardev=events,mode=control");
 	add_pair(a, "-device", "pvpanic");
 	add_pair(a, "-action", "panic=shutdown");
-	add_disk(a, GUEST_DISK_IMAGE, FD_IMAGE, 1, 1);
-	add_disk(a, GUEST_DISK_OVERLAY, FD_OVERLAY, 2, 0);
-	add_disk(a, GUEST_DISK_WORK, FD_WORK, 3, 0);
+	add_disks(a, q->u.launch.storage);
 	add_pair(a, "-device", "virtio-rng-device");
 	add_pair(a, "-device", "virtio-balloon-device,id=balloon,deflate-on-oom=on,free-page-reporting=on");
 	if (!q->u.launch.no_network) {

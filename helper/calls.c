@@ -3,13 +3,16 @@
 #include <poll.h>
 #include <signal.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/queue.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include "banger/cleanup.h"
 #include "bridge.h"
 #include "calls.h"
 #include "check.h"
+#include "disk.h"
 #include "mount.h"
 #include "nat.h"
 
@@ -33,6 +36,7 @@ struct helper_state {
 	struct mount_held *mount;
 	struct bridge *bridge;
 	struct nat *nat;
+	struct disk disk;
 	LIST_HEAD(, held) held;
 };
 
@@ -354,16 +358,29 @@ static int check_launch(const struct call *c, struct err *e)
 		q->u.launch.memory % (1 << 20) || q->u.launch.vcpus < 1 || q->u.launch.vcpus > VCPUS_MAX ||
 		q->u.launch.tsc_khz > TSC_KHZ_MAX || q->u.launch.console_max < 4096 ||
 		q->u.launch.console_max > CONSOLE_MAX || q->u.launch.no_network > 1 ||
-		(q->u.launch.accel != HELPER_ACCEL_TCG && q->u.launch.accel != HELPER_ACCEL_KVM))
+		(q->u.launch.accel != HELPER_ACCEL_TCG && q->u.launch.accel != HELPER_ACCEL_KVM) ||
+		(q->u.launch.storage != HELPER_STORAGE_OVERLAY && q->u.launch.storage != HELPER_STORAGE_DM))
 		return err_set(e, -ERANGE, "a number out of its limits");
 	return check_launch_fds(c->fds, c->s->inst->owner, e);
+}
+
+/* With a disk of ours, the descriptors that the VMM gets are LAUNCH's but for that: the device in the place of what it is made of. */
+static int open_root_disk(const struct call *c, const struct journal_vm *slot, int *ret, struct err *e)
+{
+	struct stat cow;
+	int r = disk_open(slot, O_RDWR, ret, e);
+
+	if (r == 0 && (fstat(c->fds[LAUNCH_FD_OVERLAY], &cow) < 0 || cow.st_ino != slot->cow_ino))
+		r = err_set(e, -EINVAL, "VM %u's root disk is made of another cow", slot->vm);
+	return r;
 }
 
 static int call_launch(struct call *c, struct err *e)
 {
 	struct record rec = {.s = c->s, .reply = c->reply};
+	_cleanup_close_ int root = -EBADF;
 	struct held *h;
-	int pidfd = -EBADF, r;
+	int fds[LAUNCH_FD_COUNT], pidfd = -EBADF, r;
 
 	r = check_launch(c, e);
 	if (r == 0)
@@ -377,12 +394,19 @@ static int call_launch(struct call *c, struct err *e)
 	h->pidfd = close_fd(h->pidfd);
 	if (!c->q->u.launch.no_network && h->tap_fd < 0)
 		return err_set(e, -ENODEV, "VM %u has no tap", c->q->vm);
+	memcpy(fds, c->fds, sizeof(fds));
+	if (c->q->u.launch.storage == HELPER_STORAGE_DM) {
+		r = open_root_disk(c, rec.slot, &root, e);
+		if (r < 0)
+			return r;
+		fds[LAUNCH_FD_OVERLAY] = root;
+	}
 	rec.slot->process = JOURNAL_INTENT;
 	rec.slot->pid = 0;
 	r = journal_write(c->s->journal, rec.slot, e);
 	if (r == 0)
 		r = launcher_run(c->s->launcher, c->q, instance_vm_uid(bridge_piece(c->s->bridge), c->q->vm),
-			c->fds, c->q->u.launch.no_network ? -1 : h->tap_fd, record_process, &rec, &pidfd, e);
+			fds, c->q->u.launch.no_network ? -1 : h->tap_fd, record_process, &rec, &pidfd, e);
 	/* From here the tap is the VMM's: it goes when that does. */
 	h->tap_fd = close_fd(h->tap_fd);
 	if (r < 0) {
@@ -424,9 +448,10 @@ static int release(struct helper_state *s, struct journal_vm *slot, struct err *
 	h = find_held(s, slot->vm);
 	if (h)
 		drop_held(h);
-	if ((r = drop_nat(s, slot, e)) < 0 || (r = drop_tap(s, slot, e)) < 0)
-		return r;
 	slot->process = JOURNAL_NONE;
+	if ((r = drop_nat(s, slot, e)) < 0 || (r = drop_tap(s, slot, e)) < 0 ||
+		(r = disk_remove(&s->disk, slot, e)) < 0)
+		return r;
 	return journal_write(s->journal, slot, e);
 }
 
@@ -435,6 +460,49 @@ static int call_release(struct call *c, struct err *e)
 	struct journal_vm *slot = journal_find(c->s->journal, c->q->vm);
 
 	return slot ? release(c->s, slot, e) : 0;
+}
+
+static int call_storage(struct call *c, struct err *e)
+{
+	(void)c;
+	return disk_probe(e);
+}
+
+static int call_disk(struct call *c, struct err *e)
+{
+	struct journal_vm *slot = journal_find(c->s->journal, c->q->vm);
+	uint32_t what = c->q->u.disk.what;
+	int pidfd, r;
+
+	if (what > HELPER_DISK_WRITE || c->nfds != (what == HELPER_DISK_OFF ? 0 : DISK_FD_COUNT))
+		return err_set(e, -EINVAL, "disk: %u with %zu descriptors", what, c->nfds);
+	if (living(c->s, slot, &pidfd) == 0)
+		return err_set(e, -EBUSY, "VM %u runs", c->q->vm);
+	if (what == HELPER_DISK_OFF)
+		return slot ? disk_remove(&c->s->disk, slot, e) : 0;
+	if ((r = check_disk_fds(c->fds, c->s->inst->owner, e)) < 0 ||
+		(r = disk_make(&c->s->disk, c->q->vm, c->fds[DISK_FD_IMAGE], c->fds[DISK_FD_COW],
+			 c->q->u.disk.size, e)) < 0)
+		return r;
+	slot = journal_find(c->s->journal, c->q->vm);
+	r = disk_open(slot, what == HELPER_DISK_WRITE ? O_RDWR : O_RDONLY, &c->ret_fd, e);
+	if (r < 0)
+		disk_remove(&c->s->disk, slot, NULL);
+	c->ret_owned = 1;
+	return r;
+}
+
+static int call_disk_status(struct call *c, struct err *e)
+{
+	struct snapshot_status status;
+	int r = disk_status(&c->s->disk, journal_find(c->s->journal, c->q->vm), &status, e);
+
+	if (r < 0)
+		return r;
+	c->reply->u.disk.used = status.used;
+	c->reply->u.disk.size = status.size;
+	c->reply->u.disk.state = status.state;
+	return 0;
 }
 
 static int call_list(struct call *c, struct err *e)
@@ -490,6 +558,9 @@ static const struct {
 	[HELPER_RELEASE] = {"release", call_release, 0, 0, 1, 0},
 	[HELPER_LIST] = {"list", call_list, 0, 0, 0, ARGS_USED(list)},
 	[HELPER_PIDFD] = {"pidfd", call_pidfd, 0, 0, 1, 0},
+	[HELPER_STORAGE] = {"storage", call_storage, 0, 0, 0, 0},
+	[HELPER_DISK] = {"disk", call_disk, 0, DISK_FD_COUNT, 1, ARGS_USED(disk)},
+	[HELPER_DISK_STATUS] = {"disk-status", call_disk_status, 0, 0, 1, 0},
 };
 
 int calls_check(const struct helper_request *q, size_t nfds, const char **ret_name, struct err *e)
@@ -542,7 +613,8 @@ int calls_new(const struct instance *inst, struct journal *journal, struct launc
 	s->journal = journal;
 	s->launcher = launcher;
 	if ((r = mount_new(inst, journal, &s->mount, e)) < 0 ||
-		(r = bridge_new(inst, journal, &s->bridge, e)) < 0 || (r = nat_new(inst, &s->nat, e)) < 0) {
+		(r = bridge_new(inst, journal, &s->bridge, e)) < 0 || (r = nat_new(inst, &s->nat, e)) < 0 ||
+		(r = disk_init(&s->disk, inst, journal, e)) < 0) {
 		calls_free(s);
 		return r;
 	}
@@ -582,9 +654,12 @@ int calls_reconcile(struct helper_state *s, struct err *e)
 
 			if (slot->process == JOURNAL_INTENT)
 				slot->process = JOURNAL_NONE;
-			r = slot->process == JOURNAL_NONE ? release(s, slot, e) : drop_tap(s, slot, e);
-			if (r < 0)
-				return r;
+			r = slot->process == JOURNAL_NONE ? release(s, slot, &mine)
+							  : drop_tap(s, slot, &mine);
+			if (r == -EBUSY)
+				fprintf(stderr, "banger-helper: %s\n", err_text(&mine));
+			else if (r < 0)
+				return err_move(e, &mine);
 		}
 	}
 	return 0;

@@ -14,10 +14,17 @@
 #define FUSE_SUPER_MAGIC 0x65735546 /* linux/magic.h, 5.14+ */
 #endif
 
-static const struct {
+struct row {
 	const char *name;
 	int access; /* O_RDONLY, O_RDWR; -1: a listening socket */
-} rows[LAUNCH_FD_COUNT] = {
+};
+
+static const struct row disk_rows[DISK_FD_COUNT] = {
+	[DISK_FD_IMAGE] = {"image", O_RDONLY},
+	[DISK_FD_COW] = {"cow", O_RDWR},
+};
+
+static const struct row launch_rows[LAUNCH_FD_COUNT] = {
 	[LAUNCH_FD_KERNEL] = {"kernel", O_RDONLY},
 	[LAUNCH_FD_INITRD] = {"initramfs", O_RDONLY},
 	[LAUNCH_FD_IMAGE] = {"image", O_RDONLY},
@@ -149,12 +156,12 @@ static int check_file(int fd, const char *name, int access, uid_t owner, uint64_
 	return 0;
 }
 
-int check_launch_fds(const int fds[LAUNCH_FD_COUNT], uid_t owner, struct err *e)
+static int check_rows(const struct row *rows, size_t n, const int *fds, uid_t owner, struct err *e)
 {
 	/* A device number that was found to be none of those; 0 is no file's. */
 	uint64_t last = 0;
 
-	for (int i = 0; i < LAUNCH_FD_COUNT; i++) {
+	for (size_t i = 0; i < n; i++) {
 		int r = rows[i].access < 0
 				? check_socket(fds[i], rows[i].name, e)
 				: check_file(fds[i], rows[i].name, rows[i].access, owner, &last, e);
@@ -163,4 +170,14 @@ int check_launch_fds(const int fds[LAUNCH_FD_COUNT], uid_t owner, struct err *e)
 			return r;
 	}
 	return 0;
+}
+
+int check_launch_fds(const int fds[LAUNCH_FD_COUNT], uid_t owner, struct err *e)
+{
+	return check_rows(launch_rows, LAUNCH_FD_COUNT, fds, owner, e);
+}
+
+int check_disk_fds(const int fds[DISK_FD_COUNT], uid_t owner, struct err *e)
+{
+	return check_rows(disk_rows, DISK_FD_COUNT, fds, owner, e);
 }

@@ -15,5 +15,7 @@
  * -EINVAL, -EPERM, saying which. No file system is asked anything before it is known to be this kernel's own.
  */
 int check_launch_fds(const int fds[LAUNCH_FD_COUNT], uid_t owner, struct err *e);
+/* Likewise those of a DISK. */
+int check_disk_fds(const int fds[DISK_FD_COUNT], uid_t owner, struct err *e);
 
 #endif

@@ -23,12 +23,14 @@ enum journal_state {
 
 struct journal_vm {
 	uint32_t vm; /* 0: slot is free */
-	uint8_t tap, nat, process, reserved;
+	uint8_t tap, nat, process, disk;
 	uint32_t address; /* what NAT was set for, host byte order */
 	uint32_t ifindex; /* of the tap */
 	int32_t pid, reaper_pid;
-	uint64_t starttime; /* of PID: /proc/PID/stat field 22 */
-	uint64_t spare[4];
+	uint64_t starttime;          /* of PID: /proc/PID/stat field 22 */
+	uint64_t root_dev, base_dev; /* of the disk: device-mapper's two devices; 0: not known */
+	uint64_t cow_ino;            /* what the disk is made of, and nothing else's is */
+	uint64_t spare[1];
 };
 
 struct journal_head {

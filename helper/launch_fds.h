@@ -4,6 +4,8 @@
 #ifndef BANGER_LAUNCH_FDS_H
 #define BANGER_LAUNCH_FDS_H
 
+#include "launch_disks.h"
+
 enum {
 	/* The reaper's own; closed in the VMM. */
 	FD_REPORT = 3, /* SOCK_SEQPACKET to the helper */
@@ -14,9 +16,8 @@ enum {
 	/* The VMM's. */
 	FD_KERNEL,
 	FD_INITRD,
-	FD_IMAGE,
-	FD_OVERLAY,
-	FD_WORK,
+	FD_DISK, /* and those after it, in the order of launch_disks() */
+	FD_DISK_LAST = FD_DISK + LAUNCH_DISKS_MAX - 1,
 	FD_QMP,
 	FD_AGENT,
 	FD_TAP, /* not there without a network */

@@ -59,7 +59,7 @@ static void report_failure(int fd, int code)
 	_exit(1);
 }
 
-/* In the child that becomes the reaper. FDS in the order of launch_fds.h from FD_REPORT on. */
+/* In the child that becomes the reaper. FDS in the order of launch_fds.h from FD_REPORT on, those that aren't there negative. */
 static void become_reaper(int reaper_file, const struct order *o, int *fds, size_t n)
 {
 	uid_t id = o->user;
@@ -81,16 +81,16 @@ static void become_reaper(int reaper_file, const struct order *o, int *fds, size
 	setsid();
 	/* Out of the way of the numbers they shall have, then there. */
 	for (size_t i = 0; i < n; i++) {
-		int high = fcntl(fds[i], F_DUPFD_CLOEXEC, 64);
+		int high = fds[i] < 0 ? -EBADF : fcntl(fds[i], F_DUPFD_CLOEXEC, 64);
 
-		if (high < 0)
+		if (fds[i] >= 0 && high < 0)
 			report_failure(report, -errno);
 		fds[i] = high;
 	}
 	report = fds[0];
 	reaper_file = fcntl(reaper_file, F_DUPFD_CLOEXEC, 64);
 	for (size_t i = 0; i < n; i++)
-		if (dup2(fds[i], FD_REPORT + (int)i) < 0)
+		if (fds[i] >= 0 && dup2(fds[i], FD_REPORT + (int)i) < 0)
 			report_failure(report, -errno);
 	for (int i = 0; i < 3; i++) {
 		int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -113,6 +113,32 @@ static void become_reaper(int reaper_file, const struct order *o, int *fds, size
 	report_failure(report, -errno);
 }
 
+#define ORDERED (FD_TAP + 1 - FD_REPORT)
+
+/* What came with O, by the number that it shall have: report, program, LAUNCH's own, the tap. */
+static void put_in_order(const struct order *o, const int *fds, int ret[ORDERED])
+{
+	static const struct {
+		int number;
+		enum helper_launch_fd fd;
+	} places[] = {{FD_EXIT, LAUNCH_FD_EXIT}, {FD_CONSOLE, LAUNCH_FD_CONSOLE}, {FD_TTY, LAUNCH_FD_TTY},
+		{FD_KERNEL, LAUNCH_FD_KERNEL}, {FD_INITRD, LAUNCH_FD_INITRD}, {FD_QMP, LAUNCH_FD_QMP},
+		{FD_AGENT, LAUNCH_FD_AGENT}};
+	size_t n;
+	const struct launch_disk *disks = launch_disks(o->request.u.launch.storage, &n);
+
+	for (int i = 0; i < ORDERED; i++)
+		ret[i] = -EBADF;
+	ret[FD_REPORT - FD_REPORT] = fds[0];
+	ret[FD_PROGRAM - FD_REPORT] = fds[1];
+	for (size_t i = 0; i < ELEMENTSOF(places); i++)
+		ret[places[i].number - FD_REPORT] = fds[2 + places[i].fd];
+	for (size_t i = 0; i < n; i++)
+		ret[FD_DISK + (int)i - FD_REPORT] = fds[2 + disks[i].fd];
+	if (o->has_tap)
+		ret[FD_TAP - FD_REPORT] = fds[2 + LAUNCH_FD_COUNT];
+}
+
 static void launcher_loop(int sock)
 {
 	int reaper_file = make_reaper_file();
@@ -129,16 +155,11 @@ static void launcher_loop(int sock)
 		if (k != sizeof(o) || n != 2 + LAUNCH_FD_COUNT + (size_t)(o.has_tap != 0))
 			_exit(1);
 		if (fork() == 0) {
-			int ordered[IO_FDS_MAX] = {fds[0], fds[1], fds[2 + LAUNCH_FD_EXIT],
-				fds[2 + LAUNCH_FD_CONSOLE], fds[2 + LAUNCH_FD_TTY], fds[2 + LAUNCH_FD_KERNEL],
-				fds[2 + LAUNCH_FD_INITRD], fds[2 + LAUNCH_FD_IMAGE],
-				fds[2 + LAUNCH_FD_OVERLAY], fds[2 + LAUNCH_FD_WORK], fds[2 + LAUNCH_FD_QMP],
-				fds[2 + LAUNCH_FD_AGENT]};
+			int ordered[ORDERED];
 
-			if (o.has_tap)
-				ordered[n - 1] = fds[n - 1];
+			put_in_order(&o, fds, ordered);
 			signal(SIGCHLD, SIG_DFL);
-			become_reaper(reaper_file, &o, ordered, n);
+			become_reaper(reaper_file, &o, ordered, ORDERED);
 		}
 		while (n > 0)
 			close_fd(fds[--n]);

@@ -119,7 +119,8 @@ static int serve(struct helper_state *s, const struct client *c, struct err *e)
 	if (reply.code < 0)
 		snprintf(reply.text, sizeof(reply.text), "%s", err_text(&failed));
 	/* Looking changes nothing and isn't worth a line. */
-	if (q.call != HELPER_LIST && q.call != HELPER_HELLO && q.call != HELPER_PIDFD)
+	if (q.call != HELPER_LIST && q.call != HELPER_HELLO && q.call != HELPER_PIDFD &&
+		q.call != HELPER_STORAGE && q.call != HELPER_DISK_STATUS)
 		fprintf(stderr, "banger-helper: op=%" PRIu64 " uid=%u call=%s vm=%u code=%d%s%s\n", q.op,
 			c->uid, name, q.vm, reply.code, *reply.text ? " " : "", reply.text);
 	r = io_send_fds(c->fd, &reply, sizeof(reply), &fd, fd >= 0);

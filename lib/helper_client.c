@@ -276,6 +276,7 @@ int helper_launch(struct helper *h, uint64_t op, uint32_t vm, const struct helpe
 	q.u.launch.vcpus = what->vcpus;
 	q.u.launch.accel = what->accel;
 	q.u.launch.no_network = what->no_network;
+	q.u.launch.storage = what->storage;
 	r = call(h, &q, what->fds, LAUNCH_FD_COUNT, &reply, &fd, e);
 	return process_reply(r, &reply, fd, ret, ret_pidfd, e);
 }
@@ -300,6 +301,45 @@ int helper_signal(struct helper *h, uint64_t op, uint32_t vm, enum helper_signal
 int helper_release(struct helper *h, uint64_t op, uint32_t vm, struct err *e)
 {
 	return plain(h, HELPER_RELEASE, op, vm, e);
+}
+
+int helper_storage(struct helper *h, struct err *e)
+{
+	return plain(h, HELPER_STORAGE, 0, 0, e);
+}
+
+int helper_disk(struct helper *h, uint64_t op, uint32_t vm, enum helper_disk_what what, uint64_t size,
+	const int fds[DISK_FD_COUNT], int *ret_fd, struct err *e)
+{
+	struct helper_request q = {
+		.call = HELPER_DISK, .op = op, .vm = vm, .u.disk = {.size = size, .what = what}};
+	struct helper_reply reply;
+	int fd = -EBADF, r = call(h, &q, fds, DISK_FD_COUNT, &reply, &fd, e);
+
+	if (r < 0)
+		return r;
+	if (fd < 0)
+		return err_set(e, -EPROTO, "banger-helper sent no descriptor");
+	*ret_fd = fd;
+	return 0;
+}
+
+int helper_disk_off(struct helper *h, uint64_t op, uint32_t vm, struct err *e)
+{
+	return plain(h, HELPER_DISK, op, vm, e);
+}
+
+int helper_disk_status(struct helper *h, uint32_t vm, struct helper_disk_use *ret, struct err *e)
+{
+	struct helper_request q = {.call = HELPER_DISK_STATUS, .vm = vm};
+	struct helper_reply reply;
+	int r = call(h, &q, NULL, 0, &reply, NULL, e);
+
+	if (r < 0)
+		return r;
+	*ret = (struct helper_disk_use){
+		.state = reply.u.disk.state, .used = reply.u.disk.used, .size = reply.u.disk.size};
+	return 0;
 }
 
 int helper_list(struct helper *h, uint32_t after, struct helper_entry *ret, struct err *e)

@@ -126,6 +126,7 @@ static int probe(
 	struct helper_launch what = {.memory = PROBE_MEMORY,
 		.vcpus = 1,
 		.accel = HELPER_ACCEL_KVM,
+		.storage = HELPER_STORAGE_OVERLAY,
 		.no_network = true,
 		.console_max = PROBE_CONSOLE};
 	struct helper_process process;

@@ -53,6 +53,8 @@ int image_check_ext4(int fd, struct op *op, struct image_result *ret, struct err
  */
 int disk_make_work(int fd, uint64_t size, struct err *e);
 int disk_make_overlay(int fd, uint64_t size, struct err *e);
+/* A journal, for the clean ext4 on FD, a file or a block device that nothing has mounted; none is made where there is one. -ENOSPC: no room for it. */
+int disk_add_journal(int fd, struct op *op, struct image_result *ret, struct err *e);
 /* Makes the file larger; the guest grows the file system at its next start. -EINVAL: smaller than it is. */
 int disk_grow(int fd, uint64_t size, struct err *e);
 

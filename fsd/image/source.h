@@ -11,6 +11,7 @@
 #define IMAGE_STAGE_MEMBERS "read the archive"
 #define IMAGE_STAGE_DIR     "read the folder"
 #define IMAGE_STAGE_CHECK   "check"
+#define IMAGE_STAGE_JOURNAL "make a journal"
 #define IMAGE_STAGE_WRITE   "write the image"
 #define IMAGE_STAGE_PACK    "pack a layer"
 

@@ -18,6 +18,7 @@ enum worker_task {
 	WORKER_MEMBERS,    /* members_unpack(), INPUT: the file, OUTPUT: what its members are copied to */
 	WORKER_PACK_WHOLE, /* layer_from_ext4() of INPUT: OUTPUT is the layer */
 	WORKER_PACK_UPPER,
+	WORKER_JOURNAL, /* disk_add_journal() of OUTPUT, which is not empty; INPUT: -1 */
 };
 
 struct worker_request {

@@ -145,6 +145,8 @@ static int make(struct task *t, struct image_result *ret, struct err *e)
 	if (q->task == WORKER_PACK_WHOLE || q->task == WORKER_PACK_UPPER)
 		return layer_from_ext4(q->input, q->task == WORKER_PACK_UPPER ? PACK_UPPER : PACK_WHOLE,
 			q->output, t->op, ret, e);
+	if (q->task == WORKER_JOURNAL)
+		return disk_add_journal(q->output, t->op, ret, e);
 	return err_set(e, -EINVAL, "a task that no worker has");
 }
 

@@ -170,6 +170,8 @@ static char *config_text(const struct guest_spec *spec, size_t *ret_n)
 	fprintf(out, GUEST_KEY_CLOCK " %" PRIu64 "\n", io_wall_usec());
 	if (spec->probe)
 		fputs(GUEST_KEY_PROBE " 1\n", out);
+	if (spec->root_disk)
+		fputs(GUEST_KEY_ROOT " " GUEST_ROOT_DISK "\n", out);
 	if (spec->hostname)
 		fprintf(out, GUEST_KEY_HOSTNAME " %s\n", spec->hostname);
 	if (spec->address) {

@@ -49,6 +49,7 @@ struct guest_spec {
 	size_t dns_count;
 	const char *ssh_key; /* NULL: none; a line of authorized_keys */
 	bool probe;
+	bool root_disk; /* the root is a disk of its own: GUEST_DISK_ROOT */
 	const struct guest_file *files;
 	size_t file_count;
 };

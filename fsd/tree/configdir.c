@@ -149,7 +149,7 @@ static const struct attr host_attrs[] = {
 	FACT(2, "accel", "The accelerator that VMs get: `kvm` or `tcg`. Absent until it was found out."),
 	FACT(3, "kvm", "Why not KVM, or `proven`."),
 	FACT(4, "engines", "The engines that can be used, the best one first."),
-	FACT(5, "storage", "The kinds of root disk that can be used, the best one first."),
+	FACT(5, "storage", "The kinds of root disk that can be used, the best one first, and why not `dm`."),
 	FACT(6, "bridge", "Name of the instance's bridge."),
 	FACT(7, "subnet", "Network of the VMs, a.b.c.d/prefix."),
 	FACT(8, "gateway", "Address of the host in it."),

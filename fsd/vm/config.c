@@ -11,6 +11,7 @@
 #include "registry/hosts.h"
 #include "registry/reference.h"
 #include "vm/config.h"
+#include "vm/disks.h"
 
 static int number(const char *text, uint64_t min, uint64_t max, bool is_size, struct err *e)
 {
@@ -63,6 +64,11 @@ static int check_accel(const char *text, struct err *e)
 	return err_set(e, -EINVAL, "'%.64s' is none: auto, kvm or tcg", text);
 }
 
+static int check_storage(const char *text, struct err *e)
+{
+	return disks_check_word(text, e);
+}
+
 static int check_usec(const char *text, struct err *e)
 {
 	return number(text, 100000, 3600000000ull, false, e);
@@ -106,6 +112,10 @@ const struct setting settings_table[] = {
 	{"default_image", "busybox", "A new VM's `image`.", check_image},
 	{"default_kernel", "debian", "A new VM's `kernel`.", check_name},
 	{"default_memory", "268435456", "A new VM's `memory`.", check_memory},
+	{"default_storage", "auto",
+		"A new VM's `storage`: `dm`, `overlay`, or `auto`: dm where this host has it "
+		"(`host/storage`).",
+		check_storage},
 	{"default_vcpus", "1", "A new VM's `vcpus`.", check_vcpus},
 	{"dns", "host", "The resolver that guests are given: an address, or `host` for those of the host.",
 		check_dns},

@@ -5,6 +5,7 @@
 #include "banger/io.h"
 #include "banger/name.h"
 #include "banger/parse.h"
+#include "vm/disks.h"
 #include "vm/model.h"
 
 #define VCPUS_MAX  64
@@ -112,15 +113,21 @@ static int apply_engine(struct vm *vm, const char *text, struct err *e)
 
 static void show_storage(const struct vm *vm, FILE *out)
 {
-	fputs(*vm->row.storage ? vm->row.storage : "overlay", out);
+	fputs(*vm->row.storage ? vm->row.storage : "auto", out);
 }
 
 static int check_storage(const struct vm *vm, const char *text, struct err *e)
 {
 	int r = must_not_run(vm, "storage", e);
 
-	if (r == 0 && strcmp(text, "overlay") != 0)
-		return err_set(e, -EINVAL, "storage: '%.64s' is none: overlay is", text);
+	if (r == 0 && (r = disks_check_word(text, e)) < 0)
+		err_wrap(e, "storage");
+	/* Until its first start nothing is written that the other couldn't read. */
+	if (r == 0 && vm->state != VM_CREATED && strcmp(text, vm->row.storage) != 0)
+		return err_set(e, -EINVAL,
+			"storage: what the VM has written is in that of %s: promote it to an image, and make "
+			"another VM of that",
+			*vm->row.storage ? vm->row.storage : "overlay");
 	return r;
 }
 
@@ -226,7 +233,11 @@ const struct vm_setting vm_settings[] = {
 		apply_image},
 	{"kernel", "The kernel that it boots.", show_kernel, check_kernel, apply_kernel},
 	{"engine", "What runs it: `qemu`.", show_engine, check_engine, apply_engine},
-	{"storage", "How the root is made writable: `overlay`, in the guest, over the read-only image.",
+	{"storage",
+		"How the root is made writable: `dm`, a device-mapper snapshot of the image, or `overlay`, "
+		"in the "
+		"guest over the read-only image. `auto` until the first start, which chooses what the host "
+		"has.",
 		show_storage, check_storage, apply_storage},
 	{"vcpus", "Virtual CPUs, 1 to 64.", show_vcpus, check_vcpus, apply_vcpus},
 	{"memory", "Bytes of memory, whole MiB, 64 MiB or more.", show_memory, check_memory, apply_memory},

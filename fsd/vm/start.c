@@ -11,6 +11,7 @@
 #include "job/steps.h"
 #include "kernel/kernel.h"
 #include "banger/parse.h"
+#include "vm/disks.h"
 #include "vm/model.h"
 
 #define PROVE_MSEC 10000
@@ -22,9 +23,10 @@ struct start {
 	struct vms *vms;
 	struct deed *deed;
 	uint32_t id, vcpus, address;
-	uint64_t memory, disk, console_max, timeout_usec;
+	uint64_t memory, console_max, timeout_usec;
 	bool nat;
-	char *name, *want_accel, *dns, *image_file;
+	char *name, *want_accel, *want_storage, *dns, *image_file;
+	struct disks disks;
 	int image_fd, kernel_fd, dir_fd, run_fd; /* kernel_fd: its folder */
 	int fds[LAUNCH_FD_COUNT];
 	enum helper_accel accel;
@@ -39,78 +41,26 @@ static uint64_t op_of(const struct start *s)
 	return op_id(s->deed->op);
 }
 
-/* Opens a disk, made under a temporary name first, so that half of one is never taken for it. */
-static int open_disk(struct start *s, const char *name, int (*make)(int fd, uint64_t size, struct err *e),
-	int *ret, struct err *e)
-{
-	_cleanup_close_ int fd = openat(s->dir_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	_cleanup_free_ char *temp = NULL;
-	struct stat st;
-	int r;
-
-	if (fd < 0 && errno != ENOENT)
-		return err_sys(e, -errno, "%s", name);
-	if (fd >= 0) {
-		if (fstat(fd, &st) < 0)
-			return err_sys(e, -errno, "%s", name);
-		r = (uint64_t)st.st_size < s->disk ? disk_grow(fd, s->disk, e) : 0;
-		if (r < 0) {
-			err_wrap(e, "%s", name);
-			return r;
-		}
-		*ret = TAKE_FD(fd);
-		return 0;
-	}
-	if (asprintf(&temp, ".tmp-%s", name) < 0) {
-		temp = NULL;
-		return err_sys(e, -ENOMEM, "%s", name);
-	}
-	fd = openat(s->dir_fd, temp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return err_sys(e, -errno, "%s", name);
-	r = make(fd, s->disk, e);
-	if (r == 0 && (fdatasync(fd) < 0 || renameat(s->dir_fd, temp, s->dir_fd, name) < 0))
-		r = err_sys(e, -errno, "%s", name);
-	if (r < 0) {
-		unlinkat(s->dir_fd, temp, 0);
-		err_wrap(e, "%s", name);
-		return r;
-	}
-	*ret = TAKE_FD(fd);
-	return 0;
-}
-
 static int open_file(struct start *s, const char *name, int *ret, struct err *e)
 {
 	*ret = openat(s->dir_fd, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	return *ret < 0 ? err_sys(e, -errno, "%s", name) : 0;
 }
 
-/*
- * What was written over one image means nothing over another: the overlay's disk is kept with the image's file that it belongs to, and another
- * one begins anew. The work disk stays.
- */
-static int keep_overlay_of(struct start *s, struct err *e)
-{
-	_cleanup_free_ char *base = NULL;
-	int r = io_read_file(s->dir_fd, "base", 4096, &base, NULL, NULL);
-
-	if (r == 0 && strcmp(base, s->image_file) == 0)
-		return 0;
-	if (r == 0 && unlinkat(s->dir_fd, "overlay.ext4", 0) < 0 && errno != ENOENT)
-		return err_sys(e, -errno, "overlay.ext4");
-	return io_replace_file(s->dir_fd, "base", s->image_file, strlen(s->image_file), 0600, e);
-}
-
 static int step_disks(void *ctx, struct err *e)
 {
 	struct start *s = ctx;
-	int r;
+	int r = vm_open_dir(s->vms, s->id, &s->dir_fd, e);
 
-	if ((r = vm_open_dir(s->vms, s->id, &s->dir_fd, e)) < 0 || (r = keep_overlay_of(s, e)) < 0 ||
-		(r = open_disk(s, "overlay.ext4", disk_make_overlay, &s->fds[LAUNCH_FD_OVERLAY], e)) < 0 ||
-		(r = open_disk(s, "work.ext4", disk_make_work, &s->fds[LAUNCH_FD_WORK], e)) < 0 ||
-		(r = open_file(s, "console", &s->fds[LAUNCH_FD_CONSOLE], e)) < 0)
+	if (r < 0)
+		return r;
+	s->disks.dir_fd = s->dir_fd;
+	s->disks.image_fd = s->fds[LAUNCH_FD_IMAGE];
+	s->disks.op = s->deed->op;
+	r = disks_open(&s->disks, e);
+	s->fds[LAUNCH_FD_OVERLAY] = s->disks.over_fd;
+	s->fds[LAUNCH_FD_WORK] = s->disks.work_fd;
+	if (r < 0 || (r = open_file(s, "console", &s->fds[LAUNCH_FD_CONSOLE], e)) < 0)
 		return r;
 	return open_file(s, "exit", &s->fds[LAUNCH_FD_EXIT], e);
 }
@@ -134,6 +84,7 @@ static int step_initramfs(void *ctx, struct err *e)
 		.dns = dns,
 		.dns_count = read_dns(s, dns),
 		.ssh_key = s->vms->config.ssh_key,
+		.root_disk = s->disks.storage == HELPER_STORAGE_DM,
 	};
 	int r = kernel_initramfs_base(s->kernel_fd, s->vms->config.guest_fd, e);
 
@@ -143,6 +94,22 @@ static int step_initramfs(void *ctx, struct err *e)
 		return r;
 	s->fds[LAUNCH_FD_KERNEL] = openat(s->kernel_fd, "vmlinux", O_RDONLY | O_CLOEXEC);
 	return s->fds[LAUNCH_FD_KERNEL] < 0 ? err_sys(e, -errno, "vmlinux") : 0;
+}
+
+static int step_root(void *ctx, struct err *e)
+{
+	struct start *s = ctx;
+
+	return disks_up(&s->disks, e);
+}
+
+static int undo_root(void *ctx, struct err *e)
+{
+	struct start *s = ctx;
+
+	return s->disks.storage == HELPER_STORAGE_DM
+		       ? helper_disk_off(s->vms->config.helper, op_of(s), s->id, e)
+		       : 0;
 }
 
 static int step_accel(void *ctx, struct err *e)
@@ -221,6 +188,7 @@ static int step_launch(void *ctx, struct err *e)
 		.console_max = s->console_max,
 		.vcpus = s->vcpus,
 		.accel = s->accel,
+		.storage = s->disks.storage,
 	};
 
 	memcpy(what.fds, s->fds, sizeof(what.fds));
@@ -274,6 +242,7 @@ static const struct step steps[] = {
 	{"disks", step_disks, NULL},
 	{"initramfs", step_initramfs, NULL},
 	{"accelerator", step_accel, NULL},
+	{"root disk", step_root, undo_root},
 	{"sockets", step_sockets, undo_sockets},
 	{"network", step_network, NULL},
 	{"tap", step_tap, undo_tap},
@@ -300,6 +269,8 @@ static void start_free(struct start *s)
 	close_fd(s->agent_fd);
 	free(s->name);
 	free(s->want_accel);
+	free(s->want_storage);
+	free(s->disks.why);
 	free(s->dns);
 	free(s->image_file);
 	free(s->accel_why);
@@ -323,6 +294,7 @@ static void done_start(void *data, int code, struct err *e)
 
 	if (code == 0) {
 		vm_set_text(&vm->row.boot_id, s->boot_id);
+		vm_set_text(&vm->row.storage, disks_storage_name(s->disks.storage));
 		vm_set_text(&vm->row.accel, s->accel == HELPER_ACCEL_KVM ? "kvm" : "tcg");
 		vm->row.started = io_wall_usec();
 		code = vm_alive(vm, s->process.pid, TAKE_FD(s->pidfd), TAKE_FD(s->agent_fd), e);
@@ -336,6 +308,8 @@ static void done_start(void *data, int code, struct err *e)
 	if (code == 0) {
 		if (s->accel_why && *s->accel_why)
 			vm_log(vm, "emulated: %s", s->accel_why);
+		if (s->disks.why)
+			vm_log(vm, "%s", s->disks.why);
 		vm_set_state(vm, VM_RUNNING);
 		deed_end(d, 0, NULL);
 	} else {
@@ -366,13 +340,13 @@ static void start_launch(struct deed *d)
 		.id = vm->row.id,
 		.vcpus = vm->row.vcpus,
 		.memory = vm->row.memory,
-		.disk = vm->row.disk,
 		.nat = vm->row.nat,
 		.address = vm_address(vm),
 		.console_max = settings_get_u64(settings, "console_max"),
 		.timeout_usec = settings_get_u64(settings, "start_timeout_usec"),
 		.name = strdup(vm->row.name),
 		.want_accel = strdup(settings_get(settings, "accel")),
+		.want_storage = strdup(*vm->row.storage ? vm->row.storage : "auto"),
 		.dns = strdup(settings_get(settings, "dns")),
 		.image_file = image ? strdup(image->file) : NULL,
 		.kernel_fd = -EBADF,
@@ -383,7 +357,14 @@ static void start_launch(struct deed *d)
 	};
 	for (int i = 0; i < LAUNCH_FD_COUNT; i++)
 		s->fds[i] = -EBADF;
-	if (r == 0 && (!s->name || !s->want_accel || !s->dns || !s->image_file))
+	s->disks = (struct disks){.helper = vm->vms->config.helper,
+		.vm = vm->row.id,
+		.image_file = s->image_file,
+		.want = s->want_storage,
+		.size = vm->row.disk,
+		.over_fd = -EBADF,
+		.work_fd = -EBADF};
+	if (r == 0 && (!s->name || !s->want_accel || !s->want_storage || !s->dns || !s->image_file))
 		r = err_sys(&e, -ENOMEM, "start");
 	if (r == 0)
 		r = objects_runs_here(vm->vms->config.images, image, &e);

@@ -19,9 +19,15 @@
 #define GUEST_KEY_DNS      "dns"      /* a.b.c.d, may come several times */
 #define GUEST_KEY_SSH      "ssh_key"  /* a line that root's authorized_keys is to have */
 #define GUEST_KEY_CLOCK    "clock"    /* microseconds since the epoch, the host's at start */
-#define GUEST_KEY_PROBE    "probe" /* 1: only prove that the machine runs: answer as agent, do nothing else */
+#define GUEST_KEY_ROOT                                                                                       \
+	"root" /* GUEST_ROOT_DISK: the root is the disk GUEST_DISK_ROOT; absent: an overlay over GUEST_DISK_IMAGE */
+#define GUEST_KEY_PROBE "probe" /* 1: only prove that the machine runs: answer as agent, do nothing else */
+
+/* Value of GUEST_KEY_ROOT. */
+#define GUEST_ROOT_DISK "disk"
 
 /* Serials of the disks. */
+#define GUEST_DISK_ROOT    "root" /* ext4, the root file system: a snapshot over the image, made by the host */
 #define GUEST_DISK_IMAGE   "image"   /* ext4, read-only */
 #define GUEST_DISK_OVERLAY "overlay" /* ext4, upper and work directories of the overlay over the image */
 #define GUEST_DISK_WORK    "work"    /* ext4, mounted at /root */

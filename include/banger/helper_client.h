@@ -52,6 +52,7 @@ struct helper_launch {
 	uint32_t vcpus;
 	enum helper_accel accel;
 	bool no_network;
+	enum helper_storage storage;
 	int fds[LAUNCH_FD_COUNT]; /* borrowed */
 };
 struct helper_process {
@@ -64,6 +65,20 @@ int helper_launch(struct helper *h, uint64_t op, uint32_t vm, const struct helpe
 /* Of a VMM that lives already; -ESRCH when VM has none. */
 int helper_pidfd(struct helper *h, uint32_t vm, struct helper_process *ret, int *ret_pidfd, struct err *e);
 int helper_signal(struct helper *h, uint64_t op, uint32_t vm, enum helper_signal sig, struct err *e);
+/* -ENODEV: this kernel can't, E says why; HELPER_STORAGE_OVERLAY is what is left. */
+int helper_storage(struct helper *h, struct err *e);
+/* WHAT: READ or WRITE. SIZE: bytes, of the device. *RET_FD: it, open, the caller's: until it is closed the device can't be removed. */
+int helper_disk(struct helper *h, uint64_t op, uint32_t vm, enum helper_disk_what what, uint64_t size,
+	const int fds[DISK_FD_COUNT], int *ret_fd, struct err *e);
+/* None is fine. -EBUSY: somebody has it open. */
+int helper_disk_off(struct helper *h, uint64_t op, uint32_t vm, struct err *e);
+
+struct helper_disk_use {
+	enum helper_disk_state state;
+	uint64_t used, size; /* bytes of the cow */
+};
+/* -ENODEV: VM has none. */
+int helper_disk_status(struct helper *h, uint32_t vm, struct helper_disk_use *ret, struct err *e);
 int helper_release(struct helper *h, uint64_t op, uint32_t vm, struct err *e);
 
 struct helper_entry {

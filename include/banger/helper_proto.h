@@ -35,7 +35,37 @@ enum helper_call {
 	HELPER_RELEASE,  /* forget VM: tap, nat, journal; -EBUSY while its VMM lives */
 	HELPER_LIST,     /* the VMs the journal knows, one a call */
 	HELPER_PIDFD,    /* reply carries a pidfd of VM's living VMM (a daemon that comes back) */
-	HELPER_CALL_MAX = HELPER_PIDFD,
+	HELPER_STORAGE, /* whether this kernel has device-mapper's snapshots; -ENODEV: the text says why not */
+	HELPER_DISK, /* VM's root disk by device-mapper: a snapshot over its image; reply carries the device */
+	HELPER_DISK_STATUS, /* how full that is */
+	HELPER_CALL_MAX = HELPER_DISK_STATUS,
+};
+
+/* How a VM's root is made writable. */
+enum helper_storage {
+	HELPER_STORAGE_OVERLAY = 1, /* by an overlay in the guest: the VMM gets image and overlay disk */
+	HELPER_STORAGE_DM,          /* by a snapshot of DISK: the VMM gets that device in the place of both */
+};
+
+/* What DISK is to do. */
+enum helper_disk_what {
+	HELPER_DISK_OFF,   /* no descriptors: it is removed, if it is there */
+	HELPER_DISK_READ,  /* made, if it isn't there; the reply's descriptor is for reading */
+	HELPER_DISK_WRITE, /* likewise; for reading and writing */
+};
+
+/* Order of the descriptors of DISK. */
+enum helper_disk_fd {
+	DISK_FD_IMAGE, /* regular file, read-only: the root image */
+	DISK_FD_COW, /* regular file, read-write: device-mapper's persistent store of what differs from it */
+	DISK_FD_COUNT,
+};
+
+enum helper_disk_state {
+	HELPER_DISK_OK = 1,
+	HELPER_DISK_FULL, /* what would take more of the cow fails; all that was written is there */
+	HELPER_DISK_INVALID, /* the cow couldn't be written: what was written before is in it, and nothing can be read */
+	HELPER_DISK_LOST, /* somebody has put another table into the device */
 };
 
 enum helper_signal {
@@ -52,10 +82,10 @@ enum helper_accel {
 
 /* Order of the descriptors of LAUNCH; all are needed. */
 enum helper_launch_fd {
-	LAUNCH_FD_KERNEL,  /* regular file, read-only: ELF vmlinux or bzImage */
-	LAUNCH_FD_INITRD,  /* regular file or memfd, read-only */
-	LAUNCH_FD_IMAGE,   /* regular file, read-only: the root image */
-	LAUNCH_FD_OVERLAY, /* regular file, read-write: the VM's own disk over the image */
+	LAUNCH_FD_KERNEL, /* regular file, read-only: ELF vmlinux or bzImage */
+	LAUNCH_FD_INITRD, /* regular file or memfd, read-only */
+	LAUNCH_FD_IMAGE,  /* regular file, read-only: the root image */
+	LAUNCH_FD_OVERLAY, /* regular file, read-write: the VM's own disk over the image; with HELPER_STORAGE_DM its cow */
 	LAUNCH_FD_WORK,    /* regular file, read-write: the work disk */
 	LAUNCH_FD_CONSOLE, /* regular file, read-write: where the reaper keeps the console */
 	LAUNCH_FD_EXIT,    /* regular file, read-write: where the reaper writes how it ended */
@@ -88,8 +118,15 @@ struct helper_request {
 			uint32_t vcpus;
 			uint32_t accel;      /* enum helper_accel */
 			uint32_t no_network; /* 1: no tap (a probe) */
-			uint32_t reserved;
+			uint32_t storage;    /* enum helper_storage */
+			uint64_t reserved;
 		} launch;
+		struct {
+			uint64_t
+				size; /* of the device, bytes; a multiple of 4096, at least the image's. 0 with OFF */
+			uint32_t what; /* enum helper_disk_what */
+			uint32_t reserved;
+		} disk;
 		struct {
 			uint32_t signal; /* enum helper_signal */
 			uint32_t reserved;
@@ -135,6 +172,11 @@ struct helper_reply {
 			uint32_t reserved;
 			uint64_t starttime;
 		} list; /* code -ENOENT: no further VM */
+		struct {
+			uint64_t used, size; /* bytes of the cow */
+			uint32_t state;      /* enum helper_disk_state */
+			uint32_t reserved;
+		} disk; /* of DISK_STATUS */
 		uint8_t bytes[128];
 	} u;
 	char text[256]; /* why, when code is not 0: one line, NUL-terminated */

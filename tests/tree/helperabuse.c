@@ -155,6 +155,7 @@ static struct helper_request launch(unsigned vm)
 	q.u.launch.vcpus = 1;
 	q.u.launch.accel = HELPER_ACCEL_TCG;
 	q.u.launch.no_network = 1;
+	q.u.launch.storage = HELPER_STORAGE_OVERLAY;
 	return q;
 }
 

@@ -82,9 +82,8 @@ static void numbers(void **state)
 	(void)state;
 	assert_int_equal(FD_KERNEL, 8);
 	assert_int_equal(FD_INITRD, 9);
-	assert_int_equal(FD_IMAGE, 10);
-	assert_int_equal(FD_OVERLAY, 11);
-	assert_int_equal(FD_WORK, 12);
+	assert_int_equal(FD_DISK, 10);
+	assert_int_equal(FD_DISK_LAST, 12);
 	assert_int_equal(FD_QMP, 13);
 	assert_int_equal(FD_AGENT, 14);
 	assert_int_equal(FD_TAP, 15);

@@ -29,6 +29,9 @@ static const struct {
 	[HELPER_RELEASE] = {"release", 0, 0, 1, 0},
 	[HELPER_LIST] = {"list", 0, 0, 0, 8},
 	[HELPER_PIDFD] = {"pidfd", 0, 0, 1, 0},
+	[HELPER_STORAGE] = {"storage", 0, 0, 0, 0},
+	[HELPER_DISK] = {"disk", 0, DISK_FD_COUNT, 1, 12},
+	[HELPER_DISK_STATUS] = {"disk-status", 0, 0, 1, 0},
 };
 
 static struct helper_request good(unsigned call)
