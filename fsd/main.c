@@ -386,6 +386,7 @@ static int daemon_serve(struct daemon *d, struct err *e)
 		.state_fd = d->state_fd,
 		.run_fd = d->run_fd,
 		.guest_fd = d->guest_fd,
+		.home = d->places.home,
 		.ssh_key = d->ssh_key,
 	};
 	struct server_config server = {

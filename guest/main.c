@@ -10,6 +10,7 @@
 #include "boot.h"
 #include "guest.h"
 #include "power.h"
+#include "receive.h"
 
 void guest_say(const char *fmt, ...)
 {
@@ -48,6 +49,8 @@ int main(int argc, char **argv)
 {
 	if (argc > 1 && strcmp(argv[1], "agent") == 0)
 		return agent_by_hand(argc, argv);
+	if (argc == 4 && strcmp(argv[1], "workspace") == 0 && strcmp(argv[2], "receive") == 0)
+		return receive_run(argv[3]);
 	if (getpid() != 1) {
 		fprintf(stderr,
 			"banger-guest " BANGER_VERSION ": runs as the first process of a banger VM\n");

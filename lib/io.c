@@ -1,10 +1,12 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdbool.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 
 #include "banger/cleanup.h"
@@ -64,31 +66,28 @@ int io_pwrite_full(int fd, const void *buf, size_t n, off_t off)
 	return 0;
 }
 
-int io_read_file(int dirfd, const char *name, size_t max, char **ret, size_t *ret_len, struct err *e)
+int io_read_fd(int fd, size_t max, char **ret, size_t *ret_len)
 {
-	_cleanup_close_ int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	_cleanup_free_ char *buf = NULL;
 	size_t have = 0, room = 4096;
 
-	if (fd < 0)
-		return err_sys(e, -errno, "%s", name);
 	for (;;) {
 		char *bigger = realloc(buf, room + 1);
 		ssize_t k;
 
 		if (!bigger)
-			return err_sys(e, -ENOMEM, "%s", name);
+			return -ENOMEM;
 		buf = bigger;
 		k = read(fd, buf + have, room - have);
 		if (k < 0 && errno == EINTR)
 			continue;
 		if (k < 0)
-			return err_sys(e, -errno, "%s", name);
+			return -errno;
 		if (k == 0)
 			break;
 		have += (size_t)k;
 		if (have > max)
-			return err_set(e, -EFBIG, "%s: longer than %zu bytes", name, max);
+			return -EFBIG;
 		if (have == room)
 			room *= 2;
 	}
@@ -97,6 +96,25 @@ int io_read_file(int dirfd, const char *name, size_t max, char **ret, size_t *re
 	if (ret_len)
 		*ret_len = have;
 	return 0;
+}
+
+int io_read_file(int dirfd, const char *name, size_t max, char **ret, size_t *ret_len, struct err *e)
+{
+	_cleanup_close_ int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	int r = fd < 0 ? -errno : io_read_fd(fd, max, ret, ret_len);
+
+	if (r == -EFBIG)
+		return err_set(e, r, "%s: longer than %zu bytes", name, max);
+	return r < 0 ? err_sys(e, r, "%s", name) : 0;
+}
+
+int io_open_beneath(int dirfd, const char *path, int flags)
+{
+	struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC | (flags & O_PATH ? 0 : O_NOCTTY)),
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+	long fd = syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
+
+	return fd < 0 ? -errno : (int)fd;
 }
 
 static int replace_file(int dirfd, const char *name, const void *buf, size_t n, mode_t mode, struct err *e)

@@ -248,6 +248,28 @@ static const struct attr vm_attrs[] = {
 		       "/proc, "
 		       "/sys, network "
 		       "file systems and the like are empty folders. EBUSY while the VM does not run."},
+	{.id = 48,
+		.name = "workspace.ctl",
+		.mode = 0600,
+		.flags = ATTR_APART,
+		.show = workspace_ctl_show,
+		.store = workspace_ctl_store,
+		.doc = "`prepare [force] PATH [REF]`: brings the git checkout at PATH, or any folder, into "
+		       "the "
+		       "workspace of the running VM: tracked files and those that are neither tracked nor "
+		       "ignored, as they stand (with REF, as that commit "
+		       "has them), submodules, and HEAD's history; again, what differs. What the guest has "
+		       "changed is not "
+		       "overwritten (EEXIST) but with `force`. The owner's alone: it reads his files. Ctrl-C "
+		       "cancels."},
+	{.id = 49,
+		.name = "workspace.info",
+		.mode = 0444,
+		.ask = workspace_info_ask,
+		.doc = "Flat keyed, empty when nothing was prepared: source, head (the commit that was "
+		       "brought), host_head (where the source is "
+		       "now), stale (they differ), dirty (it had changes that were no commit), files, bytes, "
+		       "prepared (when), ref."},
 	{.id = 32, .name = "wait", .mode = S_IFDIR, .child = KIND_VM_WAIT},
 	{.id = 33, .name = "exec", .mode = S_IFDIR, .child = KIND_EXECS},
 	{.id = 34, .name = "stream", .mode = S_IFDIR, .flags = ATTR_HIDDEN, .child = KIND_VM_STREAM},

@@ -44,6 +44,7 @@ struct vm {
 	int pid, pidfd, run_fd, tty_fd;
 	sd_event_source *exit_source, *tty_source, *retry;
 	struct agent *agent;
+	struct workspace_waiter *preparing; /* its workspace, just now */
 };
 
 struct vms {
@@ -108,6 +109,9 @@ void deed_end(struct deed *d, int code, const struct err *e);
 
 /* uses.c: images and kernels ask the model from now on who uses them. */
 void uses_begin(struct vms *vms);
+
+/* workspace.c: what is being prepared ends, as if it had been cancelled. */
+void workspace_end(struct vm *vm);
 
 /* reconcile.c */
 int vms_reconcile(struct vms *vms, struct err *e);

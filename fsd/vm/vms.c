@@ -324,8 +324,13 @@ int vms_new(sd_event *event, struct jobs *jobs, struct ops *ops, const struct vm
 
 void vms_end_background(struct vms *vms)
 {
-	if (vms)
-		(void)!eventfd_write(vms->ending_fd, 1);
+	struct vm *vm;
+
+	if (!vms)
+		return;
+	(void)!eventfd_write(vms->ending_fd, 1);
+	TAILQ_FOREACH (vm, &vms->list, link)
+		workspace_end(vm);
 }
 
 struct vms *vms_free(struct vms *vms)

@@ -17,11 +17,20 @@ int io_read_full(int fd, void *buf, size_t n);
 int io_write_full(int fd, const void *buf, size_t n);
 int io_pwrite_full(int fd, const void *buf, size_t n, off_t off);
 
+/* The rest of FD, at most MAX bytes: as io_read_file(). 0, -EFBIG or -errno. */
+int io_read_fd(int fd, size_t max, char **ret, size_t *ret_len);
+
 /*
  * Reads the whole file NAME below DIRFD (AT_FDCWD and an absolute NAME are fine), at most MAX bytes (-EFBIG if it
  * is longer). *RET is NUL-terminated and the caller's to free; *RET_LEN (may be NULL) leaves the NUL out.
  */
 int io_read_file(int dirfd, const char *name, size_t max, char **ret, size_t *ret_len, struct err *e);
+
+/*
+ * Opens PATH below DIRFD, following no link, not on the way either (but O_PATH | O_NOFOLLOW opens a link that is its last component). FLAGS that
+ * make nothing. A descriptor or -errno: -ELOOP a link, -EXDEV it leads out.
+ */
+int io_open_beneath(int dirfd, const char *path, int flags);
 
 /*
  * Replaces NAME below DIRFD by N bytes of BUF in one step: sibling temporary file, fsync, rename, fsync of the

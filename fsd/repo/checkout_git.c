@@ -1,0 +1,491 @@
+/*
+ * The repository that the guest gets: HEAD's history in one pack, the index, the commit that stands for all files as they are brought; made
+ * in scratch, at the places where it will lie there. No hook, and no configuration but what names nothing to run.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "banger/cleanup.h"
+#include "banger/io.h"
+#include "repo/checkout_scan.h"
+#include "repo/config.h"
+
+#define FILE_MAX (64u << 20)
+#define PER_CALL 100
+#define OUT      "out"
+#define MESSAGE  "The files as banger brought them"
+
+struct make {
+	struct scan *s;
+	struct git git; /* with scratch for what it makes */
+	const struct prepared_repo *before;
+	unsigned number;
+	char *head, *names, *index_tree, *tree, *commit;
+	char *index, *work, *objects, *shared; /* absolute paths */
+};
+
+static void make_clear(struct make *m)
+{
+	free(m->head);
+	free(m->names);
+	free(m->index_tree);
+	free(m->tree);
+	free(m->commit);
+	free(m->index);
+	free(m->work);
+	free(m->objects);
+	free(m->shared);
+}
+
+static int run(struct make *m, const char *const *args, const struct text *input, char **ret, struct err *e)
+{
+	_cleanup_free_ char *out = NULL;
+	int r = git_run(&m->git, args, input ? (input->data ? input->data : "") : NULL, input ? input->n : 0,
+		&out, NULL, NULL, e);
+
+	if (r == 0 && ret) {
+		out[strcspn(out, "\n")] = '\0';
+		free(*ret);
+		*ret = TAKE_PTR(out);
+	}
+	return r;
+}
+
+/* What HEAD is, and what it names. */
+static int find_head(struct make *m, struct err *e)
+{
+	const char *ref = *m->s->ref ? m->s->ref : "HEAD";
+	_cleanup_free_ char *full = NULL, *spec = NULL;
+	int r;
+
+	if (asprintf(&spec, "%s^{commit}", ref) < 0) {
+		spec = NULL;
+		return err_sys(e, -ENOMEM, "git");
+	}
+	r = *m->s->ref
+		    ? git_line(&m->git, (const char *const[]){"rev-parse", "--symbolic-full-name", ref, NULL},
+			      &full, e)
+		    : git_line(&m->git, (const char *const[]){"symbolic-ref", "-q", "HEAD", NULL}, &full, e);
+	if (r == 0)
+		r = git_line(&m->git, (const char *const[]){"rev-parse", "-q", "--verify", spec, NULL},
+			&m->names, e);
+	if (r < 0)
+		return r;
+	if (strncmp(full, "refs/heads/", 11) == 0 ? asprintf(&m->head, "ref: %s", full) < 0
+						  : !(m->head = strdup(m->names)))
+		return err_sys(e, -ENOMEM, "git");
+	return 0;
+}
+
+static int make_places(struct make *m, struct err *e)
+{
+	const char *scratch = m->s->c->scratch;
+	_cleanup_free_ char *objects = NULL, *line = NULL;
+	int r;
+
+	if (asprintf(&m->index, "%s/index.%u", scratch, m->number) < 0 ||
+		asprintf(&m->work, "%s/work.%u", scratch, m->number) < 0 ||
+		asprintf(&m->objects, "%s/objects.%u", scratch, m->number) < 0)
+		return err_sys(e, -ENOMEM, "git");
+	if (mkdir(m->objects, 0700) < 0)
+		return err_sys(e, -errno, "%s", m->objects);
+	r = git_line(&m->s->git,
+		(const char *const[]){"rev-parse", "--path-format=absolute", "--git-path", "objects", NULL},
+		&m->shared, e);
+	if (r == 0) {
+		m->git.objects = m->objects;
+		m->git.shared = m->shared;
+	}
+	return r;
+}
+
+/* The index as the guest gets it: no states of files, which are others there. */
+static int make_index(struct make *m, struct err *e)
+{
+	struct scan *s = m->s;
+	int r;
+
+	m->git.index = m->index;
+	r = run(m, (const char *const[]){"read-tree", "--empty", NULL}, NULL, NULL, e);
+	if (r == 0 && s->stages.n > 0)
+		r = run(m, (const char *const[]){"update-index", "-z", "--index-info", NULL}, &s->stages,
+			NULL, e);
+	if (r == 0 && s->skipped.n > 0)
+		r = run(m, (const char *const[]){"update-index", "-z", "--skip-worktree", "--stdin", NULL},
+			&s->skipped, NULL, e);
+	if (r == 0 && s->unmerged)
+		m->index_tree = strdup("");
+	else if (r == 0)
+		r = run(m, (const char *const[]){"write-tree", "--missing-ok", NULL}, NULL, &m->index_tree,
+			e);
+	return r == 0 && !m->index_tree ? err_sys(e, -ENOMEM, "git") : r;
+}
+
+static const struct filelist_entry *brought(const struct make *m, const char *path)
+{
+	_cleanup_free_ char *whole = NULL;
+
+	if (asprintf(&whole, "%s%s", m->s->prefix, path) < 0) {
+		whole = NULL;
+		return NULL;
+	}
+	return filelist_find(&m->s->c->now->files, whole);
+}
+
+/* Of what a filter makes something else of, the bytes that are brought: nothing that a repository names is run for it. */
+static int add_raw(struct make *m, struct err *e)
+{
+	const struct text *filtered = &m->s->filtered;
+	struct text info = {0};
+	const char *at = filtered->data;
+	int r = 0;
+
+	while (r == 0 && at < filtered->data + filtered->n) {
+		const char *args[PER_CALL + 5] = {"hash-object", "-w", "--no-filters", "--"}, *first = at;
+		_cleanup_free_ char *out = NULL;
+		size_t n = 4;
+		char *line;
+
+		for (; n < PER_CALL + 4 && at < filtered->data + filtered->n; at += strlen(at) + 1)
+			args[n++] = at;
+		r = git_run(&m->git, args, NULL, 0, &out, NULL, NULL, e);
+		for (char *rest = out; r == 0 && rest && first < at && (line = strsep(&rest, "\n"));
+			first += strlen(first) + 1) {
+			const struct filelist_entry *f = brought(m, first);
+			_cleanup_free_ char *stage = NULL;
+			int size = asprintf(
+				&stage, "%s %s\t%s", f && f->mode & 0100 ? "100755" : "100644", line, first);
+
+			if (size < 0)
+				stage = NULL;
+			if (size < 0 || text_add(&info, stage, (size_t)size + 1) < 0)
+				r = err_sys(e, -ENOMEM, "git");
+		}
+	}
+	if (r == 0 && info.n > 0)
+		r = run(m, (const char *const[]){"update-index", "-z", "--index-info", NULL}, &info, NULL, e);
+	free(info.data);
+	return r;
+}
+
+static int copy_file(const char *from, const char *to, struct err *e)
+{
+	_cleanup_free_ char *data = NULL;
+	_cleanup_close_ int fd = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	size_t n;
+	int r = fd < 0 ? err_sys(e, -errno, "%s", to)
+		       : io_read_file(AT_FDCWD, from, FILE_MAX * 8, &data, &n, e);
+
+	if (r == 0 && (r = io_write_full(fd, data, n)) < 0)
+		err_sys(e, r, "%s", to);
+	return r;
+}
+
+/* All files as they are brought, as a tree: what differs from the index is put in, what isn't brought is taken out. */
+static int make_tree(struct make *m, struct err *e)
+{
+	struct scan *s = m->s;
+	struct text add = {0}, gone = {0};
+	const struct filelist_entry *f;
+	int r;
+
+	if (*s->ref) {
+		m->tree = strdup(m->index_tree);
+		return m->tree ? 0 : err_sys(e, -ENOMEM, "git");
+	}
+	r = copy_file(m->index, m->work, e);
+	m->git.index = m->work;
+	for (const char *at = s->changed.data; r == 0 && at < s->changed.data + s->changed.n;
+		at += strlen(at) + 1)
+		if ((f = brought(m, at)) && !f->filtered)
+			r = text_add(&add, at, strlen(at) + 1);
+	for (const char *at = s->stages.data; r == 0 && at < s->stages.data + s->stages.n;
+		at += strlen(at) + 1) {
+		const char *path = strchr(at, '\t');
+
+		if (path && strncmp(at, "160000", 6) != 0 && !brought(m, path + 1))
+			r = text_add(&gone, path + 1, strlen(path + 1) + 1);
+	}
+	if (r == -ENOMEM)
+		err_sys(e, r, "git");
+	if (r == 0 && add.n > 0)
+		r = run(m, (const char *const[]){"update-index", "-z", "--add", "--stdin", NULL}, &add, NULL,
+			e);
+	if (r == 0)
+		r = add_raw(m, e);
+	if (r == 0 && gone.n > 0)
+		r = run(m, (const char *const[]){"update-index", "-z", "--force-remove", "--stdin", NULL},
+			&gone, NULL, e);
+	if (r == 0)
+		r = run(m, (const char *const[]){"write-tree", "--missing-ok", NULL}, NULL, &m->tree, e);
+	free(add.data);
+	free(gone.data);
+	m->git.index = m->index;
+	return r;
+}
+
+static int make_commit(struct make *m, struct err *e)
+{
+	_cleanup_free_ char *own = NULL, *spec = NULL;
+	int r = 0;
+
+	if (asprintf(&spec, "%s^{tree}", m->names) < 0) {
+		spec = NULL;
+		return err_sys(e, -ENOMEM, "git");
+	}
+	if (*m->names)
+		r = run(m, (const char *const[]){"rev-parse", "--verify", spec, NULL}, NULL, &own, e);
+	if (r < 0)
+		return r;
+	if (*m->names && strcmp(own, m->tree) == 0) {
+		m->commit = strdup(m->names);
+		return m->commit ? 0 : err_sys(e, -ENOMEM, "git");
+	}
+	m->s->c->now->dirty = true;
+	return *m->names ? run(m,
+				   (const char *const[]){
+					   "commit-tree", m->tree, "-p", m->names, "-m", MESSAGE, NULL},
+				   NULL, &m->commit, e)
+			 : run(m, (const char *const[]){"commit-tree", m->tree, "-m", MESSAGE, NULL}, NULL,
+				   &m->commit, e);
+}
+
+/* PATH below the guest's repository, in scratch; the folders above it are made. The caller's. */
+static int place(struct make *m, const char *path, char **ret, struct err *e)
+{
+	_cleanup_free_ char *full = NULL;
+
+	if (asprintf(&full, "%s/" OUT "/%s.git/%s", m->s->c->scratch, m->s->prefix, path) < 0) {
+		full = NULL;
+		return err_sys(e, -ENOMEM, "git");
+	}
+	for (char *p = full + strlen(m->s->c->scratch) + 1; (p = strchr(p, '/')); *p++ = '/') {
+		*p = '\0';
+		if (mkdir(full, 0700) < 0 && errno != EEXIST)
+			return err_sys(e, -errno, "%s", full);
+	}
+	*ret = TAKE_PTR(full);
+	return 0;
+}
+
+static int put(struct make *m, const char *path, const char *data, size_t n, struct err *e)
+{
+	_cleanup_free_ char *full = NULL;
+	_cleanup_close_ int fd = -EBADF;
+	int r = place(m, path, &full, e);
+
+	if (r < 0)
+		return r;
+	fd = open(full, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	r = fd < 0 ? -errno : io_write_full(fd, data, n);
+	return r < 0 ? err_sys(e, r, "%s", path) : 0;
+}
+
+static int put_line(struct make *m, const char *path, const char *text, struct err *e)
+{
+	_cleanup_free_ char *line = NULL;
+	int n = asprintf(&line, "%s\n", text);
+
+	if (n < 0) {
+		line = NULL;
+		return err_sys(e, -ENOMEM, "git");
+	}
+	return put(m, path, line, (size_t)n, e);
+}
+
+/* Tags of the history that is brought, so that `git describe` says there what it says here; those that the guest has not had. */
+static int put_tags(struct make *m, const char *since, struct err *e)
+{
+	_cleanup_free_ char *out = NULL, *merged = NULL, *not_merged = NULL;
+	char *line;
+	int r;
+
+	if (!*m->names)
+		return 0;
+	if (asprintf(&merged, "--merged=%s", m->names) < 0 ||
+		asprintf(&not_merged, "--no-merged=%s", since) < 0)
+		return err_sys(e, -ENOMEM, "git");
+	r = git_run(&m->git,
+		(const char *const[]){"for-each-ref", "--format=%(objectname) %(refname)", merged,
+			*since ? not_merged : "refs/tags/", "refs/tags/", NULL},
+		NULL, 0, &out, NULL, NULL, e);
+	if (r < 0 || !*out)
+		return r;
+	if (!*since)
+		return put(m, "packed-refs", out, strlen(out), e);
+	for (char *rest = out; r == 0 && (line = strsep(&rest, "\n"));) {
+		char *name = strchr(line, ' ');
+
+		if (name)
+			*name++ = '\0';
+		if (name && workspace_path_valid(name, strlen(name)))
+			r = put_line(m, name, line, e);
+	}
+	return r;
+}
+
+/* Where a history that was cut ends. */
+static int put_shallow(struct make *m, struct err *e)
+{
+	_cleanup_free_ char *path = NULL, *text = NULL;
+	size_t n;
+	int r = git_line(&m->s->git,
+		(const char *const[]){"rev-parse", "--path-format=absolute", "--git-path", "shallow", NULL},
+		&path, e);
+
+	if (r < 0 || io_read_file(AT_FDCWD, path, FILE_MAX, &text, &n, NULL) < 0 || n == 0)
+		return r;
+	return put(m, "shallow", text, n, e);
+}
+
+static int put_excludes(struct make *m, struct err *e)
+{
+	_cleanup_free_ char *path = NULL, *global = NULL, *text = NULL, *more = NULL, *both = NULL;
+	int r = git_line(&m->s->git,
+		(const char *const[]){
+			"rev-parse", "--path-format=absolute", "--git-path", "info/exclude", NULL},
+		&path, e);
+
+	if (r == 0)
+		r = git_line(&m->s->git,
+			(const char *const[]){"config", "--type=path", "--get", "core.excludesFile", NULL},
+			&global, e);
+	if (r < 0)
+		return r;
+	if (!*global && m->git.home) {
+		free(global);
+		if (asprintf(&global, "%s/.config/git/ignore", m->git.home) < 0) {
+			global = NULL;
+			return err_sys(e, -ENOMEM, "git");
+		}
+	}
+	if (io_read_file(AT_FDCWD, path, FILE_MAX, &text, NULL, NULL) < 0)
+		text = NULL;
+	if (!*global || io_read_file(AT_FDCWD, global, FILE_MAX, &more, NULL, NULL) < 0)
+		more = NULL;
+	if (!text && !more)
+		return 0;
+	if (asprintf(&both, "%s%s%s", text ? text : "",
+		    text && *text && text[strlen(text) - 1] != '\n' ? "\n" : "", more ? more : "") < 0) {
+		both = NULL;
+		return err_sys(e, -ENOMEM, "git");
+	}
+	return put(m, "info/exclude", both, strlen(both), e);
+}
+
+static bool is_known(struct make *m, const char *oid)
+{
+	int exit_code = 1;
+
+	return *oid &&
+	       git_run(&m->git, (const char *const[]){"cat-file", "-e", oid, NULL}, NULL, 0, NULL, NULL,
+		       &exit_code, NULL) == 0 &&
+	       exit_code == 0;
+}
+
+/* HEAD's history, what the index has and the files as they are brought, without what the guest had from the last time. */
+static int put_pack(struct make *m, struct err *e)
+{
+	_cleanup_free_ char *folder = NULL, *revs = NULL;
+	bool again = m->before && is_known(m, m->before->names);
+	int n, r = place(m, "objects/pack/pack", &folder, e);
+
+	if (r < 0)
+		return r;
+	n = asprintf(&revs, "%s%s%s\n%s%s%.*s%s%s%s", m->names, *m->names ? "\n" : "", m->commit,
+		m->index_tree, *m->index_tree ? "\n" : "", (int)m->s->blobs.n,
+		m->s->blobs.data ? m->s->blobs.data : "", again ? "^" : "", again ? m->before->names : "",
+		again ? "\n" : "");
+	if (n < 0) {
+		revs = NULL;
+		return err_sys(e, -ENOMEM, "git");
+	}
+	op_stage(m->s->op, "packing");
+	/* What is packed already goes as it is; looking for deltas among the rest would cost more than they save. */
+	return git_run(&m->git,
+		(const char *const[]){"pack-objects", "-q", "--revs", "--non-empty", "--delta-base-offset",
+			"--include-tag", "--window=0", folder, NULL},
+		revs, (size_t)n, NULL, NULL, NULL, e);
+}
+
+static int put_index(struct make *m, struct err *e)
+{
+	_cleanup_free_ char *to = NULL, *aside = NULL, **bigger;
+	struct checkout *c = m->s->c;
+	int r = place(m, "index", &to, e);
+
+	if (r == 0)
+		r = copy_file(m->index, to, e);
+	if (r < 0 || !m->before)
+		return r;
+	/* What was staged in the guest is in the one before. */
+	bigger = realloc(c->aside, (c->aside_count + 2) * sizeof(*bigger));
+	if (bigger)
+		c->aside = TAKE_PTR(bigger);
+	if (!c->aside || asprintf(&aside, "%s.git/index", m->s->prefix) < 0) {
+		aside = NULL;
+		return err_sys(e, -ENOMEM, "git");
+	}
+	c->aside[c->aside_count++] = TAKE_PTR(aside);
+	c->aside[c->aside_count] = NULL;
+	return 0;
+}
+
+static int put_all(struct make *m, struct err *e)
+{
+	const char *since = m->before && is_known(m, m->before->names) ? m->before->names : "";
+	bool moved = !m->before || strcmp(m->before->head, m->head) != 0 ||
+		     strcmp(m->before->names, m->names) != 0;
+	_cleanup_free_ char *config = NULL;
+	size_t n;
+	int r = put_pack(m, e);
+
+	if (r == 0)
+		r = put_line(m, "refs/banger/prepared", m->commit, e);
+	if (r == 0 && (moved || strcmp(m->before->index, m->index_tree) != 0 || !*m->index_tree))
+		r = put_index(m, e);
+	if (r < 0 || !moved)
+		return r;
+	r = config_for_guest(&m->s->git, &config, &n, e);
+	if (r == 0)
+		r = put(m, "config", config, n, e);
+	if (r == 0)
+		r = put_line(m, "HEAD", *m->head ? m->head : m->names, e);
+	if (r == 0 && *m->names && strncmp(m->head, "ref: ", 5) == 0 &&
+		workspace_path_valid(m->head + 5, strlen(m->head + 5)))
+		r = put_line(m, m->head + 5, m->names, e);
+	if (r == 0)
+		r = put_tags(m, since, e);
+	if (r == 0)
+		r = put_shallow(m, e);
+	if (r == 0)
+		r = put_excludes(m, e);
+	return r;
+}
+
+int scan_make_git(struct scan *s, struct err *e)
+{
+	struct make m = {.s = s,
+		.git = s->git,
+		.before = prepared_repo_find(s->before, s->prefix),
+		.number = (unsigned)s->c->now->repo_count};
+	int r;
+
+	filelist_sort(&s->c->now->files);
+	if ((r = find_head(&m, e)) == 0 && (r = make_places(&m, e)) == 0 && (r = make_index(&m, e)) == 0 &&
+		(r = make_tree(&m, e)) == 0)
+		r = make_commit(&m, e);
+	if (r == 0 &&
+		(!m.before || strcmp(m.before->head, m.head) != 0 || strcmp(m.before->names, m.names) != 0 ||
+			strcmp(m.before->index, m.index_tree) != 0 ||
+			strcmp(m.before->commit, m.commit) != 0))
+		r = put_all(&m, e);
+	if (r == 0 && s->c->git_fd < 0)
+		s->c->git_fd = openat(s->c->scratch_fd, OUT, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (r == 0 &&
+		prepared_add_repo(s->c->now, s->prefix, m.head, m.names, m.index_tree, m.tree, m.commit) < 0)
+		r = err_sys(e, -ENOMEM, "git");
+	make_clear(&m);
+	return r;
+}

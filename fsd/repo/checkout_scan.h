@@ -1,0 +1,44 @@
+/*
+ * What the files of a scan share: a repository of the checkout while it is looked at. No other file includes this.
+ */
+#ifndef BANGER_REPO_CHECKOUT_SCAN_H
+#define BANGER_REPO_CHECKOUT_SCAN_H
+
+#include "repo/checkout.h"
+#include "repo/git.h"
+
+struct text {
+	char *data;
+	size_t n, room;
+};
+int text_add(struct text *t, const char *data, size_t n); /* -ENOMEM */
+
+struct scan {
+	struct checkout *c;
+	struct op *op;
+	struct git git;
+	const struct prepared *before;
+	const char *ref;    /* "": the files as they stand */
+	const char *source; /* absolute, without a slash at its end */
+	char *prefix;       /* of the repository that is looked at */
+	int dir_fd;         /* its folder */
+	unsigned depth;
+	/* Of its index: */
+	struct text stages;   /* for `update-index --index-info` */
+	struct text skipped;  /* paths that aren't checked out (sparse), each with its NUL */
+	struct text changed;  /* paths that differ from the index, or aren't in it */
+	struct text filtered; /* those that a filter makes something else of */
+	struct text blobs;    /* of a merge that is going on: what its index names, a line each */
+	bool attributes;      /* one of its files is .gitattributes */
+	bool unmerged;
+};
+
+/* checkout_repo.c: the repository at s->prefix, and those in it. */
+int scan_repo(struct scan *s, const char *prefix, struct err *e);
+/* checkout_git.c: makes what the guest's repository is to have. */
+int scan_make_git(struct scan *s, struct err *e);
+
+/* A file that there is, by its path in the checkout; sees to what can't be brought. OID (may be NULL): what tells its state. */
+int scan_file(struct scan *s, const char *path, const char *oid, bool tracked, struct err *e);
+
+#endif
