@@ -16,8 +16,8 @@ BANGER_BIN=${BANGER_BIN:-$TOP/build/bin}
 # Waiting for something has one limit, generous: two loaded cores under emulation, perhaps with sanitizers.
 PATIENCE=${PATIENCE:-180}
 OWNER=nobody
-CASE_COUNT=0
-CASE_FAILED=0
+CASE_COUNT=${CASE_COUNT:-0}
+CASE_FAILED=${CASE_FAILED:-0}
 CASE_UP=0
 
 # skip KEY REASON: the whole case, when the machine lacks something; a failure where BANGER_MUST_WORK names KEY.
