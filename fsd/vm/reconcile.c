@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <poll.h>
 
+#include "banger/io.h"
 #include "banger/parse.h"
 #include "vm/model.h"
 #include "vm/objects_make.h"
@@ -30,16 +31,33 @@ static void put_down(struct vms *vms, uint32_t id)
 	stop_remove_sockets(vms, id);
 }
 
+/* Whether the VM was started before this host was: there is nobody any more who could know how it ended. */
+static bool host_restarted(const struct vm *vm)
+{
+	struct timespec up;
+
+	return clock_gettime(CLOCK_BOOTTIME, &up) == 0 && vm->row.started > 0 &&
+	       vm->row.started < io_wall_usec() - (uint64_t)up.tv_sec * 1000000;
+}
+
+static int down_reason(struct vm *vm, struct err *e)
+{
+	_cleanup_close_ int dir = -EBADF;
+
+	if (host_restarted(vm))
+		return err_set(e, -EIO, "the host went down while it ran: echo start > ctl starts it again");
+	return vm_open_dir(vm->vms, vm->row.id, &dir, NULL) == 0 ? stop_reason(dir, e) : 0;
+}
+
 static void mark_down(struct vm *vm)
 {
 	_cleanup_err_ struct err why = {0};
-	_cleanup_close_ int dir = -EBADF;
-	bool ran = vm->state == VM_RUNNING || vm->state == VM_PAUSED;
+	bool failed = (vm->state == VM_RUNNING || vm->state == VM_PAUSED) && down_reason(vm, &why) < 0;
 
 	vm->row.started = 0;
 	vm_set_text(&vm->row.boot_id, "");
 	vm_set_text(&vm->row.accel, "");
-	if (ran && vm_open_dir(vm->vms, vm->row.id, &dir, NULL) == 0 && stop_reason(dir, &why) < 0) {
+	if (failed) {
 		err_wrap(&why, "run");
 		vm_set_error(vm, why.code, 0, err_text(&why));
 		vm_set_state(vm, VM_FAILED);
