@@ -438,6 +438,7 @@ static void take_down(struct daemon *d)
 	if (helper_net_down(d->helper, &e) < 0)
 		fprintf(stderr, "banger-fsd: %s\n", err_text(&e));
 	unlinkat(d->run_fd, "vm", AT_REMOVEDIR);
+	unlinkat(d->run_fd, "held", AT_REMOVEDIR);
 	for (size_t i = 0; i < ELEMENTSOF(files); i++)
 		unlinkat(d->run_fd, files[i], 0);
 }

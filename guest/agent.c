@@ -115,7 +115,7 @@ static void on_text(struct agent *a, const struct agent_header *h)
 	if (h->type == AGENT_STATS)
 		stats_write(out, files_root_fd());
 	else
-		stats_health(out, a->mode == AGENT_BESIDE_INIT);
+		stats_health(out, a->mode == AGENT_BESIDE_INIT, job_running());
 	fclose(out);
 	reply(a, h, text ? 0 : -ENOMEM, text, text ? n : 0);
 }

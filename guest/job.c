@@ -336,6 +336,16 @@ void job_kill_all(int sig)
 			kill(-j->pid, sig);
 }
 
+unsigned job_running(void)
+{
+	unsigned n = 0;
+	struct job *j;
+
+	LIST_FOREACH (j, &jobs, link)
+		n += !j->exited;
+	return n;
+}
+
 void job_reap(void)
 {
 	int status;

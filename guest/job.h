@@ -31,6 +31,8 @@ bool job_stop_first(void);
 bool job_first_runs(void);
 /* All jobs are told to end (power-off). */
 void job_kill_all(int sig);
+/* How many have not ended. */
+unsigned job_running(void);
 /* The children that have ended. */
 void job_reap(void);
 

@@ -89,7 +89,7 @@ void stats_write(FILE *out, int work_fd)
 	fprintf(out, "uptime_usec %lu\n", (unsigned long)io_now_usec());
 }
 
-void stats_health(FILE *out, bool init_runs)
+void stats_health(FILE *out, bool init_runs, unsigned jobs)
 {
 	_cleanup_free_ char *boot_id = read_text("/proc/sys/kernel/random/boot_id");
 	_cleanup_free_ char *state = read_text("/sys/class/net/eth0/operstate");
@@ -101,4 +101,5 @@ void stats_health(FILE *out, bool init_runs)
 	fprintf(out, "boot_id %s", boot_id ? boot_id : "\n");
 	fprintf(out, "network %s\n",
 		state && (strncmp(state, "up", 2) == 0 || strncmp(state, "unknown", 7) == 0) ? "up" : "down");
+	fprintf(out, "jobs %u\n", jobs);
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 void stats_write(FILE *out, int work_fd);
-void stats_health(FILE *out, bool init_runs);
+/* JOBS: how many run. */
+void stats_health(FILE *out, bool init_runs, unsigned jobs);
 
 #endif

@@ -50,7 +50,13 @@ struct open_file *file_get(struct server *s, uint64_t node, struct fuse_file_inf
 	}
 	if (tree_target(s->tree, node, &at) < 0)
 		return NULL;
-	f = make(s, &at, fi->fh, fi->flags);
+	return file_again(s, &at, fi->fh, fi->flags);
+}
+
+struct open_file *file_again(struct server *s, const struct target *at, uint64_t fh, int flags)
+{
+	struct open_file *f = make(s, at, fh, flags);
+
 	if (f && tree_open(s->tree, &f->h) < 0) {
 		file_free(s, f->fh);
 		f = NULL;
@@ -72,8 +78,10 @@ void file_free(struct server *s, uint64_t fh)
 {
 	struct open_file *f = find(s, fh);
 
-	if (f)
-		destroy(s, f);
+	if (!f)
+		return;
+	held_forget(s, f);
+	destroy(s, f);
 }
 
 void files_free(struct server *s)

@@ -116,6 +116,7 @@ struct ask *ask_new(fuse_req_t req, uint64_t node, struct agent **ret_agent)
 	}
 	a->s = s;
 	a->req = req;
+	tree_touch(s->tree, at.vm);
 	a->vm = at.vm;
 	a->file = at.file;
 	a->in_root = at.in_root;

@@ -15,14 +15,18 @@ static void on_opened(void *user, int code, const struct agent_attr *attr)
 		ask_fail(a, code);
 		return;
 	}
-	/* No handle: a file is named by its node, and the guest counts who has it open. */
-	a->fi.fh = 0;
+	/* A file is named by its node, and the guest counts who has it open: what is kept of it is which daemon has counted it as a use. */
+	a->fi.fh = a->s->first_fh;
+	tree_use(a->s->tree, a->vm, true);
 	if (a->plus) {
 		ask_entry(a, attr, &entry);
-		fuse_reply_create(a->req, &entry, &a->fi);
+		code = fuse_reply_create(a->req, &entry, &a->fi);
 	} else {
-		fuse_reply_open(a->req, &a->fi);
+		code = fuse_reply_open(a->req, &a->fi);
 	}
+	/* Who opened it has gone, and nothing will be released. */
+	if (code == -ENOENT)
+		tree_use(a->s->tree, a->vm, false);
 	ask_free(a);
 }
 
@@ -65,8 +69,11 @@ void guest_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct server *s = fuse_req_userdata(req);
 	struct place at;
+	struct node n;
 
-	(void)fi;
+	node_parse(ino, &n);
+	if (fi->fh == s->first_fh)
+		tree_use(s->tree, n.guest ? n.vm : n.row, false);
 	/* Nobody waits for it; a guest that is not there has nothing open. */
 	if (place_find(s, ino, &at) == 0)
 		files_release(at.agent, at.file, on_released, NULL, NULL);

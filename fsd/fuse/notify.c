@@ -22,16 +22,18 @@ static void *notifier(void *arg)
 
 	pthread_mutex_lock(&s->lock);
 	while (!s->ending) {
-		struct notice *n = STAILQ_FIRST(&s->notices);
+		struct notice_list *list = !STAILQ_EMPTY(&s->notices) ? &s->notices : &s->polls;
+		struct notice *n = STAILQ_FIRST(list);
+		bool poll = n && n->poll;
 
 		if (!n) {
 			pthread_cond_wait(&s->wake, &s->lock);
 			continue;
 		}
-		STAILQ_REMOVE_HEAD(&s->notices, link);
+		STAILQ_REMOVE_HEAD(list, link);
 		pthread_mutex_unlock(&s->lock);
 		/* An inode that the kernel does not have (-ENOENT) needs no telling. */
-		if (n->poll) {
+		if (poll) {
 			fuse_lowlevel_notify_poll(n->poll);
 			fuse_pollhandle_destroy(n->poll);
 		} else {
@@ -39,6 +41,8 @@ static void *notifier(void *arg)
 		}
 		free(n);
 		pthread_mutex_lock(&s->lock);
+		if (poll)
+			continue;
 		atomic_fetch_add(&s->heard, 1);
 		if (STAILQ_EMPTY(&s->notices) && !atomic_exchange(&s->posted, true) &&
 			job_post(s->config.jobs, on_heard, s) < 0)
@@ -77,8 +81,11 @@ void notify_stop(struct server *s)
 	}
 	while ((n = STAILQ_FIRST(&s->notices))) {
 		STAILQ_REMOVE_HEAD(&s->notices, link);
-		if (n->poll)
-			fuse_pollhandle_destroy(n->poll);
+		free(n);
+	}
+	while ((n = STAILQ_FIRST(&s->polls))) {
+		STAILQ_REMOVE_HEAD(&s->polls, link);
+		fuse_pollhandle_destroy(n->poll);
 		free(n);
 	}
 	atomic_store(&s->heard, s->told);
@@ -95,9 +102,13 @@ static void tell(struct server *s, uint64_t node, struct fuse_pollhandle *poll)
 	}
 	n->node = node;
 	n->poll = poll;
-	s->told++;
+	if (!poll)
+		s->told++;
 	pthread_mutex_lock(&s->lock);
-	STAILQ_INSERT_TAIL(&s->notices, n, link);
+	if (poll)
+		STAILQ_INSERT_TAIL(&s->polls, n, link);
+	else
+		STAILQ_INSERT_TAIL(&s->notices, n, link);
 	pthread_cond_signal(&s->wake);
 	pthread_mutex_unlock(&s->lock);
 }

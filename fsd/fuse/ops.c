@@ -306,6 +306,7 @@ static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	/* Its write may wait: who opens it next gets an inode of his own. */
 	if ((at.attr->flags & ATTR_APART) && (fi->flags & O_ACCMODE) != O_RDONLY)
 		notify_renumber(s, tree_parent(s->tree, &at), at.attr->name);
+	held_note(s, f);
 	if (fuse_reply_open(req, fi) == -ENOENT)
 		file_free(s, f->fh);
 }

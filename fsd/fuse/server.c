@@ -91,12 +91,13 @@ int server_new(const struct server_config *config, struct server **ret, struct e
 	s->group = getegid();
 	s->spins = sched_getaffinity(0, sizeof(cpus), &cpus) == 0 && CPU_COUNT(&cpus) > 1;
 	/* Numbers of files that no earlier daemon on this mount has given out. */
-	s->next_fh = io_wall_usec() << 12;
+	s->first_fh = s->next_fh = io_wall_usec() << 12;
 	for (size_t i = 0; i < HANDLE_BUCKETS; i++)
 		LIST_INIT(&s->files[i]);
 	TAILQ_INIT(&s->held);
 	LIST_INIT(&s->live);
 	STAILQ_INIT(&s->notices);
+	STAILQ_INIT(&s->polls);
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->wake, NULL);
 	r = tree_new(&config->tree, &listener, s, &s->tree, e);
@@ -284,6 +285,7 @@ int server_start_fd(struct server *s, struct vms *vms, int fd, bool adopted, str
 	r = notify_start(s, e);
 	if (r < 0)
 		return r;
+	held_restore(s, adopted);
 	if (adopted) {
 		r = replay(s, e);
 		if (r < 0)

@@ -50,6 +50,8 @@ struct notice {
 	struct fuse_pollhandle *poll; /* NULL: NODE is stale */
 };
 
+STAILQ_HEAD(notice_list, notice);
+
 struct server {
 	struct server_config config;
 	struct tree *tree;
@@ -65,7 +67,7 @@ struct server {
 
 	LIST_HEAD(, open_file) files[HANDLE_BUCKETS];
 	size_t file_count;
-	uint64_t next_fh;
+	uint64_t first_fh, next_fh;
 
 	struct request *current;
 	TAILQ_HEAD(, request) held;
@@ -75,7 +77,8 @@ struct server {
 	bool has_notifier;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
-	STAILQ_HEAD(, notice) notices;
+	/* What is stale goes first: answers wait for that, and for no number of pollers. */
+	struct notice_list notices, polls;
 	bool ending;
 	uint64_t told;          /* notices given out; loop thread */
 	_Atomic uint64_t heard; /* of them, taken by the kernel */
@@ -107,8 +110,19 @@ void request_release_held(struct server *s);
 struct open_file *file_new(struct server *s, const struct target *at, const struct fuse_file_info *fi);
 /* FH as the kernel has it; a handle of an earlier daemon's is made again. NULL: no memory, or its node is gone. */
 struct open_file *file_get(struct server *s, uint64_t node, struct fuse_file_info *fi);
+/* One that an earlier daemon had, under the number that it gave it. */
+struct open_file *file_again(struct server *s, const struct target *at, uint64_t fh, int flags);
 void file_free(struct server *s, uint64_t fh);
 void files_free(struct server *s);
+
+/*
+ * held.c: what is open and means something by that (ATTR_HELD) is written down, for the next daemon on this mount: it hears of a descriptor that
+ * nobody uses only when it is closed.
+ */
+void held_note(struct server *s, const struct open_file *f);
+void held_forget(struct server *s, const struct open_file *f);
+/* At the start: ADOPTED: those written down are open again; else they are forgotten. */
+void held_restore(struct server *s, bool adopted);
 
 /* guest.c: the requests on files of guests. True: it was one, and is answered. */
 extern const struct fuse_lowlevel_ops guest_ops;

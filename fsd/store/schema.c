@@ -24,6 +24,7 @@ const char *const store_schema[] = {
 	"ALTER TABLE object ADD COLUMN platform TEXT NOT NULL DEFAULT '';"
 	"ALTER TABLE object ADD COLUMN layers TEXT NOT NULL DEFAULT '';"
 	"ALTER TABLE object ADD COLUMN config TEXT NOT NULL DEFAULT '';",
+	"ALTER TABLE vm ADD COLUMN autostop INTEGER NOT NULL DEFAULT 0;",
 };
 
 const size_t store_schema_count = ELEMENTSOF(store_schema);

@@ -36,6 +36,7 @@ struct store_vm {
 	uint32_t vcpus;
 	uint64_t memory, disk;
 	bool nat;
+	uint32_t autostop;      /* seconds; 0: never */
 	uint32_t address_index; /* host part of its address in the instance's subnet, unique among VMs, 2.. */
 	uint64_t created;
 	uint64_t changed;

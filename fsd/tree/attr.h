@@ -86,6 +86,7 @@ enum {
 	ATTR_ROOT = 256,     /* or its whole tree */
 	ATTR_APART =
 		128, /* writes wait: another inode to each who opens it, so that they don't wait for each other */
+	ATTR_HELD = 1024, /* that it is open means something: the next daemon opens it again at once */
 };
 
 struct attr {

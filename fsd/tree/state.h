@@ -28,7 +28,9 @@ struct tree {
 	size_t mode_count, mode_room;
 	LIST_HEAD(, handle) readers; /* of streams */
 	LIST_HEAD(, handle) waiting; /* of wait/ */
-	LIST_HEAD(, handle) jobs;    /* of exec's streams */
+	LIST_HEAD(, handle) due;     /* of them, those whose wait is over */
+	sd_event_source *waking;
+	LIST_HEAD(, handle) jobs; /* of exec's streams */
 	struct log *log;
 	uint64_t began; /* CLOCK_REALTIME usec */
 	uint64_t ops_changed, vms_changed, events;

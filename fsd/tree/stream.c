@@ -109,9 +109,14 @@ static void reader_put(struct reader *r, const void *data, size_t n)
 		r->lost++;
 }
 
+static enum channel channel_of(const struct handle *h)
+{
+	return (enum channel)(uintptr_t)h->at.attr->data;
+}
+
 static bool is_on(const struct handle *h, enum channel channel, uint64_t row)
 {
-	return (enum channel)(uintptr_t)h->at.attr->data == channel && h->at.row == row;
+	return channel_of(h) == channel && h->at.row == row;
 }
 
 void stream_put(struct tree *t, enum channel channel, uint64_t row, const void *data, size_t n)
@@ -175,6 +180,8 @@ static int stream_open(struct tree *t, struct handle *h)
 	if (!h->state)
 		return -ENOMEM;
 	LIST_INSERT_HEAD(&t->readers, h, link);
+	if (channel_of(h) == CHANNEL_VM_CONSOLE)
+		tree_use(t, h->at.row, true);
 	return 0;
 }
 
@@ -182,7 +189,8 @@ static void stream_release(struct tree *t, struct handle *h)
 {
 	struct reader *r = h->state;
 
-	(void)t;
+	if (channel_of(h) == CHANNEL_VM_CONSOLE)
+		tree_use(t, h->at.row, false);
 	LIST_REMOVE(h, link);
 	handle_wake(h, -EINTR);
 	free(r->buf);

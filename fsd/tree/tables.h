@@ -22,6 +22,10 @@ void vm_health_ask(struct tree *t, struct handle *h, struct call *call);
 void workspace_ctl_show(struct tree *t, const struct target *at, FILE *out);
 void workspace_ctl_store(struct tree *t, const struct target *at, const struct input *in, struct call *call);
 void workspace_info_ask(struct tree *t, struct handle *h, struct call *call);
+/* vms/NAME/keep and idle */
+void vm_keep_show(struct tree *t, const struct target *at, FILE *out);
+void vm_idle_show(struct tree *t, const struct target *at, FILE *out);
+extern const struct file_ops vm_keep_ops;
 /* The verb `shutdown`. */
 void shutdown_begin(struct tree *t, struct call *call);
 /* Ends CALL with CODE; a VM's `error` gets "WHAT: TEXT", or is emptied; so does the root's log. */

@@ -417,6 +417,7 @@ int tree_new(const struct tree_config *config, const struct tree_listener *liste
 	t->group = getegid();
 	LIST_INIT(&t->readers);
 	LIST_INIT(&t->waiting);
+	LIST_INIT(&t->due);
 	LIST_INIT(&t->jobs);
 	t->out = open_memstream(&t->out_text, &t->out_size);
 	r = t->out ? log_open(config->state_fd, &t->log, e) : err_sys(e, -ENOMEM, "tree");
@@ -435,6 +436,7 @@ int tree_new(const struct tree_config *config, const struct tree_listener *liste
 void tree_stop(struct tree *t)
 {
 	t->ending = true;
+	t->waking = sd_event_source_disable_unref(t->waking);
 	objects_watch(t->config.images, NULL, NULL);
 	objects_watch(t->config.kernels, NULL, NULL);
 	ops_watch(t->config.ops, NULL, NULL);

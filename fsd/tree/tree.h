@@ -90,5 +90,9 @@ void tree_log(struct tree *t, const char *fmt, ...) __attribute__((format(printf
 
 /* NULL: no such VM, or the model has gone. */
 struct vm *tree_vm(struct tree *t, uint32_t id);
+/* A use of the VM ROW begins or ends (vm_use()); nothing, where it has gone. */
+void tree_use(struct tree *t, uint64_t row, bool begins);
+/* It was used just now (vm_touch()). */
+void tree_touch(struct tree *t, uint64_t row);
 
 #endif

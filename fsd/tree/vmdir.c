@@ -220,7 +220,7 @@ static const struct attr vm_attrs[] = {
 		.ask = vm_health_ask,
 		.doc = "Flat keyed: `agent` (`ok VERSION`, `lost`, or `none` while it is stopped), then what "
 		       "the agent says: "
-		       "hostname, init, boot_id, network."},
+		       "hostname, init, boot_id, network, jobs."},
 	{.id = VM_LOG_ID,
 		.name = "log",
 		.mode = 0444,
@@ -270,6 +270,22 @@ static const struct attr vm_attrs[] = {
 		       "brought), host_head (where the source is "
 		       "now), stale (they differ), dirty (it had changes that were no commit), files, bytes, "
 		       "prepared (when), ref."},
+	{.id = 24,
+		.name = "keep",
+		.mode = 0444,
+		.flags = ATTR_HELD,
+		.show = vm_keep_show,
+		.ops = &vm_keep_ops,
+		.doc = "Empty. While somebody has it open, `autostop` leaves the VM alone: `exec "
+		       "9<vms/NAME/keep`; closing it, or the end "
+		       "of who had it, lets go."},
+	{.id = 25,
+		.name = "idle",
+		.mode = 0444,
+		.show = vm_idle_show,
+		.doc = "Flat keyed: uses (by how many the VM is in use now: open `keep`, `stream/console` "
+		       "and files in `workspace/` and `root/`, jobs), "
+		       "idle_usec (for how long it has not been)."},
 	{.id = 32, .name = "wait", .mode = S_IFDIR, .child = KIND_VM_WAIT},
 	{.id = 33, .name = "exec", .mode = S_IFDIR, .child = KIND_EXECS},
 	{.id = 34, .name = "stream", .mode = S_IFDIR, .flags = ATTR_HIDDEN, .child = KIND_VM_STREAM},

@@ -8,6 +8,8 @@
 /* Row of the attribute: the state, or this one. */
 #define READY "ready"
 
+#define AT_ONCE 64 /* of those who wait: some tenths of a millisecond */
+
 static bool holds(struct tree *t, const struct handle *h)
 {
 	struct vm *vm = tree_vm(t, (uint32_t)h->at.row);
@@ -61,28 +63,54 @@ static unsigned wait_poll(struct tree *t, struct handle *h)
 	return holds(t, h) ? POLLIN | POLLRDNORM : 0;
 }
 
+static void wake(struct tree *t, struct handle *h)
+{
+	struct call *call;
+
+	if (!tree_vm(t, (uint32_t)h->at.row))
+		handle_wake(h, -ESTALE);
+	while ((call = TAILQ_FIRST(&h->parked))) {
+		TAILQ_REMOVE(&h->parked, call, link);
+		answer(h, call);
+	}
+	if (h->poll)
+		t->listener->pollable(t->user, h);
+}
+
+/* Ten thousand answers take long enough for others to notice: they get their turns between the pieces. */
+static int wake_some(sd_event_source *source, void *user)
+{
+	struct tree *t = user;
+	struct handle *h;
+
+	for (unsigned i = 0; i < AT_ONCE && (h = LIST_FIRST(&t->due)); i++) {
+		LIST_REMOVE(h, link);
+		LIST_INSERT_HEAD(&t->waiting, h, link);
+		wake(t, h);
+	}
+	if (LIST_EMPTY(&t->due)) {
+		t->waking = sd_event_source_disable_unref(t->waking);
+		return 0;
+	}
+	if (!source && !t->waking && sd_event_add_defer(t->config.event, &t->waking, wake_some, t) < 0)
+		return wake_some(NULL, t);
+	return t->waking ? sd_event_source_set_enabled(t->waking, SD_EVENT_ONESHOT) : 0;
+}
+
 void wait_check(struct tree *t, uint32_t vm)
 {
 	bool gone = !tree_vm(t, vm);
-	struct handle *h;
-	struct call *call;
+	struct handle *h, *next;
 
-	LIST_FOREACH (h, &t->waiting, link) {
-		if (h->at.row != vm)
+	for (h = LIST_FIRST(&t->waiting); h; h = next) {
+		next = LIST_NEXT(h, link);
+		if (h->at.row != vm || (TAILQ_EMPTY(&h->parked) && !h->poll) || (!gone && !holds(t, h)))
 			continue;
-		if (gone) {
-			handle_wake(h, -ESTALE);
-		} else if (holds(t, h)) {
-			while ((call = TAILQ_FIRST(&h->parked))) {
-				TAILQ_REMOVE(&h->parked, call, link);
-				answer(h, call);
-			}
-		} else {
-			continue;
-		}
-		if (h->poll)
-			t->listener->pollable(t->user, h);
+		/* What it waited for has been so, whatever comes before its turn. */
+		LIST_REMOVE(h, link);
+		LIST_INSERT_HEAD(&t->due, h, link);
 	}
+	wake_some(NULL, t);
 }
 
 const struct file_ops wait_ops = {

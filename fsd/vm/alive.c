@@ -174,6 +174,7 @@ int vm_alive(struct vm *vm, int pid, int pidfd, int agent_fd, struct err *e)
 
 	vm->pid = pid;
 	vm->pidfd = pidfd;
+	idle_begin(vm);
 	snprintf(name, sizeof(name), "%u", vm->row.id);
 	vm->run_fd = openat(vm->vms->runs_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	r = sd_event_add_io(vm->vms->event, &vm->exit_source, pidfd, EPOLLIN, on_exit_, vm);
@@ -195,6 +196,7 @@ void vm_dead(struct vm *vm)
 {
 	struct agent *agent = vm->agent;
 
+	idle_end(vm);
 	vm->agent = NULL;
 	if (agent) {
 		execs_agent(vm->vms->execs, vm, NULL);

@@ -392,8 +392,10 @@ static void forget(struct exec *x, bool kill, bool keep_files)
 	struct exec_reader *reader;
 
 	x->deleted = true;
-	if (x->job)
+	if (x->job) {
 		agent_job_release(TAKE_PTR(x->job), kill);
+		exec_use(x, false);
+	}
 	TAILQ_REMOVE(&v->jobs, x, link);
 	v->count--;
 	while ((reader = LIST_FIRST(&x->readers))) {

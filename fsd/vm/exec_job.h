@@ -79,6 +79,9 @@ void exec_tell_started(struct exec *x, int code, const struct err *e);
 /* exec_image.c: the variables of the VM's image, then the job's own; one block, the caller's. NULL: no memory. */
 char **exec_full_env(const struct exec *x);
 
+/* A job that runs is a use of its VM (vm_use()): it begins, it ends. */
+void exec_use(struct exec *x, bool begins);
+
 /* Gives the guest the credit that no reader holds back. */
 void exec_give_credit(struct exec *x, int stream);
 

@@ -67,6 +67,14 @@ static int why_not_started(const struct exec *x, int code, struct err *e)
 	}
 }
 
+void exec_use(struct exec *x, bool begins)
+{
+	struct vm *vm = vms_get(x->vm->execs->vms, x->vm->id);
+
+	if (vm)
+		(begins ? vm_use : vm_unuse)(vm);
+}
+
 static void on_started(void *user, int code)
 {
 	_cleanup_err_ struct err why = {0};
@@ -75,6 +83,7 @@ static void on_started(void *user, int code)
 	exec_hold(x);
 	if (code < 0) {
 		x->job = NULL;
+		exec_use(x, false);
 		x->state = EXEC_FAILED;
 		x->start_code = code;
 		x->ended = io_wall_usec();
@@ -119,6 +128,7 @@ static void on_ended(void *user, uint32_t kind, uint32_t code)
 
 	exec_hold(x);
 	x->job = NULL;
+	exec_use(x, false);
 	x->state = EXEC_EXITED;
 	x->exit_kind = kind;
 	x->exit_code = code;
@@ -163,6 +173,7 @@ int exec_start(struct exec *x, bool want_stdin, vm_done_fn done, void *user, str
 	r = agent_exec(x->vm->agent, &what, &events, x, &x->job, e);
 	if (r < 0)
 		return r;
+	exec_use(x, true);
 	x->state = EXEC_STARTING;
 	x->want_stdin = want_stdin;
 	x->done = done;

@@ -45,6 +45,11 @@ struct vm {
 	sd_event_source *exit_source, *tty_source, *retry;
 	struct agent *agent;
 	struct workspace_waiter *preparing; /* its workspace, just now */
+	/* idle.c */
+	unsigned uses;
+	uint64_t used_at; /* CLOCK_MONOTONIC usec: when the last use ended, or it began to run */
+	bool asked;       /* the guest is, whether it is idle */
+	sd_event_source *idle;
 };
 
 struct vms {
@@ -91,6 +96,11 @@ int vm_alive(struct vm *vm, int pid, int pidfd, int agent_fd, struct err *e);
 /* Looks for the agent of a VM that runs and has none, in the background. */
 void vm_find_agent(struct vm *vm);
 void vm_dead(struct vm *vm);
+
+/* idle.c: a run begins, is over; settings, state or use have changed. */
+void idle_begin(struct vm *vm);
+void idle_end(struct vm *vm);
+void idle_check(struct vm *vm);
 
 /* start.c, stop.c: the deeds. */
 void start_begin(struct deed *d);

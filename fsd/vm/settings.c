@@ -14,6 +14,8 @@
 #define DISK_MIN   (64ull << 20)
 #define DISK_MAX   (16ull << 40)
 
+#define AUTOSTOP_MAX (366u * 86400) /* seconds */
+
 static int must_not_run(const struct vm *vm, const char *what, struct err *e)
 {
 	if (vm->deed || vm->deleting)
@@ -228,6 +230,34 @@ static int apply_nat(struct vm *vm, const char *text, struct err *e)
 	return r < 0 ? err_sys(e, r, "nat") : 0;
 }
 
+static void show_autostop(const struct vm *vm, FILE *out)
+{
+	if (vm->row.autostop)
+		fprintf(out, "%" PRIu32, vm->row.autostop);
+	else
+		fputs("max", out);
+}
+
+static int check_autostop(const struct vm *vm, const char *text, struct err *e)
+{
+	(void)vm;
+	if (strcmp(text, "max") == 0)
+		return 0;
+	return check_number("autostop (seconds, or max for never)", text, 1, AUTOSTOP_MAX, false, e);
+}
+
+static int apply_autostop(struct vm *vm, const char *text, struct err *e)
+{
+	uint64_t v = 0;
+	int r = strcmp(text, "max") == 0 ? 0 : parse_u64(text, 1, AUTOSTOP_MAX, &v);
+
+	if (r < 0)
+		return err_sys(e, r, "autostop");
+	vm->row.autostop = (uint32_t)v;
+	idle_check(vm);
+	return 0;
+}
+
 const struct vm_setting vm_settings[] = {
 	{"image", "The image that the root file system is of. Read at the start.", show_image, check_image,
 		apply_image},
@@ -247,6 +277,10 @@ const struct vm_setting vm_settings[] = {
 		show_disk, check_disk, apply_disk},
 	{"nat", "Whether the guest reaches the world through the host: `0` or `1`, also while it runs.",
 		show_nat, check_nat, apply_nat},
+	{"autostop",
+		"Seconds after which a VM that nobody uses is stopped; `max`: never. What is use says "
+		"`idle`.",
+		show_autostop, check_autostop, apply_autostop},
 };
 const size_t vm_settings_count = ELEMENTSOF(vm_settings);
 

@@ -157,6 +157,15 @@ struct agent *vm_agent(struct vm *vm);
  */
 struct agent *vm_files(struct vm *vm);
 
+/*
+ * Use (promise A11): from vm_use() to vm_unuse() autostop leaves the VM alone, whether it runs or not; they are counted. vm_touch(): it was
+ * used just now. vm_uses(): how often it is in use, and for how long it has not been, 0 while it is or does not run.
+ */
+void vm_use(struct vm *vm);
+void vm_unuse(struct vm *vm);
+void vm_touch(struct vm *vm);
+unsigned vm_uses(const struct vm *vm, uint64_t *ret_idle_usec);
+
 /* The VM's log file and console file: open descriptors, borrowed, -1: nothing yet. */
 int vm_log_fd(const struct vm *vm);
 int vm_console_fd(const struct vm *vm);

@@ -129,6 +129,7 @@ void vm_set_state(struct vm *vm, enum vm_state state)
 	vm_set_text(&vm->row.state, state_names[state]);
 	vm->row.changed = io_wall_usec();
 	vm_save(vm);
+	idle_check(vm);
 	if (old != state && !vm->vms->quiet && vm->vms->watch.state)
 		vm->vms->watch.state(vm->vms->user, vm, old);
 }

@@ -41,7 +41,8 @@ enum agent_type {
 	   load1 (x100), disk_total, disk_used (work disk), root_total, root_used, net_rx_bytes, net_tx_bytes,
 	   uptime_usec. Bytes and microseconds. */
 	AGENT_STATS,
-	/* reply payload: flat keyed text: agent VERSION, hostname NAME, init running|none, boot_id, network up|down. */
+	/* reply payload: flat keyed text: agent VERSION, hostname NAME, init running|none, boot_id, network up|down,
+	   jobs N (that run). */
 	AGENT_HEALTH,
 	/* payload: u32 mode (0 power off, 1 reboot is never used: banger restarts by stop and start), asks init to shut down in
 	   order; when it has not after u32 msec, the agent itself syncs, unmounts and powers off. Reply is sent at once. */

@@ -75,6 +75,7 @@ static struct store_vm vm(const char *name)
 		.memory = UINT64_C(1) << 40,
 		.disk = 8u << 20,
 		.nat = true,
+		.autostop = 900,
 		.created = 1,
 		.changed = 2,
 		.state = (char *)"created",
@@ -114,6 +115,7 @@ static int same(void *user, const struct store_vm *row)
 	assert_int_equal(row->memory, want->memory);
 	assert_int_equal(row->disk, want->disk);
 	assert_true(row->nat);
+	assert_int_equal(row->autostop, 900);
 	assert_int_equal(row->address_index, want->address_index);
 	assert_int_equal(row->changed, want->changed);
 	assert_int_equal(row->started, want->started);

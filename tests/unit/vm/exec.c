@@ -23,6 +23,7 @@
 /* The model's part of it. */
 struct vm {
 	uint32_t id;
+	unsigned uses;
 };
 struct vms {
 	struct execs *execs;
@@ -33,6 +34,23 @@ static struct vm vm = {.id = VM_ID};
 void vm_view(const struct vm *v, struct vm_view *ret)
 {
 	*ret = (struct vm_view){.id = v->id};
+}
+
+struct vm *vms_get(struct vms *v, uint32_t id)
+{
+	(void)v;
+	return id == VM_ID ? &vm : NULL;
+}
+
+void vm_use(struct vm *v)
+{
+	v->uses++;
+}
+
+void vm_unuse(struct vm *v)
+{
+	assert_true(v->uses > 0);
+	v->uses--;
 }
 
 struct execs *execs_of(struct vms *v)
@@ -167,6 +185,7 @@ static int teardown(void **state)
 
 	execs_vm_gone(vms.execs, VM_ID);
 	vms.execs = execs_free(vms.execs);
+	assert_int_equal(vm.uses, 0);
 	agent_free(b->agent);
 	close_fd(b->fd);
 	/* It ends by itself, after it has killed what was to be killed. */
