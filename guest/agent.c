@@ -4,9 +4,12 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <linux/vm_sockets.h>
 
 #include "agent.h"
 #include "banger/cleanup.h"
@@ -39,32 +42,62 @@ struct agent {
 	bool end;
 };
 
-int agent_open_port(int *ret_fd, struct err *e)
+static int open_port(int *ret_fd)
 {
-	/* The driver's probe makes the port a moment after the module is loaded. */
+	_cleanup_closedir_ DIR *dir = opendir("/sys/class/virtio-ports");
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir))) {
+		_cleanup_free_ char *path = NULL, *name = NULL, *device = NULL;
+		int fd;
+
+		if (entry->d_name[0] == '.' ||
+			asprintf(&path, "/sys/class/virtio-ports/%s/name", entry->d_name) < 0 ||
+			io_read_file(AT_FDCWD, path, 4096, &name, NULL, NULL) < 0 ||
+			strcmp(name, GUEST_AGENT_PORT "\n") != 0 ||
+			asprintf(&device, "/dev/%s", entry->d_name) < 0)
+			continue;
+		fd = open(device, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+		if (fd >= 0) {
+			*ret_fd = fd;
+			return 0;
+		}
+	}
+	return -ENODEV;
+}
+
+static int open_vsock(int *ret_fd)
+{
+	struct sockaddr_vm address = {
+		.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = GUEST_AGENT_VSOCK};
+	_cleanup_close_ int device = open("/dev/vsock", O_RDONLY | O_CLOEXEC), fd = -EBADF;
+	unsigned cid = VMADDR_CID_ANY;
+
+	/* The driver alone is no device: then there is no number of ours. */
+	if (device < 0 || ioctl(device, IOCTL_VM_SOCKETS_GET_LOCAL_CID, &cid) < 0 || cid == VMADDR_CID_ANY)
+		return -ENODEV;
+	fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 4) < 0)
+		return -errno;
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+int agent_open(int *ret_fd, enum channel_kind *ret_kind, struct err *e)
+{
+	/* The driver's probe makes port or device a moment after the module is loaded. */
 	for (uint64_t end = io_now_usec() + 10000000; io_now_usec() < end;) {
-		_cleanup_closedir_ DIR *dir = opendir("/sys/class/virtio-ports");
-		struct dirent *entry;
-
-		while (dir && (entry = readdir(dir))) {
-			_cleanup_free_ char *path = NULL, *name = NULL, *device = NULL;
-			int fd;
-
-			if (entry->d_name[0] == '.' ||
-				asprintf(&path, "/sys/class/virtio-ports/%s/name", entry->d_name) < 0 ||
-				io_read_file(AT_FDCWD, path, 4096, &name, NULL, NULL) < 0 ||
-				strcmp(name, GUEST_AGENT_PORT "\n") != 0 ||
-				asprintf(&device, "/dev/%s", entry->d_name) < 0)
-				continue;
-			fd = open(device, O_RDWR | O_NONBLOCK | O_CLOEXEC);
-			if (fd >= 0) {
-				*ret_fd = fd;
-				return 0;
-			}
+		if (open_port(ret_fd) == 0) {
+			*ret_kind = CHANNEL_PORT;
+			return 0;
+		}
+		if (open_vsock(ret_fd) == 0) {
+			*ret_kind = CHANNEL_VSOCK;
+			return 0;
 		}
 		nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
 	}
-	return err_set(e, -ENODEV, "no virtio port " GUEST_AGENT_PORT);
+	return err_set(e, -ENODEV, "no virtio port " GUEST_AGENT_PORT " and no vsock");
 }
 
 static void reply(struct agent *a, const struct agent_header *h, int code, const void *data, size_t n)
@@ -271,7 +304,7 @@ static int next_timeout(struct agent *a)
 		at = a->ask_again_at;
 	if (at)
 		msec = at > now ? (int)((at - now) / 1000 + 1) : 0;
-	if (!a->channel.connected && (msec < 0 || msec > BACK_OFF_MSEC))
+	if (channel_poll_fd(&a->channel) < 0 && (msec < 0 || msec > BACK_OFF_MSEC))
 		msec = BACK_OFF_MSEC;
 	if (a->power_off_at && !a->first_until && a->plan == POWER_ALONE && msec > 10)
 		msec = 10;
@@ -299,13 +332,13 @@ static void protect(void)
 		(void)!write(fd, "-1000", 5);
 }
 
-int agent_run(int fd, const char *root, const char *tree, enum agent_mode mode)
+int agent_run(int fd, enum channel_kind kind, const char *root, const char *tree, enum agent_mode mode)
 {
 	struct agent a = {.mode = mode};
 	static struct pollfd polls[JOB_POLL_MAX + 2];
 	_cleanup_close_ int signals = watch_signals();
 	uint64_t end = mode == AGENT_PROBE ? io_now_usec() + PROBE_USEC : 0;
-	int r = channel_init(&a.channel, fd, mode != AGENT_BY_HAND);
+	int r = channel_init(&a.channel, fd, kind);
 
 	if (r < 0 || signals < 0)
 		return r < 0 ? r : -errno;
@@ -335,9 +368,8 @@ int agent_run(int fd, const char *root, const char *tree, enum agent_mode mode)
 			return 0;
 		timeout = next_timeout(&a);
 		polls[n++] = (struct pollfd){.fd = signals, .events = POLLIN};
-		/* A port without a host is always ready, with nothing: it isn't polled, but looked at now and then. */
-		if (a.channel.connected)
-			polls[n++] = (struct pollfd){.fd = fd,
+		if (channel_poll_fd(&a.channel) >= 0)
+			polls[n++] = (struct pollfd){.fd = channel_poll_fd(&a.channel),
 				.events = (short)(POLLIN | (channel_waiting(&a.channel) ? POLLOUT : 0))};
 		n += job_poll(
 			polls + n, a.channel.connected && channel_waiting(&a.channel) < CHANNEL_OUT_SOFT);

@@ -5,6 +5,7 @@
 #define BANGER_GUEST_AGENT_H
 
 #include "banger/err.h"
+#include "channel.h"
 
 enum agent_mode {
 	AGENT_BY_HAND, /* on a host, for tests: a socket; POWEROFF ends the process */
@@ -13,10 +14,13 @@ enum agent_mode {
 	AGENT_WITHOUT_INIT,
 };
 
-/* Opens the virtio-serial port GUEST_AGENT_PORT. Call it before the initramfs's /dev and /sys are gone. */
-int agent_open_port(int *ret_fd, struct err *e);
+/*
+ * Opens what the machine has for the agent: the virtio-serial port GUEST_AGENT_PORT, or a vsock listening on GUEST_AGENT_VSOCK. Call it before the
+ * initramfs's /dev and /sys are gone.
+ */
+int agent_open(int *ret_fd, enum channel_kind *ret_kind, struct err *e);
 
 /* Serves FD, with ROOT as the work disk and TREE as the root of all files. Comes back (0) when told to end, or -errno when the channel is no more (a socket). */
-int agent_run(int fd, const char *root, const char *tree, enum agent_mode mode);
+int agent_run(int fd, enum channel_kind kind, const char *root, const char *tree, enum agent_mode mode);
 
 #endif

@@ -151,7 +151,7 @@ static void reap_for_ever(pid_t agent)
 	}
 }
 
-static pid_t start_agent(int port, enum agent_mode mode, char *name)
+static pid_t start_agent(int port, enum channel_kind kind, enum agent_mode mode, char *name)
 {
 	pid_t pid = fork();
 
@@ -164,7 +164,7 @@ static pid_t start_agent(int port, enum agent_mode mode, char *name)
 	 */
 	if (name && *name)
 		name[0] = '@';
-	agent_run(port, "/root", "/", mode);
+	agent_run(port, kind, "/root", "/", mode);
 	_exit(1);
 }
 
@@ -182,6 +182,7 @@ void boot_run(char *name)
 	_cleanup_err_ struct err e = {0};
 	struct config c;
 	const char *init;
+	enum channel_kind kind;
 	pid_t agent;
 	int port;
 
@@ -191,13 +192,13 @@ void boot_run(char *name)
 		die("config", &e);
 	modules_load();
 	set_clock(&c);
-	if (agent_open_port(&port, &e) < 0)
-		die("agent's port", &e);
+	if (agent_open(&port, &kind, &e) < 0)
+		die("agent's channel", &e);
 	if (c.probe) {
-		agent_run(port, "/", "/", AGENT_PROBE);
+		agent_run(port, kind, "/", "/", AGENT_PROBE);
 		power_off_now();
 	}
-	if (disks_mount(c.root_disk, &e) < 0)
+	if (disks_mount(&c, &e) < 0)
 		die("disks", &e);
 	if (network_up(&c, &e) < 0)
 		die("network", &e);
@@ -210,7 +211,7 @@ void boot_run(char *name)
 	mount_late();
 	power_place_last_act();
 	init = find_init();
-	agent = start_agent(port, init ? AGENT_BESIDE_INIT : AGENT_WITHOUT_INIT, name);
+	agent = start_agent(port, kind, init ? AGENT_BESIDE_INIT : AGENT_WITHOUT_INIT, name);
 	if (agent < 0) {
 		err_sys(&e, -errno, "fork");
 		die("agent", &e);

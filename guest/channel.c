@@ -1,6 +1,8 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <linux/vm_sockets.h>
 
 #include "banger/cleanup.h"
 #include "channel.h"
@@ -11,11 +13,40 @@
 #define IN_SIZE (FRAME_MAX + 65536)
 #define OUT_MAX (16u << 20)
 
-int channel_init(struct channel *c, int fd, bool port)
+int channel_init(struct channel *c, int fd, enum channel_kind kind)
 {
-	*c = (struct channel){.fd = fd, .port = port, .connected = true};
+	*c = (struct channel){.fd = fd, .listener = -EBADF, .kind = kind, .connected = true};
+	if (kind == CHANNEL_VSOCK) {
+		c->listener = fd;
+		c->fd = -EBADF;
+		c->connected = false;
+	}
 	c->in = malloc(IN_SIZE);
 	return c->in ? 0 : -ENOMEM;
+}
+
+int channel_poll_fd(const struct channel *c)
+{
+	/* A port without a host is always ready, with nothing: it is none to poll. */
+	return c->connected ? c->fd : c->listener;
+}
+
+/* The next host's connection, where there is one. */
+static void take_connection(struct channel *c)
+{
+	struct sockaddr_vm peer;
+	socklen_t n = sizeof(peer);
+	int fd = accept4(c->listener, (struct sockaddr *)&peer, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	/* Where the guest has loaded the loopback of vsock, its own users could knock as well. */
+	if (n != sizeof(peer) || peer.svm_family != AF_VSOCK || peer.svm_cid != VMADDR_CID_HOST) {
+		close_fd(fd);
+		return;
+	}
+	c->fd = fd;
+	c->connected = true;
 }
 
 void channel_reset(struct channel *c)
@@ -29,7 +60,9 @@ static void lost(struct channel *c)
 	channel_reset(c);
 	c->in_at = c->in_end = 0;
 	c->astray = c->connected = false;
-	c->broken = !c->port;
+	c->broken = c->kind == CHANNEL_SOCKET;
+	if (c->kind == CHANNEL_VSOCK)
+		c->fd = close_fd(c->fd);
 }
 
 /* Of a port: what a read of nothing alone does not say. */
@@ -61,12 +94,16 @@ static int fill(struct channel *c)
 		c->in_end -= c->in_at;
 		c->in_at = 0;
 	}
+	if (c->kind == CHANNEL_VSOCK && !c->connected)
+		take_connection(c);
+	if (c->fd < 0)
+		return 0;
 	n = read(c->fd, c->in + c->in_end, IN_SIZE - c->in_end);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
 	/* A port without a host reads as 0 at once, again and again: the loop backs off. */
 	if (n <= 0) {
-		if (!c->port || host_gone(c))
+		if (c->kind != CHANNEL_PORT || host_gone(c))
 			lost(c);
 		return 0;
 	}
@@ -75,7 +112,7 @@ static int fill(struct channel *c)
 	 * A host can go and another come unseen. What one read of a port yields was put there by one write of the VMM, which
 	 * never joins what two hosts sent: a read that is a HELLO, no more and no less, belongs to no frame begun before.
 	 */
-	if (c->port && n == AGENT_HEADER + HELLO_SIZE) {
+	if (c->kind == CHANNEL_PORT && n == AGENT_HEADER + HELLO_SIZE) {
 		memcpy(&h, c->in + c->in_end, AGENT_HEADER);
 		if (is_hello(&h))
 			c->in_at = c->in_end;
@@ -130,7 +167,7 @@ void channel_flush(struct channel *c)
 			return;
 		/* A port whose host has gone says EAGAIN; what else it says (no memory, say) passes, and costs no byte. */
 		if (k <= 0) {
-			if (!c->port)
+			if (c->kind != CHANNEL_PORT)
 				lost(c);
 			return;
 		}

@@ -10,9 +10,16 @@
 
 #include "banger/agent_proto.h"
 
+enum channel_kind {
+	CHANNEL_SOCKET, /* a connection, after which there is no other */
+	CHANNEL_PORT,   /* a virtio port, which can lose its host and get another */
+	CHANNEL_VSOCK,  /* a listening vsock: one connection after the other, the host's alone */
+};
+
 struct channel {
-	int fd;
-	bool port; /* a virtio port, which can lose its host and get another */
+	int fd; /* negative: a listening one without a connection */
+	int listener;
+	enum channel_kind kind;
 	bool connected;
 	bool broken;   /* a socket that has closed */
 	bool astray;   /* what came was no frame: all is passed over until HELLO */
@@ -26,7 +33,11 @@ struct channel {
 /* Unsent bytes above which nobody may add output of jobs. */
 #define CHANNEL_OUT_SOFT (512u * 1024)
 
-int channel_init(struct channel *c, int fd, bool port);
+/* FD stays the caller's. */
+int channel_init(struct channel *c, int fd, enum channel_kind kind);
+
+/* What to poll for input; negative: nothing that poll(2) would tell, but to be looked at now and then. */
+int channel_poll_fd(const struct channel *c);
 
 /* Reads; 1: *H and *PAYLOAD are a whole frame, valid until the next call; 0: none now. */
 int channel_receive(struct channel *c, struct agent_header *h, const uint8_t **payload);

@@ -71,6 +71,14 @@ static int set_root(struct config *c, const char *v)
 	return c->root_disk ? 0 : -EINVAL;
 }
 
+static int add_disk(struct config *c, const char *v)
+{
+	if (c->disk_count == CONFIG_DISKS_MAX)
+		return -E2BIG;
+	c->disks[c->disk_count] = strdup(v);
+	return c->disks[c->disk_count++] ? 0 : -ENOMEM;
+}
+
 static const struct {
 	const char *key;
 	int (*set)(struct config *c, const char *v);
@@ -83,6 +91,7 @@ static const struct {
 	{GUEST_KEY_CLOCK, set_clock},
 	{GUEST_KEY_PROBE, set_probe},
 	{GUEST_KEY_ROOT, set_root},
+	{GUEST_KEY_DISK, add_disk},
 };
 
 int config_read(struct config *ret, struct err *e)

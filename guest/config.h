@@ -9,7 +9,8 @@
 
 #include "banger/err.h"
 
-#define CONFIG_DNS_MAX 3 /* resolv.conf(5): MAXNS */
+#define CONFIG_DNS_MAX   3 /* resolv.conf(5): MAXNS */
+#define CONFIG_DISKS_MAX 8
 
 struct config {
 	char hostname[64];
@@ -21,7 +22,9 @@ struct config {
 	char *ssh_key;       /* NULL: none */
 	uint64_t clock_usec; /* 0: not told */
 	bool probe;
-	bool root_disk; /* the root is a disk, no overlay */
+	bool root_disk;                /* the root is a disk, no overlay */
+	char *disks[CONFIG_DISKS_MAX]; /* their serials in order, where they have others: vda, vdb, ... */
+	unsigned disk_count;
 };
 
 int config_read(struct config *ret, struct err *e);

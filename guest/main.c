@@ -42,7 +42,7 @@ static int agent_by_hand(int argc, char **argv)
 	}
 	/* Not the jobs'. */
 	fcntl((int)fd, F_SETFD, FD_CLOEXEC);
-	return agent_run((int)fd, root, tree ? tree : root, AGENT_BY_HAND) < 0;
+	return agent_run((int)fd, CHANNEL_SOCKET, root, tree ? tree : root, AGENT_BY_HAND) < 0;
 }
 
 int main(int argc, char **argv)

@@ -2,12 +2,14 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 
 #include "banger/cleanup.h"
+#include "banger/guest_config.h"
 #include "banger/io.h"
 #include "guest.h"
 #include "power.h"
@@ -42,12 +44,29 @@ static void remount_all_readonly(void)
 	}
 }
 
+static bool off_by_reset(void)
+{
+	_cleanup_free_ char *text = NULL;
+	char *rest, *word;
+
+	if (io_read_file(AT_FDCWD, "/proc/cmdline", 65536, &text, NULL, NULL) < 0)
+		return false;
+	rest = text;
+	while ((word = strsep(&rest, " \n")))
+		if (strcmp(word, GUEST_OFF_BY_RESET) == 0)
+			return true;
+	return false;
+}
+
 void power_off_now(void)
 {
 	mkdir("/proc", 0555);
 	mount("proc", "/proc", "proc", 0, NULL);
 	sync();
 	remount_all_readonly();
+	/* Such a machine would only halt, and stay. */
+	if (off_by_reset())
+		reboot(RB_AUTOBOOT);
 	reboot(RB_POWER_OFF);
 	/* No way to switch it off: a halt is the next best, the VMM's owner ends it. */
 	reboot(RB_HALT_SYSTEM);

@@ -3,7 +3,7 @@
  *
  * The file systems under the root (image, overlay's disk) can't be unmounted by an image's init: it doesn't see them. So the last act is
  * ours: all file systems are remounted read-only by the kernel's emergency remount (SysRq u, Documentation/admin-guide/sysrq.rst),
- * which leaves an ext4 clean, and the machine is switched off.
+ * which leaves an ext4 clean, and the machine is switched off, or reset where that is its end (GUEST_OFF_BY_RESET).
  */
 #ifndef BANGER_GUEST_POWER_H
 #define BANGER_GUEST_POWER_H

@@ -172,6 +172,8 @@ static char *config_text(const struct guest_spec *spec, size_t *ret_n)
 		fputs(GUEST_KEY_PROBE " 1\n", out);
 	if (spec->root_disk)
 		fputs(GUEST_KEY_ROOT " " GUEST_ROOT_DISK "\n", out);
+	for (size_t i = 0; i < spec->disk_count; i++)
+		fprintf(out, GUEST_KEY_DISK " %s\n", spec->disks[i]);
 	if (spec->hostname)
 		fprintf(out, GUEST_KEY_HOSTNAME " %s\n", spec->hostname);
 	if (spec->address) {

@@ -50,6 +50,9 @@ struct guest_spec {
 	const char *ssh_key; /* NULL: none; a line of authorized_keys */
 	bool probe;
 	bool root_disk; /* the root is a disk of its own: GUEST_DISK_ROOT */
+	const char *const
+		*disks; /* their serials in order, where the VMM gives them others (banger/guest_config.h) */
+	size_t disk_count;
 	const struct guest_file *files;
 	size_t file_count;
 };

@@ -3,7 +3,7 @@
  * place (each at /banger/files/PATH, owner and mode as they shall be in the guest, PATH absolute there).
  *
  * Flat keyed text: `key value` a line; unknown keys are ignored by an older guest. Disks are found by the serial that
- * their virtio-blk device reports (/sys/block/NAME/serial).
+ * their virtio-blk device reports (/sys/block/NAME/serial); where the VMM makes up serials of its own, by their order.
  */
 #ifndef BANGER_GUEST_CONFIG_H
 #define BANGER_GUEST_CONFIG_H
@@ -22,6 +22,8 @@
 #define GUEST_KEY_ROOT                                                                                       \
 	"root" /* GUEST_ROOT_DISK: the root is the disk GUEST_DISK_ROOT; absent: an overlay over GUEST_DISK_IMAGE */
 #define GUEST_KEY_PROBE "probe" /* 1: only prove that the machine runs: answer as agent, do nothing else */
+#define GUEST_KEY_DISK                                                                                       \
+	"disk" /* a serial, several times: the disks have no such serials, and are vda, vdb, ... in this order */
 
 /* Value of GUEST_KEY_ROOT. */
 #define GUEST_ROOT_DISK "disk"
@@ -34,6 +36,14 @@
 
 /* Name of the agent's virtio-serial port (/sys/class/virtio-ports/vportNpM/name). */
 #define GUEST_AGENT_PORT "banger.agent"
+/* Where the machine has no such port but a vsock device, the agent listens on this port of it: one that in the guest root alone can have. */
+#define GUEST_AGENT_VSOCK 1000u
+
+/*
+ * A word of the kernel's command line: the machine can't be switched off, but ends when it is reset. There and not in the file above, for it is
+ * needed when that is long gone.
+ */
+#define GUEST_OFF_BY_RESET "banger.off=reset"
 
 /* The workspace, in the guest. */
 #define GUEST_WORKSPACE "/root/workspace"
