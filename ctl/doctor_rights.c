@@ -111,7 +111,8 @@ static void check_helper_rights(struct doctor *d, struct finding *f)
 /* The helper's only child. */
 static void check_launcher_rights(struct doctor *d, struct finding *f)
 {
-	const uint64_t caps = CAP(CAP_SETUID) | CAP(CAP_SETGID);
+	const uint64_t caps = CAP(CAP_SETUID) | CAP(CAP_SETGID) | CAP(CAP_SYS_ADMIN) | CAP(CAP_SYS_CHROOT) |
+			      CAP(CAP_MKNOD) | CAP(CAP_CHOWN) | CAP(CAP_DAC_OVERRIDE);
 	_cleanup_free_ char *path = NULL, *children = NULL;
 	struct process p;
 	char *rest, *word;
@@ -136,7 +137,7 @@ static void check_launcher_rights(struct doctor *d, struct finding *f)
 		any = true;
 	}
 	if (any)
-		found_good(f, "the helper's launcher has setuid and setgid, and no_new_privs");
+		found_good(f, "the helper's launcher has what a VM's user and a jail take, and no_new_privs");
 	else
 		found_bad(f, GRADE_FAIL, mend_restart(d),
 			"the helper's launcher has gone: no VM can be started");
@@ -202,7 +203,7 @@ static void find_vmm(struct doctor *d, struct finding *f, pid_t pid)
 	uint64_t reaper_pid;
 	uid_t uid = 0;
 
-	if (!process_open(&p, "QEMU", pid))
+	if (!process_open(&p, "a VMM", pid))
 		return;
 	wants_vm_user(d, f, &p, &uid);
 	wants_caps(d, f, &p, 0);

@@ -6,6 +6,7 @@
 #include "banger/cleanup.h"
 #include "banger/guest_config.h"
 #include "launch_fds.h"
+#include "stage.h"
 
 static void add(struct argv *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void add(struct argv *a, const char *fmt, ...)
@@ -130,6 +131,32 @@ int argv_qemu(const struct helper_request *q, struct argv *ret, struct err *e)
 	add(a, "socket,id=agent,fd=%d,server=on,wait=off", FD_AGENT);
 	add_pair(a, "-device", "virtserialport,chardev=agent,name=" GUEST_AGENT_PORT ",id=agent0");
 	add_pair(a, "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+	if (a->failed)
+		return err_sys(e, -ENOMEM, "command line");
+	return 0;
+}
+
+int argv_jailer(
+	const struct helper_request *q, uid_t user, const char *helper_dir, struct argv *ret, struct err *e)
+{
+	struct argv *a = ret;
+
+	*a = (struct argv){0};
+	add(a, "jailer");
+	add(a, "--id");
+	add(a, "%u", q->vm);
+	add(a, "--exec-file");
+	add(a, "%s/" INSTANCE_JAIL_BASE "/" STAGE_PROGRAM, helper_dir);
+	add(a, "--uid");
+	add(a, "%u", user);
+	add(a, "--gid");
+	add(a, "%u", user);
+	add(a, "--chroot-base-dir");
+	add(a, "%s/" INSTANCE_JAIL_BASE, helper_dir);
+	add(a, "--");
+	add_pair(a, "--api-sock", HELPER_JAIL_SOCKETS "/" HELPER_JAIL_API);
+	/* It logs where the serial line goes. What a guest does at odd ports is a warning each. */
+	add_pair(a, "--level", "Error");
 	if (a->failed)
 		return err_sys(e, -ENOMEM, "command line");
 	return 0;

@@ -500,6 +500,28 @@ int bridge_tap(struct bridge *b, uint32_t vm, int *ret_fd, uint32_t *ret_ifindex
 	return 0;
 }
 
+int bridge_lend(int fd, uid_t user, struct err *e)
+{
+	return ioctl(fd, TUNSETOWNER, (unsigned long)user) < 0 || ioctl(fd, TUNSETPERSIST, 1UL) < 0
+		       ? err_sys(e, -errno, "lending the tap")
+		       : 0;
+}
+
+int bridge_untap(struct bridge *b, uint32_t vm, uint32_t ifindex, struct err *e)
+{
+	_cleanup_(link_put) struct rtnl_link *l = NULL;
+	char name[IFNAMSIZ];
+	int r;
+
+	instance_tap_name(b->inst, vm, name);
+	r = get_link(b, name, &l, e);
+	if (r < 0 || !l || ifindex == 0 || rtnl_link_get_ifindex(l) != (int)ifindex)
+		return r;
+	r = rtnl_link_delete(b->sock, l);
+	return r < 0 && r != -NLE_OBJ_NOTFOUND && r != -NLE_NODEV ? nl_error(e, r, "removing the tap", name)
+								  : 0;
+}
+
 int bridge_rejoin(struct bridge *b, uint32_t vm, uint32_t ifindex, struct err *e)
 {
 	_cleanup_(link_put) struct rtnl_link *l = NULL;

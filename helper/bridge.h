@@ -49,6 +49,11 @@ int bridge_uplinks(struct bridge *b, struct err *e);
  */
 int bridge_tap(struct bridge *b, uint32_t vm, int *ret_fd, uint32_t *ret_ifindex, struct err *e);
 
+/* The tap of FD outlives it, and USER may attach to it by its name: it stays until bridge_untap(). */
+int bridge_lend(int fd, uid_t user, struct err *e);
+/* Removes VM's tap, if it is there and still is IFINDEX. */
+int bridge_untap(struct bridge *b, uint32_t vm, uint32_t ifindex, struct err *e);
+
 /* Puts VM's tap, if it is there and still is IFINDEX, back into a bridge that was made anew. */
 int bridge_rejoin(struct bridge *b, uint32_t vm, uint32_t ifindex, struct err *e);
 

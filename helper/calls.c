@@ -13,6 +13,7 @@
 #include "calls.h"
 #include "check.h"
 #include "disk.h"
+#include "jail.h"
 #include "mount.h"
 #include "nat.h"
 
@@ -27,6 +28,7 @@ struct held {
 	LIST_ENTRY(held) link;
 	uint32_t vm;
 	int tap_fd, pidfd;
+	int mounts_fd; /* of JAIL, until LAUNCH */
 };
 
 struct helper_state {
@@ -68,7 +70,7 @@ static int take_held(struct helper_state *s, uint32_t vm, struct held **ret, str
 		h = calloc(1, sizeof(*h));
 		if (!h)
 			return err_sys(e, -ENOMEM, "VM %u", vm);
-		*h = (struct held){.vm = vm, .tap_fd = -EBADF, .pidfd = -EBADF};
+		*h = (struct held){.vm = vm, .tap_fd = -EBADF, .pidfd = -EBADF, .mounts_fd = -EBADF};
 		LIST_INSERT_HEAD(&s->held, h, link);
 	}
 	*ret = h;
@@ -80,7 +82,13 @@ static void drop_held(struct held *h)
 	LIST_REMOVE(h, link);
 	close_fd(h->tap_fd);
 	close_fd(h->pidfd);
+	close_fd(h->mounts_fd);
 	free(h);
+}
+
+static uid_t vm_user(const struct helper_state *s, uint32_t vm)
+{
+	return instance_vm_uid(bridge_piece(s->bridge), vm);
 }
 
 /* A call that failed leaves neither a slot with nothing in it nor what is held of a VM that has none: a number costs nothing. */
@@ -227,7 +235,7 @@ static int check_address(struct helper_state *s, uint32_t vm, uint32_t address, 
 	return 0;
 }
 
-/* Forgets the tap, which goes with its last descriptor, and what it may send. */
+/* Removes the tap, where it doesn't go with its last descriptor, and what it may send. */
 static int drop_tap(struct helper_state *s, struct journal_vm *slot, struct err *e)
 {
 	int r;
@@ -238,6 +246,8 @@ static int drop_tap(struct helper_state *s, struct journal_vm *slot, struct err 
 	r = journal_write(s->journal, slot, e);
 	if (r == 0 && journal_head(s->journal)->net == JOURNAL_LIVE)
 		r = nat_guest(s->nat, slot->vm, slot->address, 0, e);
+	if (r == 0)
+		r = bridge_untap(s->bridge, slot->vm, slot->ifindex, e);
 	if (r < 0)
 		return r;
 	slot->tap = JOURNAL_NONE;
@@ -330,6 +340,51 @@ static int call_nat(struct call *c, struct err *e)
 	return journal_write(c->s->journal, slot, e);
 }
 
+static int drop_jail(struct helper_state *s, struct journal_vm *slot, struct err *e)
+{
+	int r;
+
+	if (slot->jail == JOURNAL_NONE)
+		return 0;
+	slot->jail = JOURNAL_DELETING;
+	r = journal_write(s->journal, slot, e);
+	if (r == 0)
+		r = jail_remove(s->inst, slot->vm, e);
+	if (r < 0)
+		return r;
+	slot->jail = JOURNAL_NONE;
+	return journal_write(s->journal, slot, e);
+}
+
+static int call_jail(struct call *c, struct err *e)
+{
+	struct helper_state *s = c->s;
+	struct journal_vm *slot = journal_find(s->journal, c->q->vm);
+	struct held *h;
+	int pidfd, r;
+
+	if (living(s, slot, &pidfd) == 0)
+		return err_set(e, -EBUSY, "VM %u runs", c->q->vm);
+	if ((r = check_mount_namespace(c->fds[0], e)) < 0 || (r = take_held(s, c->q->vm, &h, e)) < 0 ||
+		(r = journal_take(s->journal, c->q->vm, &slot, e)) < 0)
+		return r;
+	slot->jail = JOURNAL_INTENT;
+	r = journal_write(s->journal, slot, e);
+	if (r == 0)
+		r = jail_make(s->inst, c->q->vm, vm_user(s, c->q->vm), e);
+	if (r == 0) {
+		slot->jail = JOURNAL_LIVE;
+		r = journal_write(s->journal, slot, e);
+	}
+	if (r < 0) {
+		drop_jail(s, slot, NULL);
+		return r;
+	}
+	close_fd(h->mounts_fd);
+	h->mounts_fd = TAKE_FD(c->fds[0]);
+	return 0;
+}
+
 struct record {
 	struct helper_state *s;
 	struct journal_vm *slot;
@@ -353,15 +408,52 @@ static int record_process(void *user, int pid, int reaper_pid, uint64_t starttim
 static int check_launch(const struct call *c, struct err *e)
 {
 	const struct helper_request *q = c->q;
+	int jailed = q->u.launch.engine == HELPER_ENGINE_FIRECRACKER;
 
 	if (q->u.launch.memory < MEMORY_MIN || q->u.launch.memory > MEMORY_MAX ||
 		q->u.launch.memory % (1 << 20) || q->u.launch.vcpus < 1 || q->u.launch.vcpus > VCPUS_MAX ||
 		q->u.launch.tsc_khz > TSC_KHZ_MAX || q->u.launch.console_max < 4096 ||
 		q->u.launch.console_max > CONSOLE_MAX || q->u.launch.no_network > 1 ||
 		(q->u.launch.accel != HELPER_ACCEL_TCG && q->u.launch.accel != HELPER_ACCEL_KVM) ||
-		(q->u.launch.storage != HELPER_STORAGE_OVERLAY && q->u.launch.storage != HELPER_STORAGE_DM))
+		(q->u.launch.storage != HELPER_STORAGE_OVERLAY && q->u.launch.storage != HELPER_STORAGE_DM) ||
+		(q->u.launch.engine != HELPER_ENGINE_QEMU && !jailed))
 		return err_set(e, -ERANGE, "a number out of its limits");
-	return check_launch_fds(c->fds, c->s->inst->owner, e);
+	if (jailed && q->u.launch.accel != HELPER_ACCEL_KVM)
+		return err_set(e, -EINVAL, "Firecracker runs with KVM alone");
+	return check_launch_fds(c->fds, c->nfds, c->s->inst->owner, e);
+}
+
+/* Firecracker opens its tap by name: it is lent to its user, and no longer held by us. */
+static int lend_tap(struct helper_state *s, struct held *h, struct err *e)
+{
+	int r = bridge_lend(h->tap_fd, vm_user(s, h->vm), e);
+
+	if (r == 0)
+		h->tap_fd = close_fd(h->tap_fd);
+	return r;
+}
+
+static int launch(
+	struct call *c, struct held *h, const int fds[LAUNCH_FD_COUNT], struct record *rec, struct err *e)
+{
+	struct helper_state *s = c->s;
+	int jailed = c->q->u.launch.engine == HELPER_ENGINE_FIRECRACKER;
+	int no_network = (int)c->q->u.launch.no_network, r = 0;
+	_cleanup_close_ int sockets = -EBADF;
+	struct launch what = {
+		.request = c->q,
+		.user = vm_user(s, c->q->vm),
+		.fds = fds,
+		.tap_fd = no_network || jailed ? -EBADF : h->tap_fd,
+		.mounts_fd = jailed ? h->mounts_fd : -EBADF,
+	};
+
+	if (jailed && !no_network)
+		r = lend_tap(s, h, e);
+	if (r == 0 && jailed)
+		r = jail_open(s->inst, c->q->vm, &sockets, e);
+	what.sockets_fd = sockets;
+	return r < 0 ? r : launcher_run(s->launcher, &what, record_process, rec, &h->pidfd, e);
 }
 
 /* With a disk of ours, the descriptors that the VMM gets are LAUNCH's but for that: the device in the place of what it is made of. */
@@ -394,7 +486,9 @@ static int call_launch(struct call *c, struct err *e)
 	h->pidfd = close_fd(h->pidfd);
 	if (!c->q->u.launch.no_network && h->tap_fd < 0)
 		return err_set(e, -ENODEV, "VM %u has no tap", c->q->vm);
-	memcpy(fds, c->fds, sizeof(fds));
+	if (c->q->u.launch.engine == HELPER_ENGINE_FIRECRACKER && h->mounts_fd < 0)
+		return err_set(e, -ENODEV, "VM %u has no jail", c->q->vm);
+	memcpy(fds, c->fds, c->nfds * sizeof(fds[0]));
 	if (c->q->u.launch.storage == HELPER_STORAGE_DM) {
 		r = open_root_disk(c, rec.slot, &root, e);
 		if (r < 0)
@@ -405,18 +499,20 @@ static int call_launch(struct call *c, struct err *e)
 	rec.slot->pid = 0;
 	r = journal_write(c->s->journal, rec.slot, e);
 	if (r == 0)
-		r = launcher_run(c->s->launcher, c->q, instance_vm_uid(bridge_piece(c->s->bridge), c->q->vm),
-			fds, c->q->u.launch.no_network ? -1 : h->tap_fd, record_process, &rec, &pidfd, e);
+		r = launch(c, h, fds, &rec, e);
 	/* From here the tap is the VMM's: it goes when that does. */
 	h->tap_fd = close_fd(h->tap_fd);
+	h->mounts_fd = close_fd(h->mounts_fd);
 	if (r < 0) {
 		rec.slot->process = JOURNAL_NONE;
 		journal_write(c->s->journal, rec.slot, NULL);
 		drop_tap(c->s, rec.slot, NULL);
+		drop_jail(c->s, rec.slot, NULL);
 		return r;
 	}
-	h->pidfd = pidfd;
-	c->ret_fd = pidfd;
+	if (!c->q->u.launch.no_network)
+		instance_tap_name(c->s->inst, c->q->vm, c->reply->u.launch.tap);
+	c->ret_fd = h->pidfd;
 	return 0;
 }
 
@@ -450,7 +546,7 @@ static int release(struct helper_state *s, struct journal_vm *slot, struct err *
 		drop_held(h);
 	slot->process = JOURNAL_NONE;
 	if ((r = drop_nat(s, slot, e)) < 0 || (r = drop_tap(s, slot, e)) < 0 ||
-		(r = disk_remove(&s->disk, slot, e)) < 0)
+		(r = drop_jail(s, slot, e)) < 0 || (r = disk_remove(&s->disk, slot, e)) < 0)
 		return r;
 	return journal_write(s->journal, slot, e);
 }
@@ -553,7 +649,8 @@ static const struct {
 	[HELPER_NET_DOWN] = {"net-down", call_net_down, 0, 0, 0, 0},
 	[HELPER_TAP] = {"tap", call_tap, 0, 0, 1, ARGS_USED(tap)},
 	[HELPER_NAT] = {"nat", call_nat, 0, 0, 1, ARGS(nat)},
-	[HELPER_LAUNCH] = {"launch", call_launch, LAUNCH_FD_COUNT, LAUNCH_FD_COUNT, 1, ARGS_USED(launch)},
+	[HELPER_LAUNCH] = {"launch", call_launch, LAUNCH_FD_COUNT_JAILED, LAUNCH_FD_COUNT, 1,
+		ARGS_USED(launch)},
 	[HELPER_SIGNAL] = {"signal", call_signal, 0, 0, 1, ARGS_USED(signal)},
 	[HELPER_RELEASE] = {"release", call_release, 0, 0, 1, 0},
 	[HELPER_LIST] = {"list", call_list, 0, 0, 0, ARGS_USED(list)},
@@ -561,7 +658,13 @@ static const struct {
 	[HELPER_STORAGE] = {"storage", call_storage, 0, 0, 0, 0},
 	[HELPER_DISK] = {"disk", call_disk, 0, DISK_FD_COUNT, 1, ARGS_USED(disk)},
 	[HELPER_DISK_STATUS] = {"disk-status", call_disk_status, 0, 0, 1, 0},
+	[HELPER_JAIL] = {"jail", call_jail, 1, 1, 1, 0},
 };
+
+static size_t launch_fds(const struct helper_request *q)
+{
+	return q->u.launch.engine == HELPER_ENGINE_FIRECRACKER ? LAUNCH_FD_COUNT_JAILED : LAUNCH_FD_COUNT;
+}
 
 int calls_check(const struct helper_request *q, size_t nfds, const char **ret_name, struct err *e)
 {
@@ -572,7 +675,8 @@ int calls_check(const struct helper_request *q, size_t nfds, const char **ret_na
 	if (row >= ELEMENTSOF(table) || !table[row].run)
 		return err_set(e, -EPROTO, "no call %zu", row);
 	*ret_name = table[row].name;
-	if (nfds < table[row].fds_min || nfds > table[row].fds_max)
+	if (nfds < table[row].fds_min || nfds > table[row].fds_max ||
+		(row == HELPER_LAUNCH && nfds != launch_fds(q)))
 		return err_set(e, -EPROTO, "%s: %zu descriptors", table[row].name, nfds);
 	if (table[row].needs_vm ? q->vm < 1 || q->vm > HELPER_VM_MAX : q->vm != 0)
 		return err_set(e, -EPROTO, "%s: VM number %u", table[row].name, q->vm);
@@ -648,7 +752,7 @@ int calls_reconcile(struct helper_state *s, struct err *e)
 		int pidfd;
 
 		vm = slot->vm;
-		/* Without its process a tap, which only that held open, is gone as well. What lives is the daemon's to ask for. */
+		/* Without its process a tap has no use any more. What lives is the daemon's to ask for. */
 		if (living(s, slot, &pidfd) < 0) {
 			int r;
 

@@ -41,9 +41,32 @@ int caps_helper(struct err *e)
 	return keep(wanted, ELEMENTSOF(wanted), e);
 }
 
+/* SYS_CHROOT lets one into another's mount namespace (setns(2)); DAC_OVERRIDE is the jailer's, into folders that it has given away. */
 int caps_launcher(struct err *e)
 {
-	static const cap_value_t wanted[] = {CAP_SETUID, CAP_SETGID};
+	static const cap_value_t wanted[] = {CAP_SETUID, CAP_SETGID, CAP_SYS_ADMIN, CAP_SYS_CHROOT, CAP_MKNOD,
+		CAP_CHOWN, CAP_DAC_OVERRIDE};
 
 	return keep(wanted, ELEMENTSOF(wanted), e);
+}
+
+int caps_jailer(struct err *e)
+{
+	static const cap_value_t wanted[] = {
+		CAP_SETUID, CAP_SETGID, CAP_SYS_ADMIN, CAP_MKNOD, CAP_CHOWN, CAP_DAC_OVERRIDE};
+	static const cap_flag_t sets[] = {CAP_PERMITTED, CAP_EFFECTIVE, CAP_INHERITABLE};
+	cap_t caps = cap_init();
+	int r = caps ? 0 : err_sys(e, -ENOMEM, "capabilities");
+
+	for (size_t i = 0; r == 0 && i < ELEMENTSOF(sets); i++)
+		if (cap_set_flag(caps, sets[i], ELEMENTSOF(wanted), wanted, CAP_SET) < 0)
+			r = err_sys(e, -errno, "capabilities");
+	if (r == 0 && cap_set_proc(caps) < 0)
+		r = err_sys(e, -errno, "capabilities");
+	for (size_t i = 0; r == 0 && i < ELEMENTSOF(wanted); i++)
+		if (cap_set_ambient(wanted[i], CAP_SET) < 0)
+			r = err_sys(e, -errno, "capabilities");
+	if (caps)
+		cap_free(caps);
+	return r;
 }

@@ -8,7 +8,9 @@
 
 /* The helper: NET_ADMIN (bridge, taps, nftables), SYS_ADMIN (mount), KILL (VMMs are other users'). No new privileges from then on. */
 int caps_helper(struct err *e);
-/* The launcher: SETUID, SETGID. */
+/* The launcher: SETUID, SETGID, and what a jail takes: SYS_ADMIN, SYS_CHROOT, MKNOD, CHOWN, DAC_OVERRIDE. */
 int caps_launcher(struct err *e);
+/* In a process of the launcher's that becomes Firecracker's jailer: what that needs until it is another user, kept over its exec (ambient). */
+int caps_jailer(struct err *e);
 
 #endif

@@ -1,6 +1,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <linux/nsfs.h>
+#include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -32,9 +35,9 @@ static const struct row launch_rows[LAUNCH_FD_COUNT] = {
 	[LAUNCH_FD_WORK] = {"work disk", O_RDWR},
 	[LAUNCH_FD_CONSOLE] = {"console file", O_RDWR},
 	[LAUNCH_FD_EXIT] = {"exit file", O_RDWR},
+	[LAUNCH_FD_TTY] = {"console socket", -1},
 	[LAUNCH_FD_QMP] = {"QMP socket", -1},
 	[LAUNCH_FD_AGENT] = {"agent socket", -1},
-	[LAUNCH_FD_TTY] = {"console socket", -1},
 };
 
 static int check_socket(int fd, const char *name, struct err *e)
@@ -156,6 +159,15 @@ static int check_file(int fd, const char *name, int access, uid_t owner, uint64_
 	return 0;
 }
 
+int check_mount_namespace(int fd, struct err *e)
+{
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs) < 0 || fs.f_type != NSFS_MAGIC || ioctl(fd, NS_GET_NSTYPE) != CLONE_NEWNS)
+		return err_set(e, -EINVAL, "not a mount namespace");
+	return 0;
+}
+
 static int check_rows(const struct row *rows, size_t n, const int *fds, uid_t owner, struct err *e)
 {
 	/* A device number that was found to be none of those; 0 is no file's. */
@@ -172,9 +184,9 @@ static int check_rows(const struct row *rows, size_t n, const int *fds, uid_t ow
 	return 0;
 }
 
-int check_launch_fds(const int fds[LAUNCH_FD_COUNT], uid_t owner, struct err *e)
+int check_launch_fds(const int *fds, size_t n, uid_t owner, struct err *e)
 {
-	return check_rows(launch_rows, LAUNCH_FD_COUNT, fds, owner, e);
+	return check_rows(launch_rows, n, fds, owner, e);
 }
 
 int check_disk_fds(const int fds[DISK_FD_COUNT], uid_t owner, struct err *e)

@@ -41,9 +41,17 @@ static int make_mountpoint(const char *path, struct err *e)
 	return chmod(path, 0755) < 0 ? err_sys(e, -errno, "%s", path) : 0;
 }
 
+/* Where a jail is put together, in a mount namespace of its own: empty for all others. */
+static int make_base(const struct instance *i, struct err *e)
+{
+	return mkdirat(i->helper_fd, INSTANCE_JAIL_BASE, 0700) < 0 && errno != EEXIST
+		       ? err_sys(e, -errno, "%s/" INSTANCE_JAIL_BASE, i->helper_dir)
+		       : 0;
+}
+
 int instance_names(const char *name, struct instance *ret, struct err *e)
 {
-	*ret = (struct instance){.run_fd = -EBADF, .helper_fd = -EBADF};
+	*ret = (struct instance){.run_fd = -EBADF, .helper_fd = -EBADF, .jails_fd = -EBADF};
 	ret->name = strdup(name);
 	if (!ret->name)
 		return err_sys(e, -ENOMEM, "instance");
@@ -71,7 +79,8 @@ int instance_open(const char *name, uid_t owner, struct instance *ret, struct er
 		(r = place_path(name, PLACE_MOUNT, &i->mount, e)) < 0 ||
 		(r = place_path(name, PLACE_HELPER_SOCKET, &i->socket, e)) < 0 ||
 		(r = place_path(name, PLACE_HELPER_DIR, &i->helper_dir, e)) < 0 ||
-		(r = place_path(name, PLACE_FSD_DIR, &i->fsd_dir, e)) < 0)
+		(r = place_path(name, PLACE_FSD_DIR, &i->fsd_dir, e)) < 0 ||
+		(r = place_path(name, PLACE_JAILS, &i->jails, e)) < 0)
 		return r;
 	if ((r = make_dir(i->run, 0, 0, 0755, &i->run_fd, e)) < 0 ||
 		(r = make_dir(i->helper_dir, 0, 0, 0700, &i->helper_fd, e)) < 0)
@@ -85,7 +94,8 @@ int instance_open(const char *name, uid_t owner, struct instance *ret, struct er
 	if (dprintf(lock, "%d\n", (int)getpid()) < 0)
 		return err_sys(e, -EIO, "%s/lock", i->helper_dir);
 	if ((r = make_dir(i->fsd_dir, i->owner, i->group, 0700, NULL, e)) < 0 ||
-		(r = make_mountpoint(i->mount, e)) < 0)
+		(r = make_dir(i->jails, 0, i->group, 0710, &i->jails_fd, e)) < 0 ||
+		(r = make_base(i, e)) < 0 || (r = make_mountpoint(i->mount, e)) < 0)
 		return r;
 	TAKE_FD(lock);
 	return 0;
@@ -95,14 +105,16 @@ void instance_close(struct instance *i)
 {
 	close_fd(i->run_fd);
 	close_fd(i->helper_fd);
+	close_fd(i->jails_fd);
 	free(i->name);
 	free(i->run);
 	free(i->mount);
 	free(i->socket);
 	free(i->helper_dir);
 	free(i->fsd_dir);
+	free(i->jails);
 	free(i->table);
-	*i = (struct instance){.run_fd = -EBADF, .helper_fd = -EBADF};
+	*i = (struct instance){.run_fd = -EBADF, .helper_fd = -EBADF, .jails_fd = -EBADF};
 }
 
 void instance_remove(struct instance *i)
@@ -110,6 +122,8 @@ void instance_remove(struct instance *i)
 	unlink(i->socket);
 	unlinkat(i->helper_fd, "journal", 0);
 	unlinkat(i->helper_fd, "lock", 0);
+	unlinkat(i->helper_fd, INSTANCE_JAIL_BASE, AT_REMOVEDIR);
+	rmdir(i->jails);
 	rmdir(i->helper_dir);
 	rmdir(i->mount);
 	rmdir(i->fsd_dir);

@@ -22,12 +22,15 @@
 /* A bridge takes 1023 ports (net/bridge/br_private.h: BR_MAX_PORTS 1 << 10, less one). */
 #define INSTANCE_VMS_MAX 1023
 
+/* A folder in PLACE_HELPER_DIR. */
+#define INSTANCE_JAIL_BASE "jail"
+
 struct instance {
 	char *name; /* "" : the default one */
 	uid_t owner;
 	gid_t group;
-	char *run, *mount, *socket, *helper_dir, *fsd_dir; /* paths, of place.h */
-	int run_fd, helper_fd;
+	char *run, *mount, *socket, *helper_dir, *fsd_dir, *jails; /* paths, of place.h */
+	int run_fd, helper_fd, jails_fd;
 	char bridge[IFNAMSIZ];   /* "bg0", "bgNAME" */
 	char *table;             /* nft: "banger", "banger_NAME" */
 	struct service *service; /* borrowed; NULL: started by hand */

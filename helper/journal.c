@@ -54,7 +54,8 @@ static int plausible_slot(const struct journal *j, unsigned i)
 	const struct journal_vm *s = &j->slots[i];
 
 	if (s->vm > HELPER_VM_MAX || s->tap > JOURNAL_DELETING || s->nat > JOURNAL_DELETING ||
-		s->process > JOURNAL_DELETING || s->disk > JOURNAL_DELETING || s->pid < 0)
+		s->process > JOURNAL_DELETING || s->disk > JOURNAL_DELETING || s->jail > JOURNAL_DELETING ||
+		s->pid < 0)
 		return 0;
 	for (unsigned k = 0; s->vm != 0 && k < i; k++)
 		if (j->slots[k].vm == s->vm)
@@ -163,7 +164,7 @@ struct journal_vm *journal_next(struct journal *j, uint32_t after)
 void journal_settle(struct journal_vm *slot)
 {
 	if (slot->tap == JOURNAL_NONE && slot->nat == JOURNAL_NONE && slot->process == JOURNAL_NONE &&
-		slot->disk == JOURNAL_NONE)
+		slot->disk == JOURNAL_NONE && slot->jail == JOURNAL_NONE)
 		memset(slot, 0, sizeof(*slot));
 }
 

@@ -30,7 +30,8 @@ struct journal_vm {
 	uint64_t starttime;          /* of PID: /proc/PID/stat field 22 */
 	uint64_t root_dev, base_dev; /* of the disk: device-mapper's two devices; 0: not known */
 	uint64_t cow_ino;            /* what the disk is made of, and nothing else's is */
-	uint64_t spare[1];
+	uint8_t jail;
+	uint8_t spare[7];
 };
 
 struct journal_head {

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -10,7 +11,6 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include "argv.h"
 #include "banger/cleanup.h"
 #include "banger/io.h"
 #include "banger/parse.h"
@@ -19,19 +19,35 @@
 #include "check.h"
 #include "launch_fds.h"
 #include "launcher.h"
+#include "stage.h"
+#include "vmm.h"
 
 #define ANSWER_MSEC 20000 /* for a reaper to say something; loaded machines are slow */
+#define ABOVE       64    /* all numbers that a reaper or a VMM finds something at are below */
 
 /* The reaper's file, put into the program by the linker (Makefile). */
 extern const char reaper_begin[] __asm__("_binary_reaper_start");
 extern const char reaper_end[] __asm__("_binary_reaper_end");
 
-/* What travels to the launcher, with descriptors: report, program, LAUNCH's ten, the tap where there is one. */
+/* What travels to the launcher beside an order; a jailed VMM's alone, or QEMU's alone, are left out of the other's. */
+enum parcel {
+	PARCEL_REPORT,
+	PARCEL_PROGRAM,
+	PARCEL_JAILED,
+	PARCEL_MOUNTS,
+	PARCEL_SOCKETS,
+	PARCEL_TAP,
+	PARCEL_FDS, /* LAUNCH's, in its order */
+	PARCEL_COUNT = PARCEL_FDS + LAUNCH_FD_COUNT,
+};
+
 struct order {
 	struct helper_request request;
 	uid_t user;
-	int has_tap;
+	uint32_t there; /* 1 << enum parcel: its descriptor came */
 };
+
+_Static_assert(PARCEL_COUNT <= 32, "a bit each");
 
 struct launcher {
 	int sock;
@@ -51,115 +67,188 @@ static int make_reaper_file(void)
 	return fd;
 }
 
-static void report_failure(int fd, int code)
+static _Noreturn void report_failure(int fd, int code, enum launch_step step)
 {
-	struct report r = {.value = code};
+	struct report r = {.value = code, .step = (int)step};
 
 	io_send_fds(fd, &r, sizeof(r), NULL, 0);
 	_exit(1);
 }
 
-/* In the child that becomes the reaper. FDS in the order of launch_fds.h from FD_REPORT on, those that aren't there negative. */
-static void become_reaper(int reaper_file, const struct order *o, int *fds, size_t n)
+/* Out of the way of the numbers that others shall have. */
+static int raise_fd(int *fd)
 {
-	uid_t id = o->user;
-	_cleanup_err_ struct err e = {0};
-	struct argv argv;
-	struct stat kvm;
-	gid_t group = 0;
-	size_t groups = 0;
-	char *full[ARGV_MAX + 3], max[24];
-	int report = fds[0];
+	int high = fcntl(*fd, F_DUPFD_CLOEXEC, ABOVE);
 
-	if (argv_qemu(&o->request, &argv, &e) < 0)
-		report_failure(report, e.code);
-	if (o->request.u.launch.accel == HELPER_ACCEL_KVM && stat("/dev/kvm", &kvm) == 0 &&
-		(kvm.st_mode & S_IWGRP)) {
-		group = kvm.st_gid;
-		groups = 1;
-	}
-	setsid();
-	/* Out of the way of the numbers they shall have, then there. */
-	for (size_t i = 0; i < n; i++) {
-		int high = fds[i] < 0 ? -EBADF : fcntl(fds[i], F_DUPFD_CLOEXEC, 64);
+	if (high < 0)
+		return -errno;
+	close_fd(*fd);
+	*fd = high;
+	return 0;
+}
 
-		if (fds[i] >= 0 && high < 0)
-			report_failure(report, -errno);
-		fds[i] = high;
-	}
-	report = fds[0];
-	reaper_file = fcntl(reaper_file, F_DUPFD_CLOEXEC, 64);
-	for (size_t i = 0; i < n; i++)
-		if (fds[i] >= 0 && dup2(fds[i], FD_REPORT + (int)i) < 0)
-			report_failure(report, -errno);
+static int raise_pair(int r, int pair[2])
+{
+	if (r < 0)
+		return -errno;
+	r = raise_fd(&pair[0]);
+	return r == 0 ? raise_fd(&pair[1]) : r;
+}
+
+/* Of each the first is the reaper's, the second the VMM's. */
+struct lines {
+	int serial[2], monitor[2], errors[2], go[2], failed[2];
+};
+
+static void swap(int pair[2])
+{
+	int first = pair[0];
+
+	pair[0] = pair[1];
+	pair[1] = first;
+}
+
+static int make_lines(struct lines *l, int with_monitor)
+{
+	int r;
+
+	*l = (struct lines){.monitor = {-EBADF, -EBADF}};
+	if ((r = raise_pair(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, l->serial), l->serial)) < 0 ||
+		(r = raise_pair(pipe2(l->errors, O_CLOEXEC), l->errors)) < 0 ||
+		(r = raise_pair(pipe2(l->go, O_CLOEXEC), l->go)) < 0 ||
+		(r = raise_pair(pipe2(l->failed, O_CLOEXEC), l->failed)) < 0)
+		return r;
+	swap(l->go);
+	if (!with_monitor)
+		return 0;
+	return raise_pair(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, l->monitor), l->monitor);
+}
+
+/* A VMM's parent has its rights, and nothing but what the reaper is to have. */
+static _Noreturn void become_reaper(int reaper_file, const struct order *o, int report, int pid, int pidfd,
+	const struct lines *l, const int parcels[PARCEL_COUNT])
+{
+	const struct {
+		int from, to;
+	} rows[] = {
+		{report, FD_REPORT},
+		{parcels[PARCEL_FDS + LAUNCH_FD_EXIT], FD_EXIT},
+		{parcels[PARCEL_FDS + LAUNCH_FD_CONSOLE], FD_CONSOLE},
+		{parcels[PARCEL_FDS + LAUNCH_FD_TTY], FD_TTY},
+		{pidfd, FD_REAPED},
+		{l->go[0], FD_GO},
+		{l->failed[0], FD_FAILED},
+		{l->serial[0], FD_OUTPUT},
+		{l->errors[0], FD_ERRORS},
+		{l->monitor[0], FD_MONITOR},
+	};
+	gid_t group = (gid_t)o->user;
+	char max[24], child[24];
+
+	for (size_t i = 0; i < ELEMENTSOF(rows); i++)
+		if (rows[i].from < 0)
+			close(rows[i].to);
+		else if (dup2(rows[i].from, rows[i].to) < 0)
+			report_failure(report, -errno, STEP_PROGRAM);
+	if (setgroups(0, NULL) < 0 || setresgid(group, group, group) < 0 ||
+		setresuid(o->user, o->user, o->user) < 0)
+		report_failure(report, -errno, STEP_USER);
+	snprintf(max, sizeof(max), "%llu", (unsigned long long)o->request.u.launch.console_max);
+	snprintf(child, sizeof(child), "%d", pid);
+	syscall(SYS_execveat, reaper_file, "", (char *[]){(char *)"banger-reaper", max, child, NULL},
+		(char *[]){NULL}, AT_EMPTY_PATH);
+	report_failure(report, -errno, STEP_PROGRAM);
+}
+
+/* In a child of the launcher's: has the VMM as its own child, then is its reaper. */
+static _Noreturn void start(
+	const struct instance *inst, int reaper_file, const struct order *o, int parcels[PARCEL_COUNT])
+{
+	enum helper_engine engine = o->request.u.launch.engine;
+	int jailed = engine == HELPER_ENGINE_FIRECRACKER, report = parcels[PARCEL_REPORT], pidfd = -EBADF, r;
+	struct lines l;
+	struct vmm v = {
+		.inst = inst,
+		.request = &o->request,
+		.user = o->user,
+		.idmap_fd = -EBADF,
+	};
+	pid_t pid;
+
 	for (int i = 0; i < 3; i++) {
 		int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 		if (null < 0 || dup2(null, i) < 0)
-			report_failure(report, -errno);
+			report_failure(report, -errno, STEP_PROGRAM);
 	}
-	if (setgroups(groups, &group) < 0 || setresgid((gid_t)id, (gid_t)id, (gid_t)id) < 0 ||
-		setresuid(id, id, id) < 0)
-		report_failure(report, -errno);
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || chdir("/") < 0)
-		report_failure(report, -errno);
-	umask(077);
-	snprintf(max, sizeof(max), "%llu", (unsigned long long)o->request.u.launch.console_max);
-	full[0] = (char *)"banger-reaper";
-	full[1] = max;
-	for (int i = 0; i <= argv.n; i++)
-		full[2 + i] = argv.args[i];
-	syscall(SYS_execveat, reaper_file, "", full, (char *[]){NULL}, AT_EMPTY_PATH);
-	report_failure(report, -errno);
+	for (int i = 0; i < PARCEL_COUNT; i++)
+		if (parcels[i] >= 0 && (r = raise_fd(&parcels[i])) < 0)
+			report_failure(report, r, STEP_PROGRAM);
+	report = parcels[PARCEL_REPORT];
+	if ((r = raise_fd(&reaper_file)) < 0 || (r = make_lines(&l, !jailed)) < 0)
+		report_failure(report, r, STEP_PROGRAM);
+	if (jailed && (r = stage_idmap(inst, o->user, &v.idmap_fd)) < 0)
+		report_failure(report, r, STEP_NAMESPACE);
+	v.program_fd = parcels[PARCEL_PROGRAM];
+	v.jailed_fd = parcels[PARCEL_JAILED];
+	v.mounts_fd = parcels[PARCEL_MOUNTS];
+	v.sockets_fd = parcels[PARCEL_SOCKETS];
+	v.tap_fd = parcels[PARCEL_TAP];
+	memcpy(v.fds, parcels + PARCEL_FDS, sizeof(v.fds));
+	v.go_fd = l.go[1];
+	v.failed_fd = l.failed[1];
+	v.serial = l.serial[1];
+	v.monitor = l.monitor[1];
+	v.errors = l.errors[1];
+	setsid();
+	/* Not clone3(): its flags are out of a filter's sight, so a unit with RestrictNamespaces= has none of it. */
+	pid = (pid_t)syscall(
+		SYS_clone, CLONE_PIDFD | SIGCHLD | vmm_namespaces(engine), NULL, &pidfd, NULL, 0);
+	if (pid < 0)
+		report_failure(report, -errno, STEP_NAMESPACE);
+	if (pid == 0) {
+		/* The reaper's end of the pipe would let it wait for ever, for itself. */
+		close_fd(l.go[0]);
+		vmm_become(&v);
+	}
+	if ((r = raise_fd(&pidfd)) < 0)
+		report_failure(report, r, STEP_PROGRAM);
+	become_reaper(reaper_file, o, report, pid, pidfd, &l, parcels);
 }
 
-#define ORDERED (FD_TAP + 1 - FD_REPORT)
-
-/* What came with O, by the number that it shall have: report, program, LAUNCH's own, the tap. */
-static void put_in_order(const struct order *o, const int *fds, int ret[ORDERED])
+/* Whether what came is what O says, put in its places. */
+static int unpack(const struct order *o, const int *fds, size_t n, int ret[PARCEL_COUNT])
 {
-	static const struct {
-		int number;
-		enum helper_launch_fd fd;
-	} places[] = {{FD_EXIT, LAUNCH_FD_EXIT}, {FD_CONSOLE, LAUNCH_FD_CONSOLE}, {FD_TTY, LAUNCH_FD_TTY},
-		{FD_KERNEL, LAUNCH_FD_KERNEL}, {FD_INITRD, LAUNCH_FD_INITRD}, {FD_QMP, LAUNCH_FD_QMP},
-		{FD_AGENT, LAUNCH_FD_AGENT}};
-	size_t n;
-	const struct launch_disk *disks = launch_disks(o->request.u.launch.storage, &n);
+	size_t k = 0;
 
-	for (int i = 0; i < ORDERED; i++)
-		ret[i] = -EBADF;
-	ret[FD_REPORT - FD_REPORT] = fds[0];
-	ret[FD_PROGRAM - FD_REPORT] = fds[1];
-	for (size_t i = 0; i < ELEMENTSOF(places); i++)
-		ret[places[i].number - FD_REPORT] = fds[2 + places[i].fd];
-	for (size_t i = 0; i < n; i++)
-		ret[FD_DISK + (int)i - FD_REPORT] = fds[2 + disks[i].fd];
-	if (o->has_tap)
-		ret[FD_TAP - FD_REPORT] = fds[2 + LAUNCH_FD_COUNT];
+	for (int i = 0; i < PARCEL_COUNT; i++)
+		if (!(o->there & 1u << i))
+			ret[i] = -EBADF;
+		else if (k < n)
+			ret[i] = fds[k++];
+		else
+			return -EBADMSG;
+	return k == n ? 0 : -EBADMSG;
 }
 
-static void launcher_loop(int sock)
+static _Noreturn void launcher_loop(const struct instance *inst, int sock)
 {
 	int reaper_file = make_reaper_file();
 
 	signal(SIGCHLD, SIG_IGN); /* reapers are not waited for */
 	for (;;) {
-		int fds[IO_FDS_MAX];
+		int fds[IO_FDS_MAX], parcels[PARCEL_COUNT];
 		struct order o;
 		size_t n = 0;
 		ssize_t k = io_recv_fds(sock, &o, sizeof(o), fds, IO_FDS_MAX, &n, 0);
 
 		if (k == 0)
 			_exit(0);
-		if (k != sizeof(o) || n != 2 + LAUNCH_FD_COUNT + (size_t)(o.has_tap != 0))
+		if (k != sizeof(o) || unpack(&o, fds, n, parcels) < 0)
 			_exit(1);
 		if (fork() == 0) {
-			int ordered[ORDERED];
-
-			put_in_order(&o, fds, ordered);
 			signal(SIGCHLD, SIG_DFL);
-			become_reaper(reaper_file, &o, ordered, ORDERED);
+			start(inst, reaper_file, &o, parcels);
 		}
 		while (n > 0)
 			close_fd(fds[--n]);
@@ -168,7 +257,7 @@ static void launcher_loop(int sock)
 
 /* --- in the helper --- */
 
-int launcher_new(struct launcher **ret, struct err *e)
+int launcher_new(const struct instance *inst, struct launcher **ret, struct err *e)
 {
 	struct launcher *l = calloc(1, sizeof(*l));
 	int pair[2];
@@ -202,7 +291,7 @@ int launcher_new(struct launcher **ret, struct err *e)
 			fprintf(stderr, "banger-helper: launcher: %s\n", err_text(e));
 			_exit(1);
 		}
-		launcher_loop(3);
+		launcher_loop(inst, 3);
 	}
 	close_fd(pair[1]);
 	l->sock = pair[0];
@@ -289,6 +378,21 @@ static int pidfd_pid(int pidfd)
 	return parse_u64(at, 1, INT32_MAX, &pid) == 0 ? (int)pid : -ESRCH;
 }
 
+static const char *step_text(int step)
+{
+	static const char *const texts[STEP_COUNT] = {
+		[STEP_PROGRAM] = "running the VMM",
+		[STEP_USER] = "becoming the VM's user",
+		[STEP_NAMESPACE] = "the VMM's namespaces",
+		[STEP_KERNEL] = "the kernel in the jail",
+		[STEP_INITRD] = "the initramfs in the jail",
+		[STEP_DISKS] = "the disks in the jail",
+		[STEP_JAIL] = "the jail",
+	};
+
+	return step >= 0 && step < STEP_COUNT ? texts[step] : "starting the VMM";
+}
+
 static int converse(int sock, launcher_record_fn record, void *data, int *ret_pidfd, struct err *e)
 {
 	_cleanup_close_ int pidfd = -EBADF, none = -EBADF;
@@ -300,7 +404,8 @@ static int converse(int sock, launcher_record_fn record, void *data, int *ret_pi
 	if (r < 0)
 		return r;
 	if (said.value <= 0 || pidfd < 0)
-		return err_sys(e, said.value < 0 ? said.value : -EIO, "starting the VMM");
+		return err_sys(e, said.value < 0 ? said.value : -EIO, "%s",
+			said.value < 0 ? step_text(said.step) : "starting the VMM");
 	/* Who speaks is its parent: a socket pair's own credentials are those of who made it, ours. */
 	if (pidfd_pid(pidfd) != said.value || launcher_starttime(said.value, &starttime) < 0 ||
 		stat_field(said.value, 4, &reaper) < 0)
@@ -311,7 +416,7 @@ static int converse(int sock, launcher_record_fn record, void *data, int *ret_pi
 	if (r == 0)
 		r = hear(sock, &said, &none, e);
 	if (r == 0 && said.value < 0)
-		r = err_sys(e, said.value, "running QEMU");
+		r = err_sys(e, said.value, "%s", step_text(said.step));
 	if (r < 0) {
 		syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
 		return r;
@@ -320,28 +425,46 @@ static int converse(int sock, launcher_record_fn record, void *data, int *ret_pi
 	return 0;
 }
 
-int launcher_run(struct launcher *l, const struct helper_request *request, uid_t user,
-	const int fds[LAUNCH_FD_COUNT], int tap_fd, launcher_record_fn record, void *data, int *ret_pidfd,
-	struct err *e)
+static int open_programs(enum helper_engine engine, int *ret_program, int *ret_jailed, struct err *e)
 {
-	struct order o = {.request = *request, .user = user, .has_tap = tap_fd >= 0};
-	_cleanup_close_ int program = -EBADF, mine = -EBADF, theirs = -EBADF;
-	int all[IO_FDS_MAX], pair[2], r;
+	int r;
+
+	if (engine == HELPER_ENGINE_QEMU)
+		return program_open_qemu(NULL, ret_program, e);
+	r = program_open_firecracker("jailer", NULL, ret_program, e);
+	return r == 0 ? program_open_firecracker("firecracker", NULL, ret_jailed, e) : r;
+}
+
+int launcher_run(struct launcher *l, const struct launch *what, launcher_record_fn record, void *data,
+	int *ret_pidfd, struct err *e)
+{
+	enum helper_engine engine = what->request->u.launch.engine;
+	int count = engine == HELPER_ENGINE_QEMU ? LAUNCH_FD_COUNT : LAUNCH_FD_COUNT_JAILED;
+	_cleanup_close_ int program = -EBADF, jailed = -EBADF, mine = -EBADF, theirs = -EBADF;
+	struct order o = {.request = *what->request, .user = what->user};
+	int parcels[PARCEL_COUNT], all[PARCEL_COUNT], pair[2], r;
 	size_t n = 0;
 
-	r = program_open_qemu(NULL, &program, e);
+	r = open_programs(engine, &program, &jailed, e);
 	if (r < 0)
 		return r;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_sys(e, -errno, "launcher");
 	mine = pair[0];
 	theirs = pair[1];
-	all[n++] = theirs;
-	all[n++] = program;
+	parcels[PARCEL_REPORT] = theirs;
+	parcels[PARCEL_PROGRAM] = program;
+	parcels[PARCEL_JAILED] = jailed;
+	parcels[PARCEL_MOUNTS] = what->mounts_fd;
+	parcels[PARCEL_SOCKETS] = what->sockets_fd;
+	parcels[PARCEL_TAP] = what->tap_fd;
 	for (int i = 0; i < LAUNCH_FD_COUNT; i++)
-		all[n++] = fds[i];
-	if (tap_fd >= 0)
-		all[n++] = tap_fd;
+		parcels[PARCEL_FDS + i] = i < count ? what->fds[i] : -EBADF;
+	for (int i = 0; i < PARCEL_COUNT; i++)
+		if (parcels[i] >= 0) {
+			o.there |= 1u << i;
+			all[n++] = parcels[i];
+		}
 	r = io_send_fds(l->sock, &o, sizeof(o), all, n);
 	if (r < 0)
 		return err_sys(e, r, "the launcher");

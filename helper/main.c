@@ -25,10 +25,10 @@
 
 #define FILES_WANTED (2 * INSTANCE_VMS_MAX + 128)
 
-/* Only the two that root may move the folders with (place.h) are left of the environment. */
+/* Only what root may move things with is left of the environment: the folders (place.h), Firecracker's (program.h). */
 static int scrub_environment(void)
 {
-	static const char *const kept[] = {"BANGER_RUN_BASE", "BANGER_STATE_BASE"};
+	static const char *const kept[] = {"BANGER_RUN_BASE", "BANGER_STATE_BASE", "BANGER_FIRECRACKER_DIR"};
 	char *values[ELEMENTSOF(kept)] = {NULL};
 
 	for (size_t i = 0; i < ELEMENTSOF(kept); i++)
@@ -81,7 +81,8 @@ static int serve(const struct instance *inst, struct helper_state *s, int sock, 
 
 static int run(const char *name, uid_t owner, struct service *service, struct err *e)
 {
-	_cleanup_(instance_close) struct instance inst = {.run_fd = -EBADF, .helper_fd = -EBADF};
+	_cleanup_(instance_close) struct instance inst = {
+		.run_fd = -EBADF, .helper_fd = -EBADF, .jails_fd = -EBADF};
 	_cleanup_close_ int signals = watch_signals(), sock = -EBADF;
 	struct helper_state *s = NULL;
 	struct journal *journal = NULL;
@@ -90,7 +91,7 @@ static int run(const char *name, uid_t owner, struct service *service, struct er
 
 	inst.service = service;
 	if (r < 0 || (r = journal_open(inst.helper_fd, INSTANCE_VMS_MAX, &journal, e)) < 0 ||
-		(r = launcher_new(&launcher, e)) < 0 || (r = raise_limit(e)) < 0 ||
+		(r = launcher_new(&inst, &launcher, e)) < 0 || (r = raise_limit(e)) < 0 ||
 		(r = calls_new(&inst, journal, launcher, &s, e)) < 0 ||
 		(r = server_listen(&inst, &sock, e)) < 0 || (r = caps_helper(e)) < 0 ||
 		(r = filter_install(e)) < 0 || (r = serve(&inst, s, sock, signals, e)) < 0)
@@ -106,7 +107,8 @@ static int run(const char *name, uid_t owner, struct service *service, struct er
 
 static int compare_nft(const char *name)
 {
-	_cleanup_(instance_close) struct instance inst = {.run_fd = -EBADF, .helper_fd = -EBADF};
+	_cleanup_(instance_close) struct instance inst = {
+		.run_fd = -EBADF, .helper_fd = -EBADF, .jails_fd = -EBADF};
 	_cleanup_err_ struct err e = {0};
 	struct nat *nat = NULL;
 	int r;

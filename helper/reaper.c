@@ -1,15 +1,14 @@
 /*
- * The reaper: a VMM's parent. Runs as the VM's own user, from before the VMM until after it; so that how it ended, and what it said, is known
- * also when both daemons were away.
+ * The reaper: a VMM's parent. Runs as the VM's own user, from before the VMM's program until after it; so that how it ended, and what it said, is
+ * known also when both daemons were away.
  *
- *   banger-reaper CONSOLE_MAX ARG...     descriptors as in launch_fds.h; ARG... is the VMM's command line
+ *   banger-reaper CONSOLE_MAX PID     descriptors as in launch_fds.h; PID is its child, the VMM, that waits to be let go
  *
  * It keeps the console's last CONSOLE_MAX bytes in a file, gives it live to who connects, takes their input, and writes to the exit file:
  * `exit CODE` or `signal N`; `event LINE` for the VMM's last events that say why; `stderr LINE` for its last words.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/sched.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -29,7 +28,7 @@
 #define EVENTS_MAX  2
 
 struct reaper {
-	int program, exit_file, console_file, listener, report;
+	int exit_file, console_file, listener, report;
 	int serial, events, errors; /* our ends */
 	int pidfd;
 	pid_t pid;
@@ -43,87 +42,32 @@ struct reaper {
 	char *kept[EVENTS_MAX]; /* SHUTDOWN, GUEST_PANICKED */
 };
 
-static int report_value(int fd, int value, int with_fd)
+static int report_value(int fd, int value, int step, int with_fd)
 {
-	struct report r = {.value = value};
+	struct report r = {.value = value, .step = step};
 
 	return io_send_fds(fd, &r, sizeof(r), &with_fd, with_fd >= 0);
 }
 
-/* In the VMM's process, up to its program. */
-static void become_vmm(int go, int failed, const int serial, const int events, const int errors, char **argv)
+/* The VMM waits for a byte, and that it runs is told by the end of the other pipe. */
+static int release(struct reaper *r)
 {
-	char byte;
-	int r;
-
-	if (read(go, &byte, 1) != 1)
-		_exit(1);
-	/* Those that it names get the numbers its command line has, and live through the exec. */
-	if (dup2(serial, FD_SERIAL) < 0 || dup2(events, FD_EVENTS) < 0 || dup2(errors, 2) < 0 ||
-		dup2(errors, 1) < 0)
-		_exit(1);
-	for (int fd = FD_KERNEL; fd <= FD_TAP; fd++)
-		fcntl(fd, F_SETFD, 0);
-	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-	syscall(SYS_execveat, FD_PROGRAM, "", argv, (char *[]){NULL}, AT_EMPTY_PATH);
-	r = errno;
-	(void)!write(failed, &r, sizeof(r));
-	_exit(1);
-}
-
-static pid_t clone_with_pidfd(int *ret_pidfd)
-{
-	/* Not clone3(): its flags are out of a filter's sight, so a unit with RestrictNamespaces= has none of it. */
-	return (pid_t)syscall(SYS_clone, CLONE_PIDFD | SIGCHLD, NULL, ret_pidfd, NULL, 0);
-}
-
-static int start(struct reaper *r, char **argv)
-{
-	int serial[2], events[2], errors[2], go[2], failed[2], code = 0;
+	struct launch_failure failure = {0};
 	struct report answer;
 
-	/* Numbers below FD_END are taken by what the VMM names. */
-	for (int fd = FD_REPORT; fd < FD_END; fd++)
-		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY | O_CLOEXEC) != fd)
-			return -EBADF;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, serial) < 0 ||
-		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, events) < 0 ||
-		pipe2(errors, O_CLOEXEC) < 0 || pipe2(go, O_CLOEXEC) < 0 || pipe2(failed, O_CLOEXEC) < 0)
-		return -errno;
-	r->pid = clone_with_pidfd(&r->pidfd);
-	if (r->pid < 0)
-		return -errno;
-	if (r->pid == 0)
-		become_vmm(go[0], failed[1], serial[1], events[1], errors[1], argv);
-	close_fd(serial[1]);
-	close_fd(events[1]);
-	close_fd(errors[1]);
-	close_fd(go[0]);
-	close_fd(failed[1]);
-	r->serial = serial[0];
-	r->events = events[0];
-	r->errors = errors[0];
-	for (int i = 0; i < 3; i++)
-		fcntl(((int[]){r->serial, r->events, r->errors})[i], F_SETFL, O_NONBLOCK);
 	/* The helper writes the process down, and only then may it run. */
-	if (report_value(r->report, r->pid, r->pidfd) < 0 ||
-		recv(r->report, &answer, sizeof(answer), 0) != sizeof(answer) || write(go[1], "g", 1) != 1) {
-		kill(r->pid, SIGKILL);
+	if (report_value(r->report, r->pid, 0, r->pidfd) < 0 ||
+		recv(r->report, &answer, sizeof(answer), 0) != sizeof(answer) || write(FD_GO, "g", 1) != 1) {
+		close_fd(FD_GO);
 		return -EPIPE;
 	}
-	close_fd(go[1]);
-	if (io_read_full(failed[0], &code, sizeof(code)) == 0)
-		code = code > 0 ? -code : -EIO;
-	else
-		code = 0;
-	close_fd(failed[0]);
-	report_value(r->report, code, -1);
+	close_fd(FD_GO);
+	if (io_read_full(FD_FAILED, &failure, sizeof(failure)) == 0 && failure.code >= 0)
+		failure.code = -EIO;
+	close_fd(FD_FAILED);
+	report_value(r->report, failure.code, failure.step, -1);
 	r->report = close_fd(r->report);
-	/* What the VMM has, it has alone: its tap and disks go when it does. */
-	for (int fd = FD_KERNEL; fd < FD_END; fd++)
-		close_fd(fd);
-	close_fd(r->program);
-	return code;
+	return failure.code;
 }
 
 /* Keeps the last half when the file is full: its readers see one moment or the other. */
@@ -314,38 +258,42 @@ static void write_exit(struct reaper *r, int status)
 		fsync(r->exit_file);
 }
 
+static int there(int fd)
+{
+	return fcntl(fd, F_GETFD) < 0 ? -EBADF : fd;
+}
+
 int main(int argc, char **argv)
 {
-	static struct reaper r = {.program = FD_PROGRAM,
-		.exit_file = FD_EXIT,
+	static struct reaper r = {.exit_file = FD_EXIT,
 		.console_file = FD_CONSOLE,
 		.listener = FD_TTY,
 		.report = FD_REPORT,
-		.serial = -1,
-		.events = -1,
-		.errors = -1,
-		.pidfd = -1};
-	int status = 0, code;
+		.serial = FD_OUTPUT,
+		.errors = FD_ERRORS,
+		.pidfd = FD_REAPED};
+	uint64_t pid;
+	int status = 0;
 
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	prctl(PR_SET_NAME, "banger-reaper");
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
-	if (argc < 3 || parse_u64(argv[1], 4096, UINT32_MAX, &r.console_max) < 0)
+	if (argc != 3 || parse_u64(argv[1], 4096, UINT32_MAX, &r.console_max) < 0 ||
+		parse_u64(argv[2], 1, INT32_MAX, &pid) < 0)
 		return 2;
+	r.pid = (pid_t)pid;
 	for (int i = 0; i < CLIENTS_MAX; i++)
 		r.clients[i] = -1;
-	for (int fd = 3; fd < FD_END; fd++)
-		fcntl(fd, F_SETFD, FD_CLOEXEC);
-	syscall(SYS_close_range, FD_END, ~0u, 0);
-	code = start(&r, argv + 2);
-	if (code < 0) {
-		report_value(r.report, code, -1);
+	syscall(SYS_close_range, FD_REAPER_END, ~0u, 0);
+	r.events = there(FD_MONITOR);
+	if (release(&r) < 0)
 		return 1;
-	}
-	fcntl(r.listener, F_SETFL, O_NONBLOCK);
+	for (int i = 0; i < 4; i++)
+		fcntl(((int[]){r.serial, r.events, r.errors, r.listener})[i], F_SETFL, O_NONBLOCK);
 	/* The answer to the greeting opens the monitor (QEMU's docs/interop/qmp-spec: qmp_capabilities). */
-	(void)!send(r.events, "{\"execute\":\"qmp_capabilities\"}\n", 31, MSG_NOSIGNAL);
+	if (r.events >= 0)
+		(void)!send(r.events, "{\"execute\":\"qmp_capabilities\"}\n", 31, MSG_NOSIGNAL);
 	serve(&r);
 	while (waitpid(r.pid, &status, 0) < 0 && errno == EINTR)
 		continue;

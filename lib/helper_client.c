@@ -259,8 +259,19 @@ static int process_reply(int r, const struct helper_reply *reply, int fd, struct
 	*ret = (struct helper_process){.pid = reply->u.launch.pid,
 		.reaper_pid = reply->u.launch.reaper_pid,
 		.starttime = reply->u.launch.starttime};
+	memcpy(ret->tap, reply->u.launch.tap, sizeof(ret->tap) - 1);
 	*ret_pidfd = fd;
 	return 0;
+}
+
+int helper_jail(struct helper *h, uint64_t op, uint32_t vm, struct err *e)
+{
+	_cleanup_close_ int mounts = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	struct helper_request q = {.call = HELPER_JAIL, .op = op, .vm = vm};
+	struct helper_reply reply;
+
+	return mounts < 0 ? err_sys(e, -errno, "/proc/self/ns/mnt")
+			  : call(h, &q, &mounts, 1, &reply, NULL, e);
 }
 
 int helper_launch(struct helper *h, uint64_t op, uint32_t vm, const struct helper_launch *what,
@@ -277,7 +288,10 @@ int helper_launch(struct helper *h, uint64_t op, uint32_t vm, const struct helpe
 	q.u.launch.accel = what->accel;
 	q.u.launch.no_network = what->no_network;
 	q.u.launch.storage = what->storage;
-	r = call(h, &q, what->fds, LAUNCH_FD_COUNT, &reply, &fd, e);
+	q.u.launch.engine = what->engine;
+	r = call(h, &q, what->fds,
+		what->engine == HELPER_ENGINE_QEMU ? LAUNCH_FD_COUNT : LAUNCH_FD_COUNT_JAILED, &reply, &fd,
+		e);
 	return process_reply(r, &reply, fd, ret, ret_pidfd, e);
 }
 

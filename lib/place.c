@@ -13,6 +13,7 @@ static const struct {
 	[PLACE_HELPER_SOCKET] = {"BANGER_RUN_BASE", "/run", "/helper.sock"},
 	[PLACE_HELPER_DIR] = {"BANGER_RUN_BASE", "/run", "/helper"},
 	[PLACE_FSD_DIR] = {"BANGER_RUN_BASE", "/run", "/fsd"},
+	[PLACE_JAILS] = {"BANGER_RUN_BASE", "/run", "/jails"},
 	[PLACE_STATE] = {"BANGER_STATE_BASE", "/var/lib", ""},
 };
 

@@ -1,5 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -69,4 +71,31 @@ int program_open_qemu(const char **ret_path, int *ret_fd, struct err *e)
 		return r < 0 ? err_move(e, &mine) : 0;
 	}
 	return err_set(e, -ENOENT, "%s is not there: apt install qemu-system-x86", qemu[0]);
+}
+
+int program_open_firecracker(const char *name, char **ret_path, int *ret_fd, struct err *e)
+{
+	const char *only = getenv("BANGER_FIRECRACKER_DIR");
+	const char *const places[] = {
+		only && *only ? only : "/usr/bin", only && *only ? NULL : "/usr/local/bin"};
+
+	for (size_t i = 0; i < ELEMENTSOF(places) && places[i]; i++) {
+		_cleanup_err_ struct err mine = {0};
+		_cleanup_free_ char *path = NULL;
+		int r;
+
+		if (asprintf(&path, "%s/%s", places[i], name) < 0) {
+			path = NULL;
+			return err_sys(e, -ENOMEM, "%s", name);
+		}
+		r = program_open(path, ret_fd, &mine);
+		if (r == -ENOENT)
+			continue;
+		if (ret_path)
+			*ret_path = TAKE_PTR(path);
+		return r < 0 ? err_move(e, &mine) : 0;
+	}
+	return err_set(e, -ENOENT,
+		"there is no %s in %s%s: take both, firecracker and jailer, from a release of Firecracker",
+		name, places[0], places[1] ? " or /usr/local/bin" : "");
 }

@@ -57,10 +57,11 @@ static const char *kvm_lacks(void)
 	return NULL;
 }
 
-/* What a kept answer holds for: this boot, this kernel, this QEMU. */
-static char *cache_key(int kernel_dir_fd)
+/* What a kept answer holds for: this boot, this kernel, this VMM. */
+static char *cache_key(const struct engine *engine, int kernel_dir_fd)
 {
 	_cleanup_free_ char *boot = NULL, *version = NULL;
+	_cleanup_close_ int program = -EBADF;
 	struct stat st = {0};
 	char *key = NULL;
 
@@ -68,35 +69,58 @@ static char *cache_key(int kernel_dir_fd)
 		io_read_file(kernel_dir_fd, "version", 256, &version, NULL, NULL) < 0)
 		return NULL;
 	boot[strcspn(boot, "\n")] = '\0';
-	(void)!stat("/usr/bin/qemu-system-x86_64", &st);
-	return asprintf(&key, "%s %s %lld", boot, version, (long long)st.st_mtime) < 0 ? NULL : key;
+	if (engine->open_program(&program, NULL) == 0)
+		(void)!fstat(program, &st);
+	return asprintf(&key, "%s %s %s %lld", boot, version, engine->name, (long long)st.st_mtime) < 0 ? NULL
+													: key;
 }
 
-/* 1: kept, *RET_WHY "" (proven) or the reason; 0: not kept. */
-static int cached(int cache_dir_fd, const char *key, char **ret_why)
+static char *cache_name(const struct engine *engine)
 {
-	_cleanup_free_ char *text = NULL;
+	char *name = NULL;
+
+	return asprintf(&name, "accel-%s", engine->name) < 0 ? NULL : name;
+}
+
+/* What is kept of a proof with ENGINE: "" (proven) or the reason, the caller's; NULL: nothing. */
+static char *kept_of(const struct engine *engine, int kernel_dir_fd, int cache_dir_fd)
+{
+	_cleanup_free_ char *key = cache_key(engine, kernel_dir_fd), *name = cache_name(engine), *text = NULL;
 	char *why;
 
-	if (!key || io_read_file(cache_dir_fd, "accel", 4096, &text, NULL, NULL) < 0)
-		return 0;
+	if (!key || !name || io_read_file(cache_dir_fd, name, 4096, &text, NULL, NULL) < 0)
+		return NULL;
 	why = strchr(text, '\n');
 	if (!why)
-		return 0;
+		return NULL;
 	*why++ = '\0';
 	why[strcspn(why, "\n")] = '\0';
-	if (strcmp(text, key) != 0)
-		return 0;
-	*ret_why = strdup(why);
-	return *ret_why != NULL;
+	return strcmp(text, key) == 0 ? strdup(why) : NULL;
 }
 
-static void keep(int cache_dir_fd, const char *key, const char *why)
+/* That it came up with one engine is proof for all; that it didn't is none. */
+static char *kept(const struct engine *engine, int kernel_dir_fd, int cache_dir_fd)
 {
-	_cleanup_free_ char *text = NULL;
+	const struct engine *other;
 
-	if (key && asprintf(&text, "%s\n%s\n", key, why) > 0)
-		io_replace_file(cache_dir_fd, "accel", text, strlen(text), 0600, NULL);
+	for (size_t i = 0; (other = engine_each(i)); i++) {
+		_cleanup_free_ char *why = kept_of(other, kernel_dir_fd, cache_dir_fd);
+
+		if (why && (!*why || other == engine))
+			return TAKE_PTR(why);
+	}
+	return NULL;
+}
+
+static void keep(const struct engine *engine, int kernel_dir_fd, int cache_dir_fd, const char *why)
+{
+	_cleanup_free_ char *key = cache_key(engine, kernel_dir_fd), *name = cache_name(engine), *text = NULL;
+
+	if (!key || !name || asprintf(&text, "%s\n%s\n", key, why) < 0) {
+		text = NULL;
+		return;
+	}
+	io_replace_file(cache_dir_fd, name, text, strlen(text), 0600, NULL);
 }
 
 static int scratch(const char *name, off_t size, int *ret)
@@ -119,79 +143,92 @@ static int reopen_readonly(int *fd)
 	return *fd < 0 ? -errno : 0;
 }
 
-/* A VM that has nothing but a kernel and our agent. */
-static int probe(
-	struct helper *h, int kernel_dir_fd, int dir_fd, unsigned timeout_msec, struct op *op, struct err *e)
+struct probe {
+	struct helper *helper;
+	const struct engine *engine;
+	int kernel_dir_fd, cache_dir_fd;
+	unsigned timeout_msec;
+	struct op *op;
+};
+
+static int launch_probe(
+	const struct probe *p, int dir_fd, const int fds[LAUNCH_FD_COUNT], int *ret_pidfd, struct err *e)
 {
+	const struct engine_machine machine = {
+		.memory = PROBE_MEMORY, .vcpus = 1, .vm = ENGINE_PROBE_VM, .tap = ""};
 	struct helper_launch what = {.memory = PROBE_MEMORY,
 		.vcpus = 1,
 		.accel = HELPER_ACCEL_KVM,
 		.storage = HELPER_STORAGE_OVERLAY,
+		.engine = p->engine->id,
 		.no_network = true,
 		.console_max = PROBE_CONSOLE};
+	_cleanup_free_ char *note = NULL;
 	struct helper_process process;
+	int r = p->engine->jailed ? helper_jail(p->helper, op_id(p->op), ENGINE_PROBE_VM, e) : 0;
+
+	memcpy(what.fds, fds, sizeof(what.fds));
+	if (r == 0)
+		r = helper_launch(p->helper, op_id(p->op), ENGINE_PROBE_VM, &what, &process, ret_pidfd, e);
+	if (r == 0 && p->engine->boot)
+		r = p->engine->boot(dir_fd, *ret_pidfd, &machine, p->op, &note, e);
+	return r;
+}
+
+/* A VM that has nothing but a kernel and our agent, in a folder of its own, which goes again. */
+static int probe(const struct probe *p, struct err *e)
+{
+	_cleanup_close_ int runs = -EBADF, dir = -EBADF, pidfd = -EBADF, agent = -EBADF;
 	struct guest_spec spec = {.probe = true};
-	int pidfd = -EBADF, agent = -EBADF, r;
-	char boot_id[40];
-	struct pollfd p;
+	int fds[LAUNCH_FD_COUNT], r = 0;
+	char boot_id[40], name[16];
+	struct pollfd end;
 
 	for (int i = 0; i < LAUNCH_FD_COUNT; i++)
-		what.fds[i] = -EBADF;
-	what.fds[LAUNCH_FD_KERNEL] = openat(kernel_dir_fd, "vmlinux", O_RDONLY | O_CLOEXEC);
-	r = what.fds[LAUNCH_FD_KERNEL] < 0 ? err_sys(e, -errno, "vmlinux") : 0;
+		fds[i] = -EBADF;
+	snprintf(name, sizeof(name), "%u", ENGINE_PROBE_VM);
+	if (mkdirat(p->cache_dir_fd, ENGINE_RUNS, 0700) < 0 && errno != EEXIST)
+		return err_sys(e, -errno, ENGINE_RUNS);
+	runs = openat(p->cache_dir_fd, ENGINE_RUNS, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fds[LAUNCH_FD_KERNEL] = openat(p->kernel_dir_fd, "vmlinux", O_RDONLY | O_CLOEXEC);
+	if (runs < 0 || fds[LAUNCH_FD_KERNEL] < 0)
+		r = err_sys(e, -errno, "vmlinux");
 	if (r == 0)
-		r = kernel_initramfs_for(kernel_dir_fd, &spec, &what.fds[LAUNCH_FD_INITRD], e);
+		r = kernel_initramfs_for(p->kernel_dir_fd, &spec, &fds[LAUNCH_FD_INITRD], e);
 	for (int i = LAUNCH_FD_IMAGE; r == 0 && i <= LAUNCH_FD_EXIT; i++)
-		if (scratch("banger-probe", 1 << 20, &what.fds[i]) < 0)
+		if (scratch("banger-probe", 1 << 20, &fds[i]) < 0)
 			r = err_sys(e, -errno, "probe");
-	if (r == 0 && (r = reopen_readonly(&what.fds[LAUNCH_FD_IMAGE])) < 0)
+	if (r == 0 && (r = reopen_readonly(&fds[LAUNCH_FD_IMAGE])) < 0)
 		r = err_sys(e, r, "probe");
 	if (r == 0)
-		r = engine_listen(dir_fd, ENGINE_QMP_SOCKET, &what.fds[LAUNCH_FD_QMP], e);
+		r = engine_make_folder(p->engine, runs, name, fds, &dir, e);
 	if (r == 0)
-		r = engine_listen(dir_fd, ENGINE_AGENT_SOCKET, &what.fds[LAUNCH_FD_AGENT], e);
+		r = launch_probe(p, dir, fds, &pidfd, e);
 	if (r == 0)
-		r = engine_listen(dir_fd, ENGINE_TTY_SOCKET, &what.fds[LAUNCH_FD_TTY], e);
-	if (r == 0)
-		r = helper_launch(h, op_id(op), ENGINE_PROBE_VM, &what, &process, &pidfd, e);
-	if (r == 0) {
-		r = engine_wait_agent(dir_fd, pidfd, timeout_msec, op_cancel_fd(op), &agent, boot_id, e);
-		helper_signal(h, op_id(op), ENGINE_PROBE_VM, HELPER_SIGKILL, NULL);
-		p = (struct pollfd){.fd = pidfd, .events = POLLIN};
-		poll(&p, 1, 5000);
+		r = engine_wait_agent(dir, pidfd, p->timeout_msec, op_cancel_fd(p->op), &agent, boot_id, e);
+	if (pidfd >= 0) {
+		helper_signal(p->helper, op_id(p->op), ENGINE_PROBE_VM, HELPER_SIGKILL, NULL);
+		end = (struct pollfd){.fd = pidfd, .events = POLLIN};
+		poll(&end, 1, 5000);
 	}
-	helper_release(h, op_id(op), ENGINE_PROBE_VM, NULL);
+	helper_release(p->helper, op_id(p->op), ENGINE_PROBE_VM, NULL);
+	engine_remove_folder(runs, name);
 	for (int i = 0; i < LAUNCH_FD_COUNT; i++)
-		close_fd(what.fds[i]);
-	close_fd(pidfd);
-	close_fd(agent);
+		close_fd(fds[i]);
 	return r;
 }
 
-/* In a folder of its own, which goes again. */
-static int probe_in_folder(struct helper *h, int kernel_dir_fd, int cache_dir_fd, unsigned timeout_msec,
-	struct op *op, struct err *e)
+int engine_prove_accel(struct helper *h, const struct engine *engine, const char *want, int kernel_dir_fd,
+	int cache_dir_fd, unsigned timeout_msec, struct op *op, enum helper_accel *ret, char **ret_why,
+	struct err *e)
 {
-	static const char *const names[] = {ENGINE_QMP_SOCKET, ENGINE_AGENT_SOCKET, ENGINE_TTY_SOCKET};
-	_cleanup_close_ int dir = -EBADF;
-	int r;
-
-	if (mkdirat(cache_dir_fd, "probe", 0700) < 0 && errno != EEXIST)
-		return err_sys(e, -errno, "probe");
-	dir = openat(cache_dir_fd, "probe", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0)
-		return err_sys(e, -errno, "probe");
-	r = probe(h, kernel_dir_fd, dir, timeout_msec, op, e);
-	for (size_t i = 0; i < ELEMENTSOF(names); i++)
-		unlinkat(dir, names[i], 0);
-	unlinkat(cache_dir_fd, "probe", AT_REMOVEDIR);
-	return r;
-}
-
-int engine_prove_accel(struct helper *h, const char *want, int kernel_dir_fd, int cache_dir_fd,
-	unsigned timeout_msec, struct op *op, enum helper_accel *ret, char **ret_why, struct err *e)
-{
-	_cleanup_free_ char *key = NULL, *why = NULL;
+	const struct probe p = {.helper = h,
+		.engine = engine,
+		.kernel_dir_fd = kernel_dir_fd,
+		.cache_dir_fd = cache_dir_fd,
+		.timeout_msec = timeout_msec,
+		.op = op};
+	_cleanup_free_ char *why = NULL;
 	_cleanup_err_ struct err failed = {0};
 	const char *lack;
 	int r;
@@ -201,13 +238,13 @@ int engine_prove_accel(struct helper *h, const char *want, int kernel_dir_fd, in
 		*ret_why = strdup("the setting accel is tcg");
 		return *ret_why ? 0 : err_sys(e, -ENOMEM, "accelerator");
 	}
-	key = cache_key(kernel_dir_fd);
-	if (!cached(cache_dir_fd, key, &why)) {
+	why = kept(engine, kernel_dir_fd, cache_dir_fd);
+	if (!why) {
 		lack = kvm_lacks();
 		if (lack) {
 			why = strdup(lack);
 		} else {
-			r = probe_in_folder(h, kernel_dir_fd, cache_dir_fd, timeout_msec, op, &failed);
+			r = probe(&p, &failed);
 			if (r == -EINTR || r == -ECONNREFUSED)
 				return err_move(e, &failed);
 			if (r == 0)
@@ -217,7 +254,7 @@ int engine_prove_accel(struct helper *h, const char *want, int kernel_dir_fd, in
 		}
 		if (!why)
 			return err_sys(e, -ENOMEM, "accelerator");
-		keep(cache_dir_fd, key, why);
+		keep(engine, kernel_dir_fd, cache_dir_fd, why);
 	}
 	if (*why && strcmp(want, "kvm") == 0)
 		return err_set(e, -ENODEV, "KVM cannot be used: %s: set config/accel to auto or tcg", why);

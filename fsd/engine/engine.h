@@ -13,10 +13,16 @@
 #include "banger/helper_client.h"
 #include "job/op.h"
 
-/* Names in the VM's runtime directory (PLACE_FSD_DIR/vm/ID). */
+/* In PLACE_FSD_DIR a folder a VM, called by its number; and names in that. */
+#define ENGINE_RUNS         "vm"
 #define ENGINE_QMP_SOCKET   "qmp.sock"
 #define ENGINE_AGENT_SOCKET "agent.sock"
 #define ENGINE_TTY_SOCKET   "tty.sock"
+/* A link there to the folder of a jailed VMM's own sockets (helper/jail.h), which is that VMM's: nothing in it is to be followed. */
+#define ENGINE_JAIL       "jail"
+#define ENGINE_API_SOCKET ENGINE_JAIL "/" HELPER_JAIL_API
+#define ENGINE_VSOCK_SOCKET                                                                                  \
+	ENGINE_JAIL "/" HELPER_JAIL_VSOCK /* the guest's vsock, in the agent's socket's stead */
 
 enum engine_status {
 	ENGINE_RUNNING,
@@ -24,26 +30,60 @@ enum engine_status {
 	ENGINE_OTHER, /* neither: shut down, panicked, still loading */
 };
 
+/* What a VM is to be, for an engine that is told so after its launch. */
+struct engine_machine {
+	uint64_t memory;
+	uint32_t vcpus, vm;
+	enum helper_storage storage;
+	const char *tap; /* "": neither network nor disks, a probe */
+};
+
 struct engine {
 	const char *name; /* "qemu" */
+	enum helper_engine id;
+	bool jailed;        /* HELPER_JAIL comes before its launch, and its sockets are in ENGINE_JAIL */
+	bool makes_serials; /* of its own for the disks: the guest is told their order (banger/guest_config.h) */
+	/* The programs that the helper would run. -ENOENT, -EPERM. *RET_FD: the VMM's, O_PATH, the caller's. */
+	int (*open_program)(int *ret_fd, struct err *e);
+	/*
+	 * After its launch: configures it and lets the guest run; NULL: it does by itself. *RET_NOTE: what is to be said about it, or NULL; the
+	 * caller's. -ESRCH when the process PIDFD ended over it, -EINTR cancelled.
+	 */
+	int (*boot)(int vm_dir_fd, int pidfd, const struct engine_machine *m, struct op *op, char **ret_note,
+		struct err *e);
 	int (*pause)(int vm_dir_fd, struct op *op, struct err *e);
 	int (*resume)(int vm_dir_fd, struct op *op, struct err *e);
 	/* The power button: asks the guest's kernel, returns at once. */
 	int (*powerdown)(int vm_dir_fd, struct op *op, struct err *e);
 	int (*status)(int vm_dir_fd, enum engine_status *ret, struct err *e);
 };
-/* NULL: no such engine. "" is the best one here. */
+/* NULL: no such engine. */
 const struct engine *engine_find(const char *name);
+/* The one whose VMM has the folder VM_DIR_FD (engine_make_folder()). */
+const struct engine *engine_of(int vm_dir_fd);
+/* The Ith, the first to be preferred where it can run; NULL: no more. */
+const struct engine *engine_each(size_t i);
 
 /*
  * Listening stream socket NAME in the directory DIR_FD, mode 0600; a leftover is replaced. Bound through /proc/self/fd, so no path is too long.
  */
 int engine_listen(int dir_fd, const char *name, int *ret_fd, struct err *e);
+/*
+ * Socket NAME of DIR_FD as an O_PATH descriptor, so that what is connected to is a socket and is there, not where a link leads. -ENOENT; -ENOTSOCK
+ */
+int engine_find_socket(int dir_fd, const char *name, int *ret_fd, struct err *e);
 /* Connects to it; non-blocking descriptor. -ECONNREFUSED, -ENOENT: nobody there. */
 int engine_connect(int dir_fd, const char *name, int *ret_fd, struct err *e);
 
 /*
- * Waits for the agent on ENGINE_AGENT_SOCKET: connects, says HELLO, returns the descriptor on which the agent has answered (its
+ * Connects to the guest's vsock port PORT over Firecracker's socket NAME (docs/vsock.md in its sources), as soon as somebody listens there. Until END
+ * (CLOCK_MONOTONIC usec); otherwise as engine_wait_agent(). -EPROTO: something else answers.
+ */
+int engine_connect_vsock(int dir_fd, const char *name, unsigned port, uint64_t end, int pidfd, int cancel_fd,
+	int *ret_fd, struct err *e);
+
+/*
+ * Waits for the agent on ENGINE_AGENT_SOCKET, or where that isn't there on ENGINE_VSOCK_SOCKET: connects, says HELLO, returns the descriptor on which the agent has answered (its
  * HELLO consumed). PIDFD: the VMM; -ESRCH, -EPIPE when it ends first. -ETIMEDOUT after TIMEOUT_MSEC, -EINTR when CANCEL_FD (negative:
  * none) becomes readable.
  */
@@ -53,14 +93,21 @@ int engine_wait_agent(int vm_dir_fd, int pidfd, unsigned timeout_msec, int cance
 /* The host's TSC in kHz, measured once (facts-vmm 4.3); 0 where there is none to measure. */
 uint64_t engine_tsc_khz(void);
 
+/* The folder VM of RUNS_FD, with the sockets that a launch takes listening in RET_FDS (of LAUNCH), and ENGINE_JAIL. *RET_DIR_FD: the caller's. */
+int engine_make_folder(const struct engine *engine, int runs_fd, const char *name,
+	int ret_fds[LAUNCH_FD_COUNT], int *ret_dir_fd, struct err *e);
+/* The folder with all that it may have in it; none is fine. */
+void engine_remove_folder(int runs_fd, const char *name);
+
 /*
- * Which accelerator is proven here: the result of an earlier proof on this boot with this kernel, read from CACHE_DIR_FD/accel; or
+ * Which accelerator is proven here: the result of an earlier proof on this boot with this kernel and ENGINE, kept in CACHE_DIR_FD; or
  * a proof now (a probe VM without network, killed after TIMEOUT_MSEC; VM number PROBE_VM), whose result is kept there. WANT: "auto", "kvm" (fail
- * when it is not there), "tcg" (no proof). *RET_WHY: why not KVM, or ""; the caller's to free.
+ * when it is not there), "tcg" (no proof). *RET_WHY: why not KVM, or ""; the caller's to free. What one engine has proven holds for the others.
  */
 #define ENGINE_PROBE_VM HELPER_VM_MAX
-int engine_prove_accel(struct helper *h, const char *want, int kernel_dir_fd, int cache_dir_fd,
-	unsigned timeout_msec, struct op *op, enum helper_accel *ret, char **ret_why, struct err *e);
+int engine_prove_accel(struct helper *h, const struct engine *engine, const char *want, int kernel_dir_fd,
+	int cache_dir_fd, unsigned timeout_msec, struct op *op, enum helper_accel *ret, char **ret_why,
+	struct err *e);
 
 /* What the reaper wrote when a VMM ended. */
 struct engine_exit {

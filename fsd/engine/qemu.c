@@ -1,7 +1,8 @@
 #include <errno.h>
 
 #include "banger/cleanup.h"
-#include "engine/engine.h"
+#include "banger/program.h"
+#include "engine/engines.h"
 #include "engine/qmp.h"
 
 static int qemu_pause(int vm_dir_fd, struct op *op, struct err *e)
@@ -36,16 +37,17 @@ static int qemu_status(int vm_dir_fd, enum engine_status *ret, struct err *e)
 	return 0;
 }
 
-static const struct engine engines[] = {
-	{"qemu", qemu_pause, qemu_resume, qemu_powerdown, qemu_status},
-};
-
-const struct engine *engine_find(const char *name)
+static int qemu_open_program(int *ret_fd, struct err *e)
 {
-	if (!*name)
-		return &engines[0];
-	for (size_t i = 0; i < ELEMENTSOF(engines); i++)
-		if (strcmp(engines[i].name, name) == 0)
-			return &engines[i];
-	return NULL;
+	return program_open_qemu(NULL, ret_fd, e);
 }
+
+const struct engine engine_qemu = {
+	.name = "qemu",
+	.id = HELPER_ENGINE_QEMU,
+	.open_program = qemu_open_program,
+	.pause = qemu_pause,
+	.resume = qemu_resume,
+	.powerdown = qemu_powerdown,
+	.status = qemu_status,
+};

@@ -2,10 +2,12 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <stdio.h>
 #include <sys/un.h>
 #include <time.h>
 
 #include "banger/cleanup.h"
+#include "banger/guest_config.h"
 #include "banger/io.h"
 #include "engine/engine.h"
 #include "guest/hello.h"
@@ -38,21 +40,86 @@ int engine_listen(int dir_fd, const char *name, int *ret_fd, struct err *e)
 	return 0;
 }
 
+int engine_find_socket(int dir_fd, const char *name, int *ret_fd, struct err *e)
+{
+	_cleanup_close_ int fd = openat(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_sys(e, -errno, "%s", name);
+	if (!S_ISSOCK(st.st_mode))
+		return err_set(e, -ENOTSOCK, "%s: not a socket", name);
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
 int engine_connect(int dir_fd, const char *name, int *ret_fd, struct err *e)
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct sockaddr_un address;
+	_cleanup_close_ int place = -EBADF;
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int r;
 
 	if (fd < 0)
 		return err_sys(e, -errno, "socket");
-	r = address_of(dir_fd, name, &address, e);
+	r = engine_find_socket(dir_fd, name, &place, e);
 	if (r < 0)
 		return r;
+	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d", place);
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		return err_sys(e, -errno, "%s", name);
 	*ret_fd = TAKE_FD(fd);
 	return 0;
+}
+
+static const struct {
+	const char *name;
+	enum helper_launch_fd fd;
+	bool jailed; /* of a jailed VMM too */
+} sockets[] = {
+	{ENGINE_QMP_SOCKET, LAUNCH_FD_QMP, false},
+	{ENGINE_AGENT_SOCKET, LAUNCH_FD_AGENT, false},
+	{ENGINE_TTY_SOCKET, LAUNCH_FD_TTY, true},
+};
+
+int engine_make_folder(const struct engine *engine, int runs_fd, const char *name,
+	int ret_fds[LAUNCH_FD_COUNT], int *ret_dir_fd, struct err *e)
+{
+	_cleanup_free_ char *jail = NULL;
+	_cleanup_close_ int dir = -EBADF;
+	int r = 0;
+
+	engine_remove_folder(runs_fd, name);
+	if (mkdirat(runs_fd, name, 0700) < 0 && errno != EEXIST)
+		return err_sys(e, -errno, "%s", name);
+	dir = openat(runs_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return err_sys(e, -errno, "%s", name);
+	for (size_t i = 0; r == 0 && i < ELEMENTSOF(sockets); i++)
+		if (!engine->jailed || sockets[i].jailed)
+			r = engine_listen(dir, sockets[i].name, &ret_fds[sockets[i].fd], e);
+	/* From PLACE_FSD_DIR/vm/ID to PLACE_JAILS/ID (banger/place.h). */
+	if (r == 0 && engine->jailed) {
+		if (asprintf(&jail, "../../../jails/%s", name) < 0)
+			jail = NULL;
+		if (!jail || symlinkat(jail, dir, ENGINE_JAIL) < 0)
+			r = err_sys(e, jail ? -errno : -ENOMEM, "%s", name);
+	}
+	if (r == 0)
+		*ret_dir_fd = TAKE_FD(dir);
+	return r;
+}
+
+void engine_remove_folder(int runs_fd, const char *name)
+{
+	_cleanup_close_ int dir = openat(runs_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (dir < 0)
+		return;
+	for (size_t i = 0; i < ELEMENTSOF(sockets); i++)
+		unlinkat(dir, sockets[i].name, 0);
+	unlinkat(dir, ENGINE_JAIL, 0);
+	unlinkat(runs_fd, name, AT_REMOVEDIR);
 }
 
 int engine_wait_agent(int vm_dir_fd, int pidfd, unsigned timeout_msec, int cancel_fd, int *ret_fd,
@@ -67,6 +134,12 @@ int engine_wait_agent(int vm_dir_fd, int pidfd, unsigned timeout_msec, int cance
 		if (io_now_usec() > end)
 			break;
 		nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+	}
+	if (r == -ENOENT) {
+		r = engine_connect_vsock(
+			vm_dir_fd, ENGINE_VSOCK_SOCKET, GUEST_AGENT_VSOCK, end, pidfd, cancel_fd, &fd, e);
+		if (r < 0)
+			return r;
 	}
 	if (r < 0)
 		return err_sys(e, r, "the agent's channel");

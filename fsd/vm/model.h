@@ -41,6 +41,7 @@ struct vm {
 	bool deleting, reconnecting;
 	unsigned tries; /* to reach its agent, in a row */
 	/* While its VMM lives: */
+	const struct engine *engine; /* that runs it; NULL: none */
 	int pid, pidfd, run_fd, tty_fd;
 	sd_event_source *exit_source, *tty_source, *retry;
 	struct agent *agent;
@@ -87,6 +88,8 @@ void vm_set_state(struct vm *vm, enum vm_state state);
 void vm_changed(struct vm *vm);
 void vm_set_text(char **field, const char *text);
 uint32_t vm_address(const struct vm *vm);
+/* Which runs it, or would. */
+const struct engine *vm_engine(const struct vm *vm);
 /* PLACE_STATE/vms/ID; the caller's. */
 int vm_open_dir(struct vms *vms, uint32_t id, int *ret_fd, struct err *e);
 

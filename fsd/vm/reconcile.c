@@ -72,7 +72,7 @@ static void mark_down(struct vm *vm)
 static int adopt(struct vm *vm, const struct helper_process *process, int pidfd, struct err *e)
 {
 	enum engine_status status = ENGINE_RUNNING;
-	const struct engine *engine = engine_find(vm->row.engine);
+	const struct engine *engine = vm_engine(vm);
 	int r = vm_alive(vm, process->pid, pidfd, -1, e);
 
 	if (r < 0)

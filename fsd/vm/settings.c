@@ -96,7 +96,7 @@ static int apply_kernel(struct vm *vm, const char *text, struct err *e)
 
 static void show_engine(const struct vm *vm, FILE *out)
 {
-	fputs(*vm->row.engine ? vm->row.engine : "qemu", out);
+	fputs(vm_engine(vm)->name, out);
 }
 
 static int check_engine(const struct vm *vm, const char *text, struct err *e)
@@ -104,7 +104,7 @@ static int check_engine(const struct vm *vm, const char *text, struct err *e)
 	int r = must_not_run(vm, "engine", e);
 
 	if (r == 0 && !engine_find(text))
-		return err_set(e, -EINVAL, "engine: '%.64s' is none: qemu is", text);
+		return err_set(e, -EINVAL, "engine: '%.64s' is none: qemu or firecracker", text);
 	return r;
 }
 
@@ -262,7 +262,7 @@ const struct vm_setting vm_settings[] = {
 	{"image", "The image that the root file system is of. Read at the start.", show_image, check_image,
 		apply_image},
 	{"kernel", "The kernel that it boots.", show_kernel, check_kernel, apply_kernel},
-	{"engine", "What runs it: `qemu`.", show_engine, check_engine, apply_engine},
+	{"engine", "What runs it: `qemu` or `firecracker`.", show_engine, check_engine, apply_engine},
 	{"storage",
 		"How the root is made writable: `dm`, a device-mapper snapshot of the image, or `overlay`, "
 		"in the "

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "banger/io.h"
+#include "banger/launch_disks.h"
 #include "engine/engine.h"
 #include "image/image.h"
 #include "job/steps.h"
@@ -30,7 +31,8 @@ struct start {
 	int image_fd, kernel_fd, dir_fd, run_fd; /* kernel_fd: its folder */
 	int fds[LAUNCH_FD_COUNT];
 	enum helper_accel accel;
-	char *accel_why;
+	const struct engine *engine;
+	char *accel_why, *note;
 	struct helper_process process;
 	int pidfd, agent_fd;
 	char boot_id[40];
@@ -75,7 +77,10 @@ static unsigned read_dns(const struct start *s, uint32_t ret[DNS_MAX])
 static int step_initramfs(void *ctx, struct err *e)
 {
 	struct start *s = ctx;
+	const char *serials[LAUNCH_DISKS_MAX];
 	uint32_t dns[DNS_MAX];
+	size_t n;
+	const struct launch_disk *disks = launch_disks(s->disks.storage, &n);
 	struct guest_spec spec = {
 		.hostname = s->name,
 		.address = s->address,
@@ -85,9 +90,13 @@ static int step_initramfs(void *ctx, struct err *e)
 		.dns_count = read_dns(s, dns),
 		.ssh_key = s->vms->config.ssh_key,
 		.root_disk = s->disks.storage == HELPER_STORAGE_DM,
+		.disks = serials,
+		.disk_count = s->engine->makes_serials ? n : 0,
 	};
 	int r = kernel_initramfs_base(s->kernel_fd, s->vms->config.guest_fd, e);
 
+	for (size_t i = 0; i < n; i++)
+		serials[i] = disks[i].serial;
 	if (r == 0)
 		r = kernel_initramfs_for(s->kernel_fd, &spec, &s->fds[LAUNCH_FD_INITRD], e);
 	if (r < 0)
@@ -117,28 +126,23 @@ static int step_accel(void *ctx, struct err *e)
 	struct start *s = ctx;
 	/* Where it is KVM or nothing, a slow proof is better than none. */
 	bool must = strcmp(s->want_accel, "kvm") == 0 && s->timeout_usec / 1000 > PROVE_MSEC;
+	int r;
 
-	return engine_prove_accel(s->vms->config.helper, s->want_accel, s->kernel_fd, s->vms->config.run_fd,
-		must ? (unsigned)(s->timeout_usec / 1000) : PROVE_MSEC, s->deed->op, &s->accel, &s->accel_why,
-		e);
+	r = engine_prove_accel(s->vms->config.helper, s->engine, s->want_accel, s->kernel_fd,
+		s->vms->config.run_fd, must ? (unsigned)(s->timeout_usec / 1000) : PROVE_MSEC, s->deed->op,
+		&s->accel, &s->accel_why, e);
+	if (r == 0 && s->accel != HELPER_ACCEL_KVM && s->engine->id == HELPER_ENGINE_FIRECRACKER)
+		return err_set(e, -ENODEV, "Firecracker needs KVM: %s: echo qemu > engine", s->accel_why);
+	return r;
 }
 
 static int step_sockets(void *ctx, struct err *e)
 {
 	struct start *s = ctx;
 	char name[16];
-	int r;
 
 	snprintf(name, sizeof(name), "%u", s->id);
-	if (mkdirat(s->vms->runs_fd, name, 0700) < 0 && errno != EEXIST)
-		return err_sys(e, -errno, "%s", name);
-	s->run_fd = openat(s->vms->runs_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (s->run_fd < 0)
-		return err_sys(e, -errno, "%s", name);
-	if ((r = engine_listen(s->run_fd, ENGINE_QMP_SOCKET, &s->fds[LAUNCH_FD_QMP], e)) < 0 ||
-		(r = engine_listen(s->run_fd, ENGINE_AGENT_SOCKET, &s->fds[LAUNCH_FD_AGENT], e)) < 0)
-		return r;
-	return engine_listen(s->run_fd, ENGINE_TTY_SOCKET, &s->fds[LAUNCH_FD_TTY], e);
+	return engine_make_folder(s->engine, s->vms->runs_fd, name, s->fds, &s->run_fd, e);
 }
 
 static int undo_sockets(void *ctx, struct err *e)
@@ -164,7 +168,7 @@ static int step_tap(void *ctx, struct err *e)
 	return helper_tap(s->vms->config.helper, op_of(s), s->id, s->address, e);
 }
 
-/* One call lets go of tap and nat alike. */
+/* One call lets go of tap, nat and jail alike. */
 static int undo_tap(void *ctx, struct err *e)
 {
 	struct start *s = ctx;
@@ -179,6 +183,13 @@ static int step_nat(void *ctx, struct err *e)
 	return s->nat ? helper_nat(s->vms->config.helper, op_of(s), s->id, s->address, true, e) : 0;
 }
 
+static int step_jail(void *ctx, struct err *e)
+{
+	struct start *s = ctx;
+
+	return s->engine->jailed ? helper_jail(s->vms->config.helper, op_of(s), s->id, e) : 0;
+}
+
 static int step_launch(void *ctx, struct err *e)
 {
 	struct start *s = ctx;
@@ -189,6 +200,7 @@ static int step_launch(void *ctx, struct err *e)
 		.vcpus = s->vcpus,
 		.accel = s->accel,
 		.storage = s->disks.storage,
+		.engine = s->engine->id,
 	};
 
 	memcpy(what.fds, s->fds, sizeof(what.fds));
@@ -212,6 +224,36 @@ static int undo_launch(void *ctx, struct err *e)
 	return poll(&p, 1, DEAD_MSEC) > 0 ? 0 : err_set(e, -ETIMEDOUT, "the VMM cannot be killed");
 }
 
+/* The VMM has ended, or is about to: it says why. */
+static int ended(struct start *s, struct err *e)
+{
+	struct pollfd p = {.fd = s->pidfd, .events = POLLIN};
+
+	poll(&p, 1, DEAD_MSEC);
+	if (stop_reason(s->dir_fd, e) == 0)
+		err_set(e, -EIO, "the guest switched itself off before its agent answered: cat console");
+	return -EIO;
+}
+
+static int step_boot(void *ctx, struct err *e)
+{
+	struct start *s = ctx;
+	const struct engine_machine machine = {.memory = s->memory,
+		.vcpus = s->vcpus,
+		.vm = s->id,
+		.storage = s->disks.storage,
+		.tap = s->process.tap};
+	_cleanup_err_ struct err mine = {0};
+	int r;
+
+	if (!s->engine->boot)
+		return 0;
+	r = s->engine->boot(s->run_fd, s->pidfd, &machine, s->deed->op, &s->note, &mine);
+	if (r == -ESRCH || r == -EPIPE)
+		return ended(s, e);
+	return r < 0 ? err_move(e, &mine) : 0;
+}
+
 static int step_agent(void *ctx, struct err *e)
 {
 	struct start *s = ctx;
@@ -220,16 +262,8 @@ static int step_agent(void *ctx, struct err *e)
 
 	r = engine_wait_agent(s->run_fd, s->pidfd, (unsigned)(s->timeout_usec / 1000),
 		op_cancel_fd(s->deed->op), &s->agent_fd, s->boot_id, &mine);
-	if (r == -ESRCH || r == -EPIPE) {
-		struct pollfd p = {.fd = s->pidfd, .events = POLLIN};
-
-		/* The VMM has ended, or is about to: it says why. */
-		poll(&p, 1, DEAD_MSEC);
-		if (stop_reason(s->dir_fd, e) == 0)
-			err_set(e, -EIO,
-				"the guest switched itself off before its agent answered: cat console");
-		return -EIO;
-	}
+	if (r == -ESRCH || r == -EPIPE)
+		return ended(s, e);
 	if (r == -ETIMEDOUT)
 		return err_set(e, r,
 			"no answer from the guest's agent in %" PRIu64
@@ -247,7 +281,9 @@ static const struct step steps[] = {
 	{"network", step_network, NULL},
 	{"tap", step_tap, undo_tap},
 	{"nat", step_nat, NULL},
+	{"jail", step_jail, NULL},
 	{"launch", step_launch, undo_launch},
+	{"boot", step_boot, NULL},
 	{"agent", step_agent, NULL},
 };
 
@@ -274,6 +310,7 @@ static void start_free(struct start *s)
 	free(s->dns);
 	free(s->image_file);
 	free(s->accel_why);
+	free(s->note);
 	free(s);
 }
 
@@ -310,6 +347,8 @@ static void done_start(void *data, int code, struct err *e)
 			vm_log(vm, "emulated: %s", s->accel_why);
 		if (s->disks.why)
 			vm_log(vm, "%s", s->disks.why);
+		if (s->note)
+			vm_log(vm, "%s", s->note);
 		vm_set_state(vm, VM_RUNNING);
 		deed_end(d, 0, NULL);
 	} else {
@@ -342,6 +381,7 @@ static void start_launch(struct deed *d)
 		.memory = vm->row.memory,
 		.nat = vm->row.nat,
 		.address = vm_address(vm),
+		.engine = vm_engine(vm),
 		.console_max = settings_get_u64(settings, "console_max"),
 		.timeout_usec = settings_get_u64(settings, "start_timeout_usec"),
 		.name = strdup(vm->row.name),

@@ -38,17 +38,10 @@ static void stop_free(struct stop *s)
 
 void stop_remove_sockets(struct vms *vms, uint32_t id)
 {
-	static const char *const names[] = {ENGINE_QMP_SOCKET, ENGINE_AGENT_SOCKET, ENGINE_TTY_SOCKET};
-	_cleanup_close_ int dir = -EBADF;
 	char name[16];
 
 	snprintf(name, sizeof(name), "%u", id);
-	dir = openat(vms->runs_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0)
-		return;
-	for (size_t i = 0; i < ELEMENTSOF(names); i++)
-		unlinkat(dir, names[i], 0);
-	unlinkat(vms->runs_fd, name, AT_REMOVEDIR);
+	engine_remove_folder(vms->runs_fd, name);
 }
 
 int stop_reason(int dir_fd, struct err *e)
@@ -226,7 +219,7 @@ static struct stop *stop_new(struct vm *vm, struct deed *d)
 		.run_fd = fcntl(vm->run_fd, F_DUPFD_CLOEXEC, 3),
 		.dir_fd = -EBADF,
 		.down_msec = (unsigned)(settings_get_u64(vm->vms->config.settings, "stop_down_usec") / 1000),
-		.engine = engine_find(vm->row.engine),
+		.engine = vm_engine(vm),
 	};
 	return s;
 }

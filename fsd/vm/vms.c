@@ -148,7 +148,7 @@ void vm_view(const struct vm *vm, struct vm_view *ret)
 		.error = vm->row.error,
 		.image = vm->row.image,
 		.kernel = vm->row.kernel,
-		.engine = *vm->row.engine ? vm->row.engine : "qemu",
+		.engine = vm_engine(vm)->name,
 		.storage = *vm->row.storage ? vm->row.storage : "auto",
 		.vcpus = vm->row.vcpus,
 		.memory = vm->row.memory,
@@ -273,6 +273,13 @@ static int open_below(int dir_fd, const char *name, int *ret, struct err *e)
 	return *ret < 0 ? err_sys(e, -errno, "%s", name) : 0;
 }
 
+const struct engine *vm_engine(const struct vm *vm)
+{
+	const struct engine *set = engine_find(vm->row.engine);
+
+	return vm->engine ? vm->engine : set ? set : engine_find("qemu");
+}
+
 int vm_open_dir(struct vms *vms, uint32_t id, int *ret_fd, struct err *e)
 {
 	char name[16];
@@ -306,7 +313,7 @@ int vms_new(sd_event *event, struct jobs *jobs, struct ops *ops, const struct vm
 		r = open_below(config->state_fd, "vms", &vms->dir_fd, e);
 	}
 	if (r == 0)
-		r = open_below(config->run_fd, "vm", &vms->runs_fd, e);
+		r = open_below(config->run_fd, ENGINE_RUNS, &vms->runs_fd, e);
 	if (r == 0)
 		r = execs_new(vms, config->state_fd, &vms->execs, e);
 	if (r == 0)

@@ -51,6 +51,7 @@ struct helper_launch {
 	uint64_t memory, tsc_khz, console_max;
 	uint32_t vcpus;
 	enum helper_accel accel;
+	enum helper_engine engine;
 	bool no_network;
 	enum helper_storage storage;
 	int fds[LAUNCH_FD_COUNT]; /* borrowed */
@@ -58,7 +59,10 @@ struct helper_launch {
 struct helper_process {
 	int pid, reaper_pid;
 	uint64_t starttime;
+	char tap[16]; /* of helper_launch(): the interface's name, or "" */
 };
+/* Makes VM's jail, and gives it this process's mount namespace, in which the files of the LAUNCH that follows are open. */
+int helper_jail(struct helper *h, uint64_t op, uint32_t vm, struct err *e);
 /* *RET_PIDFD is the caller's. */
 int helper_launch(struct helper *h, uint64_t op, uint32_t vm, const struct helper_launch *what,
 	struct helper_process *ret, int *ret_pidfd, struct err *e);

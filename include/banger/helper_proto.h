@@ -38,7 +38,8 @@ enum helper_call {
 	HELPER_STORAGE, /* whether this kernel has device-mapper's snapshots; -ENODEV: the text says why not */
 	HELPER_DISK, /* VM's root disk by device-mapper: a snapshot over its image; reply carries the device */
 	HELPER_DISK_STATUS, /* how full that is */
-	HELPER_CALL_MAX = HELPER_DISK_STATUS,
+	HELPER_JAIL, /* a folder for the sockets of VM's jailed VMM; takes the caller's mount namespace, kept until LAUNCH */
+	HELPER_CALL_MAX = HELPER_JAIL,
 };
 
 /* How a VM's root is made writable. */
@@ -80,7 +81,20 @@ enum helper_accel {
 	HELPER_ACCEL_KVM,
 };
 
-/* Order of the descriptors of LAUNCH; all are needed. */
+enum helper_engine {
+	HELPER_ENGINE_QEMU = 1,
+	HELPER_ENGINE_FIRECRACKER, /* in its jail: JAIL comes before LAUNCH */
+};
+
+/* Where a jailed VMM has its sockets: in the folder PLACE_JAILS/NUMBER, which is its HELPER_JAIL_SOCKETS. */
+#define HELPER_JAIL_SOCKETS "/sockets"
+#define HELPER_JAIL_API     "api.sock"
+#define HELPER_JAIL_VSOCK   "vsock.sock"
+/* What it finds besides: kernel, initramfs, and the disks by their serials (guest_config.h), in its root. */
+#define HELPER_JAIL_KERNEL "/kernel"
+#define HELPER_JAIL_INITRD "/initrd"
+
+/* Order of the descriptors of LAUNCH; all are needed, but by an engine in a jail none from QMP on. */
 enum helper_launch_fd {
 	LAUNCH_FD_KERNEL, /* regular file, read-only: ELF vmlinux or bzImage */
 	LAUNCH_FD_INITRD, /* regular file or memfd, read-only */
@@ -89,10 +103,11 @@ enum helper_launch_fd {
 	LAUNCH_FD_WORK,    /* regular file, read-write: the work disk */
 	LAUNCH_FD_CONSOLE, /* regular file, read-write: where the reaper keeps the console */
 	LAUNCH_FD_EXIT,    /* regular file, read-write: where the reaper writes how it ended */
+	LAUNCH_FD_TTY,     /* listening AF_UNIX stream socket: the live console, served by the reaper */
 	LAUNCH_FD_QMP,     /* listening AF_UNIX stream socket: QMP */
 	LAUNCH_FD_AGENT,   /* listening AF_UNIX stream socket: the agent's virtio-serial port */
-	LAUNCH_FD_TTY,     /* listening AF_UNIX stream socket: the live console, served by the reaper */
 	LAUNCH_FD_COUNT,
+	LAUNCH_FD_COUNT_JAILED = LAUNCH_FD_QMP,
 };
 
 struct helper_request {
@@ -117,9 +132,10 @@ struct helper_request {
 			uint64_t console_max; /* bytes of console kept */
 			uint32_t vcpus;
 			uint32_t accel;      /* enum helper_accel */
-			uint32_t no_network; /* 1: no tap (a probe) */
+			uint32_t no_network; /* 1: no tap, and in a jail no disks (a probe) */
 			uint32_t storage;    /* enum helper_storage */
-			uint64_t reserved;
+			uint32_t engine;     /* enum helper_engine */
+			uint32_t reserved;
 		} launch;
 		struct {
 			uint64_t
@@ -165,6 +181,7 @@ struct helper_reply {
 			int32_t pid; /* the VMM's */
 			int32_t reaper_pid;
 			uint64_t starttime; /* field 22 of /proc/PID/stat */
+			char tap[16];       /* its interface's name, NUL-terminated; "" without a network */
 		} launch;                   /* of PIDFD also */
 		struct {
 			uint32_t has_tap, has_nat, has_process, alive;

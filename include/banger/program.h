@@ -17,4 +17,10 @@ int program_open(const char *path, int *ret_fd, struct err *e);
  */
 int program_open_qemu(const char **ret_path, int *ret_fd, struct err *e);
 
+/*
+ * The same of NAME, "firecracker" or "jailer": in the folder that BANGER_FIRECRACKER_DIR of the environment names and nowhere else, or in /usr/bin or
+ * /usr/local/bin. *RET_PATH (may be NULL) is the caller's; it is set also where it is refused.
+ */
+int program_open_firecracker(const char *name, char **ret_path, int *ret_fd, struct err *e);
+
 #endif

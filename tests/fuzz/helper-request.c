@@ -51,7 +51,11 @@ static void try_request(const uint8_t *data, size_t n, size_t nfds)
 		abort();
 	if (r == 0 && (!name || q.call < 1 || q.call > HELPER_CALL_MAX || q.vm > HELPER_VM_MAX || q.reserved))
 		abort();
-	if (r == 0 && (q.call == HELPER_LAUNCH ? nfds != LAUNCH_FD_COUNT : nfds > (q.call == HELPER_MOUNT)))
+	if (r == 0 && q.call != HELPER_LAUNCH && nfds > (q.call == HELPER_MOUNT || q.call == HELPER_JAIL))
+		abort();
+	if (r == 0 && q.call == HELPER_LAUNCH &&
+		nfds != (q.u.launch.engine == HELPER_ENGINE_FIRECRACKER ? LAUNCH_FD_COUNT_JAILED
+									: LAUNCH_FD_COUNT))
 		abort();
 	if (r == 0 && q.call == HELPER_LAUNCH)
 		try_argv(&q);

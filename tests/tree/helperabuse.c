@@ -156,6 +156,7 @@ static struct helper_request launch(unsigned vm)
 	q.u.launch.accel = HELPER_ACCEL_TCG;
 	q.u.launch.no_network = 1;
 	q.u.launch.storage = HELPER_STORAGE_OVERLAY;
+	q.u.launch.engine = HELPER_ENGINE_QEMU;
 	return q;
 }
 
@@ -184,7 +185,7 @@ static void good_fds(int fds[LAUNCH_FD_COUNT])
 		_cleanup_close_ int whole = scratch(1 << 20);
 		_cleanup_free_ char *path = NULL;
 
-		if (i >= LAUNCH_FD_QMP)
+		if (i >= LAUNCH_FD_TTY)
 			fds[i] = listener(SOCK_STREAM, 1);
 		else if (i > LAUNCH_FD_IMAGE)
 			fds[i] = TAKE_FD(whole);

@@ -69,7 +69,7 @@ static int setup(void **state)
 	if (geteuid() != 0)
 		return 0;
 	for (int i = 0; i < LAUNCH_FD_COUNT; i++)
-		good[i] = i >= LAUNCH_FD_QMP ? new_socket(AF_UNIX, SOCK_STREAM, 1)
+		good[i] = i >= LAUNCH_FD_TTY ? new_socket(AF_UNIX, SOCK_STREAM, 1)
 					     : new_file(OWNER, i <= LAUNCH_FD_IMAGE ? O_RDONLY : O_RDWR);
 	return 0;
 }
@@ -92,7 +92,7 @@ static void needs_root(void)
 
 static int is_socket_row(int i)
 {
-	return i >= LAUNCH_FD_QMP;
+	return i >= LAUNCH_FD_TTY;
 }
 
 static int check_with(int row, int fd)
@@ -102,7 +102,7 @@ static int check_with(int row, int fd)
 
 	memcpy(fds, good, sizeof(good));
 	fds[row] = fd;
-	r = check_launch_fds(fds, OWNER, &e);
+	r = check_launch_fds(fds, LAUNCH_FD_COUNT, OWNER, &e);
 	assert_true((r < 0) == (e.text != NULL));
 	return r;
 }
@@ -126,7 +126,7 @@ static void all_good(void **state)
 
 	(void)state;
 	needs_root();
-	assert_int_equal(check_launch_fds(good, OWNER, &e), 0);
+	assert_int_equal(check_launch_fds(good, LAUNCH_FD_COUNT, OWNER, &e), 0);
 }
 
 static void not_files(void **state)
@@ -150,7 +150,7 @@ static void not_the_owners(void **state)
 {
 	(void)state;
 	needs_root();
-	for (int i = 0; i < LAUNCH_FD_QMP; i++) {
+	for (int i = 0; i < LAUNCH_FD_TTY; i++) {
 		int flags = i <= LAUNCH_FD_IMAGE ? O_RDONLY : O_RDWR;
 		_cleanup_close_ int roots = new_file(0, flags), others = new_file(12345, flags);
 
@@ -164,7 +164,7 @@ static void other_access(void **state)
 {
 	(void)state;
 	needs_root();
-	for (int i = 0; i < LAUNCH_FD_QMP; i++) {
+	for (int i = 0; i < LAUNCH_FD_TTY; i++) {
 		_cleanup_close_ int other = new_file(OWNER, i <= LAUNCH_FD_IMAGE ? O_RDWR : O_RDONLY);
 		_cleanup_close_ int write_only = new_file(OWNER, O_WRONLY);
 		_cleanup_close_ int path_only = new_file(OWNER, O_PATH);

@@ -1,4 +1,4 @@
-#include "launch_disks.h"
+#include "banger/launch_disks.h"
 
 #include "banger/cleanup.h"
 #include "banger/guest_config.h"

@@ -1,0 +1,162 @@
+#include <errno.h>
+#include <string.h>
+
+#include "banger/cleanup.h"
+#include "banger/launch_disks.h"
+#include "banger/program.h"
+#include "engine/engines.h"
+#include "engine/fc_machine.h"
+
+#define GUEST_CID   3 /* the first that a guest can have: it is alone on its vsock */
+#define BALLOON_SEC 10
+
+/* One call with a body of one pair. */
+static int say(int vm_dir_fd, const char *method, const char *path, const char *key, const char *value,
+	struct op *op, struct err *e)
+{
+	_cleanup_(fc_api_freep) struct fc_api *a = NULL;
+	json_object *o, *text;
+	int r = fc_api_new(vm_dir_fd, op, &a, e);
+
+	if (r < 0)
+		return r;
+	o = json_object_new_object();
+	text = json_object_new_string(value);
+	if (!o || !text || json_object_object_add(o, key, text) < 0) {
+		json_object_put(text);
+		r = err_sys(e, -ENOMEM, "Firecracker");
+	} else {
+		r = fc_api_call(a, method, path, o, FC_MSEC, NULL, e);
+	}
+	json_object_put(o);
+	return r;
+}
+
+/*
+ * After a pause and no more than that, 1.16 holds back for ever what goes to the guest over vsock (its #6100): the agent would be lost.
+ */
+static int check_pause(int vm_dir_fd, struct op *op, struct err *e)
+{
+	_cleanup_(fc_api_freep) struct fc_api *a = NULL;
+	_cleanup_free_ char *note = NULL;
+	struct fc_version v;
+	int r = fc_api_new(vm_dir_fd, op, &a, e);
+
+	if (r == 0)
+		r = fc_version_get(a, &v, &note, e);
+	if (r == 0 && fc_version_is(&v, 1, 16) && !fc_version_is(&v, 1, 17))
+		return err_set(e, -EOPNOTSUPP,
+			"Firecracker %u.%u.%u cannot be paused without losing the guest's agent: install "
+			"another release",
+			v.major, v.minor, v.patch);
+	return r;
+}
+
+static int firecracker_pause(int vm_dir_fd, struct op *op, struct err *e)
+{
+	int r = check_pause(vm_dir_fd, op, e);
+
+	if (r < 0)
+		return r;
+	return say(vm_dir_fd, "PATCH", "/vm", "state", "Paused", op, e);
+}
+
+static int firecracker_resume(int vm_dir_fd, struct op *op, struct err *e)
+{
+	return say(vm_dir_fd, "PATCH", "/vm", "state", "Resumed", op, e);
+}
+
+/* There is no power button: the three keys make the guest restart itself, which for Firecracker is its end. */
+static int firecracker_powerdown(int vm_dir_fd, struct op *op, struct err *e)
+{
+	return say(vm_dir_fd, "PUT", "/actions", "action_type", "SendCtrlAltDel", op, e);
+}
+
+static int firecracker_status(int vm_dir_fd, enum engine_status *ret, struct err *e)
+{
+	_cleanup_(fc_api_freep) struct fc_api *a = NULL;
+	json_object *o = NULL, *state;
+	const char *text = "";
+	int r = fc_api_new(vm_dir_fd, NULL, &a, e);
+
+	if (r == 0)
+		r = fc_api_call(a, "GET", "/", NULL, FC_MSEC, &o, e);
+	if (r < 0)
+		return r;
+	if (o && json_object_object_get_ex(o, "state", &state) &&
+		json_object_is_type(state, json_type_string))
+		text = json_object_get_string(state);
+	*ret = !strcmp(text, "Running")  ? ENGINE_RUNNING
+	       : !strcmp(text, "Paused") ? ENGINE_PAUSED
+					 : ENGINE_OTHER;
+	json_object_put(o);
+	return 0;
+}
+
+static int firecracker_open_program(int *ret_fd, struct err *e)
+{
+	_cleanup_close_ int jailer = -EBADF;
+	int r = program_open_firecracker("jailer", NULL, &jailer, e);
+
+	return r == 0 ? program_open_firecracker("firecracker", NULL, ret_fd, e) : r;
+}
+
+/* As Firecracker sees it, from within its jail (helper_proto.h). */
+static int firecracker_boot(int vm_dir_fd, int pidfd, const struct engine_machine *m, struct op *op,
+	char **ret_note, struct err *e)
+{
+	char paths[LAUNCH_DISKS_MAX][32];
+	struct fc_disk disks[LAUNCH_DISKS_MAX];
+	size_t n;
+	const struct launch_disk *staged = launch_disks(m->storage, &n);
+	bool probe = !*m->tap;
+	char mac[18];
+	struct fc_machine machine = {
+		.memory = m->memory,
+		.vcpus = m->vcpus,
+		.kernel = HELPER_JAIL_KERNEL,
+		.initrd = HELPER_JAIL_INITRD,
+		.disks = disks,
+		.disk_count = probe ? 0 : n,
+		.tap = probe ? NULL : m->tap,
+		.mac = mac,
+		.vsock = HELPER_JAIL_SOCKETS "/" HELPER_JAIL_VSOCK,
+		.cid = GUEST_CID,
+		.balloon_stats_sec = BALLOON_SEC,
+	};
+	_cleanup_(fc_api_freep) struct fc_api *a = NULL;
+	_cleanup_free_ char *note = NULL;
+	struct fc_version v;
+	int r = fc_api_new(vm_dir_fd, op, &a, e);
+
+	helper_vm_mac(m->vm, mac);
+	for (size_t i = 0; i < n; i++) {
+		snprintf(paths[i], sizeof(paths[i]), "/%s", staged[i].serial);
+		disks[i] = (struct fc_disk){
+			.id = staged[i].serial, .path = paths[i], .readonly = staged[i].readonly};
+	}
+	if (r == 0)
+		r = fc_api_wait(a, pidfd, FC_START_MSEC, e);
+	if (r == 0)
+		r = fc_version_get(a, &v, &note, e);
+	if (r == 0)
+		r = fc_machine_configure(a, &v, &machine, e);
+	if (r == 0)
+		r = fc_machine_start(a, e);
+	if (r == 0)
+		*ret_note = TAKE_PTR(note);
+	return r;
+}
+
+const struct engine engine_firecracker = {
+	.name = "firecracker",
+	.id = HELPER_ENGINE_FIRECRACKER,
+	.jailed = true,
+	.makes_serials = true,
+	.open_program = firecracker_open_program,
+	.boot = firecracker_boot,
+	.pause = firecracker_pause,
+	.resume = firecracker_resume,
+	.powerdown = firecracker_powerdown,
+	.status = firecracker_status,
+};
