@@ -298,6 +298,7 @@ int vms_new(sd_event *event, struct jobs *jobs, struct ops *ops, const struct vm
 	if (!vms)
 		return err_sys(e, -ENOMEM, "VMs");
 	TAILQ_INIT(&vms->list);
+	LIST_INIT(&vms->talks);
 	vms->event = event;
 	vms->jobs = jobs;
 	vms->ops = ops;
@@ -332,13 +333,10 @@ int vms_new(sd_event *event, struct jobs *jobs, struct ops *ops, const struct vm
 
 void vms_end_background(struct vms *vms)
 {
-	struct vm *vm;
-
 	if (!vms)
 		return;
 	(void)!eventfd_write(vms->ending_fd, 1);
-	TAILQ_FOREACH (vm, &vms->list, link)
-		workspace_end(vm);
+	talks_end(vms);
 }
 
 struct vms *vms_free(struct vms *vms)
