@@ -295,6 +295,7 @@ int snapshot_status_parse(const char *type, const char *params, struct snapshot_
 	*ret = (struct snapshot_status){.state = HELPER_DISK_LOST};
 	if (strcmp(type, "snapshot") != 0)
 		return 0;
+	dm_log_with_errno_init(quiet);
 	pool = dm_pool_create("status", 256);
 	if (!pool)
 		return -ENOMEM;

@@ -18,7 +18,7 @@ struct first {
 
 struct pack {
 	enum pack_kind kind;
-	struct extfs *disk;
+	struct extfs *disk, *base; /* base: of changes; NULL */
 	struct layer_out *out;
 	struct op *op;
 	uint8_t *buffer;
@@ -210,8 +210,10 @@ static bool left_out(const struct pack *p, const char *path)
 {
 	static const char *const written[] = {"etc/hostname", "etc/hosts", "etc/resolv.conf"};
 
-	if (p->kind == PACK_WHOLE)
-		return strcmp(path, "lost+found") == 0;
+	if ((p->kind == PACK_WHOLE || p->base) && strcmp(path, "lost+found") == 0)
+		return true;
+	if (p->kind == PACK_WHOLE && !p->base)
+		return false;
 	for (size_t i = 0; i < ELEMENTSOF(written); i++)
 		if (strcmp(path, written[i]) == 0)
 			return true;
@@ -220,10 +222,12 @@ static bool left_out(const struct pack *p, const char *path)
 
 static int pack_folder(
 	struct pack *p, const char *path, ext2_ino_t ino, struct inode *inode, unsigned depth, struct err *e);
+static int pack_pair(struct pack *p, const char *path, ext2_ino_t ino, struct inode *inode, ext2_ino_t below,
+	unsigned depth, struct err *e);
 
-/* FOLDER: "" or with a slash at its end. */
-static int pack_one(
-	struct pack *p, const char *folder, const struct extfs_name *name, unsigned depth, struct err *e)
+/* FOLDER: "" or with a slash at its end. BELOW: what has the name in the base; 0: nothing. */
+static int pack_one(struct pack *p, const char *folder, const struct extfs_name *name, ext2_ino_t below,
+	unsigned depth, struct err *e)
 {
 	_cleanup_free_ char *path = NULL;
 	struct inode *inode = NULL;
@@ -249,6 +253,8 @@ static int pack_one(
 		r = err_set(e, -EINVAL, "a layer can't hold a name that begins with .wh.: rename it");
 	else if ((r = check_overlay(p, inode, e)) < 0)
 		;
+	else if (below)
+		r = pack_pair(p, path, name->ino, inode, below, depth, e);
 	else if (S_ISDIR(inode->mode))
 		r = pack_folder(p, path, name->ino, inode, depth, e);
 	else
@@ -266,7 +272,7 @@ static int pack_children(struct pack *p, const char *folder, ext2_ino_t ino, uns
 				       : extfs_list(p->disk, ino, &list, &n, e);
 
 	for (size_t i = 0; r == 0 && i < n; i++)
-		r = pack_one(p, folder, list[i], depth, e);
+		r = pack_one(p, folder, list[i], 0, depth, e);
 	extfs_names_free(list, n);
 	return r;
 }
@@ -287,6 +293,105 @@ static int pack_folder(
 	if (r == 0 && opaque)
 		r = pack_mark(p, folder, ".wh..wh..opq", "", e);
 	return r == 0 ? pack_children(p, folder, ino, depth + 1, e) : r;
+}
+
+static bool same_xattrs(const struct inode *a, const struct inode *b)
+{
+	size_t n = 0, m = 0;
+
+	for (const struct xattr *x = a->xattrs; x; x = x->next, n++) {
+		const struct xattr *y = find_xattr(b, x->name);
+
+		if (!y || x->size != y->size || memcmp(x->value, y->value, x->size) != 0)
+			return false;
+	}
+	for (const struct xattr *y = b->xattrs; y; y = y->next)
+		m++;
+	return n == m;
+}
+
+static bool same_time(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+static bool same_inode(const struct inode *a, const struct inode *b)
+{
+	if (a->number != b->number || a->mode != b->mode || a->uid != b->uid || a->gid != b->gid ||
+		a->links != b->links || a->size != b->size || a->major != b->major || a->minor != b->minor ||
+		!same_time(&a->mtime, &b->mtime) || !same_time(&a->ctime, &b->ctime) ||
+		a->extent_count != b->extent_count)
+		return false;
+	for (size_t i = 0; i < a->extent_count; i++)
+		if (a->extents[i].physical != b->extents[i].physical ||
+			a->extents[i].logical != b->extents[i].logical ||
+			a->extents[i].blocks != b->extents[i].blocks)
+			return false;
+	return strcmp(a->target ? a->target : "", b->target ? b->target : "") == 0 && same_xattrs(a, b);
+}
+
+/* Both lists are in the order of names. */
+static int pack_changes(
+	struct pack *p, const char *folder, ext2_ino_t ino, ext2_ino_t below, unsigned depth, struct err *e)
+{
+	struct extfs_name **here = NULL, **there = NULL;
+	size_t n = 0, m = 0, k = 0;
+	int r = depth > TREE_DEPTH_MAX ? err_set(e, -EBADMSG, "folders more than %d deep", TREE_DEPTH_MAX)
+				       : extfs_list(p->disk, ino, &here, &n, e);
+
+	if (r == 0 && (r = extfs_list(p->base, below, &there, &m, e)) < 0)
+		err_wrap(e, "the image below");
+	for (size_t i = 0; r == 0 && (i < n || k < m);) {
+		int order = i == n ? 1 : k == m ? -1 : strcmp(here[i]->name, there[k]->name);
+		_cleanup_free_ char *gone = NULL;
+
+		if (order <= 0) {
+			r = pack_one(p, folder, here[i], order == 0 ? there[k]->ino : 0, depth, e);
+			i++;
+			k += order == 0;
+			continue;
+		}
+		if (asprintf(&gone, "%s%s", folder, there[k]->name) < 0) {
+			gone = NULL;
+			r = err_sys(e, -ENOMEM, "layer");
+		} else if (!left_out(p, gone)) {
+			r = pack_mark(p, folder, ".wh.", there[k]->name, e);
+		}
+		k++;
+	}
+	extfs_names_free(here, n);
+	extfs_names_free(there, m);
+	return r;
+}
+
+/* PATH is in both. A folder is told when it isn't the same, what is in it by itself; anything else whole. */
+static int pack_pair(struct pack *p, const char *path, ext2_ino_t ino, struct inode *inode, ext2_ino_t below,
+	unsigned depth, struct err *e)
+{
+	_cleanup_free_ char *folder = NULL;
+	struct inode *old = NULL;
+	bool same, folders;
+	int r = extfs_inode(p->base, below, &old, e);
+
+	if (r < 0) {
+		err_wrap(e, "the image below");
+		return r;
+	}
+	same = same_inode(inode, old);
+	folders = S_ISDIR(inode->mode) && S_ISDIR(old->mode);
+	inode_free(old);
+	if (!folders)
+		return same                   ? 0
+		       : S_ISDIR(inode->mode) ? pack_folder(p, path, ino, inode, depth, e)
+					      : pack_file(p, path, inode, e);
+	if (asprintf(&folder, "%s%s", path, *path ? "/" : "") < 0) {
+		folder = NULL;
+		return err_sys(e, -ENOMEM, "layer");
+	}
+	drop_xattrs(inode);
+	if (!same)
+		r = layer_out_entry(p->out, *path ? folder : "./", inode, false, 0, e);
+	return r == 0 ? pack_changes(p, folder, ino, below, *path ? depth + 1 : 0, e) : r;
 }
 
 static int find_root(struct pack *p, ext2_ino_t *ret, struct err *e)
@@ -318,6 +423,11 @@ static int pack_root(struct pack *p, struct err *e)
 		r = extfs_inode(p->disk, root, &inode, e);
 	if (r == 0 && !S_ISDIR(inode->mode))
 		r = err_set(e, -EBADMSG, "its root is no folder");
+	if (r == 0 && p->base) {
+		r = pack_pair(p, "", root, inode, EXT2_ROOT_INO, 0, e);
+		inode_free(inode);
+		return r;
+	}
 	if (r == 0) {
 		drop_xattrs(inode);
 		r = layer_out_entry(p->out, "./", inode, false, 0, e);
@@ -326,10 +436,10 @@ static int pack_root(struct pack *p, struct err *e)
 	return r == 0 ? pack_children(p, "", root, 0, e) : r;
 }
 
-int layer_from_ext4(
-	int disk, enum pack_kind kind, int fd, struct op *op, struct image_result *ret, struct err *e)
+static int layer_from(int disk, int base, enum pack_kind kind, int fd, struct op *op,
+	struct image_result *ret, struct err *e)
 {
-	_cleanup_(extfs_closep) struct extfs *x = NULL;
+	_cleanup_(extfs_closep) struct extfs *x = NULL, *below = NULL;
 	_cleanup_(layer_out_freep) struct layer_out *out = NULL;
 	_cleanup_free_ uint8_t *buffer = malloc(BUFFER);
 	struct pack p = {.kind = kind, .op = op, .buffer = buffer};
@@ -337,11 +447,14 @@ int layer_from_ext4(
 	int r = buffer ? extfs_open(disk, &x, e) : err_sys(e, -ENOMEM, "layer");
 
 	op_stage(op, IMAGE_STAGE_PACK);
+	if (r == 0 && base >= 0 && (r = extfs_open(base, &below, e)) < 0)
+		err_wrap(e, "the image below");
 	if (r == 0)
 		r = layer_out_new(fd, &out, e);
 	if (r < 0)
 		return r;
 	p.disk = x;
+	p.base = below;
 	p.out = out;
 	p.total = extfs_used(x);
 	r = pack_root(&p, e);
@@ -354,4 +467,15 @@ int layer_from_ext4(
 	source_digest(sums.packed, ret->digest);
 	source_digest(sums.plain, ret->diff_id);
 	return 0;
+}
+
+int layer_from_ext4(
+	int disk, enum pack_kind kind, int fd, struct op *op, struct image_result *ret, struct err *e)
+{
+	return layer_from(disk, -EBADF, kind, fd, op, ret, e);
+}
+
+int layer_from_changes(int disk, int base, int fd, struct op *op, struct image_result *ret, struct err *e)
+{
+	return layer_from(disk, base, PACK_WHOLE, fd, op, ret, e);
 }

@@ -49,6 +49,8 @@ static int gather(const struct worker_request *request, int sock, struct kept *r
 	keep(ret, request->output);
 	if (request->task != WORKER_LAYERS)
 		keep(ret, request->input);
+	if (request->task == WORKER_PACK_CHANGES)
+		keep(ret, request->base);
 	for (size_t i = 0; request->task == WORKER_LAYERS && i < request->layer_count; i++) {
 		keep(ret, request->layers[i].fd);
 		keep(ret, request->layers[i].grow);

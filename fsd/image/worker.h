@@ -18,12 +18,14 @@ enum worker_task {
 	WORKER_MEMBERS,    /* members_unpack(), INPUT: the file, OUTPUT: what its members are copied to */
 	WORKER_PACK_WHOLE, /* layer_from_ext4() of INPUT: OUTPUT is the layer */
 	WORKER_PACK_UPPER,
-	WORKER_JOURNAL, /* disk_add_journal() of OUTPUT, which is not empty; INPUT: -1 */
+	WORKER_PACK_CHANGES, /* layer_from_changes() of INPUT over BASE: OUTPUT is the layer */
+	WORKER_JOURNAL,      /* disk_add_journal() of OUTPUT, which is not empty; INPUT: -1 */
 };
 
 struct worker_request {
 	enum worker_task task;
 	int input, output; /* borrowed, above 2, as those of LAYERS are; OUTPUT: the empty file */
+	int base;          /* likewise; of PACK_CHANGES alone */
 	const struct image_layer *layers;
 	size_t layer_count;
 	const char *seed;

@@ -87,6 +87,7 @@ static unsigned fds_wanted(const struct task *t)
 
 	last = last > t->request.input ? last : t->request.input;
 	last = last > t->request.output ? last : t->request.output;
+	last = last > t->request.base ? last : t->request.base;
 	for (size_t i = 0; i < t->request.layer_count; i++) {
 		last = last > t->layers[i].fd ? last : t->layers[i].fd;
 		last = last > t->layers[i].grow ? last : t->layers[i].grow;
@@ -145,6 +146,8 @@ static int make(struct task *t, struct image_result *ret, struct err *e)
 	if (q->task == WORKER_PACK_WHOLE || q->task == WORKER_PACK_UPPER)
 		return layer_from_ext4(q->input, q->task == WORKER_PACK_UPPER ? PACK_UPPER : PACK_WHOLE,
 			q->output, t->op, ret, e);
+	if (q->task == WORKER_PACK_CHANGES)
+		return layer_from_changes(q->input, q->base, q->output, t->op, ret, e);
 	if (q->task == WORKER_JOURNAL)
 		return disk_add_journal(q->output, t->op, ret, e);
 	return err_set(e, -EINVAL, "a task that no worker has");

@@ -38,6 +38,7 @@ int wire_pack_request(const struct worker_request *from, struct wire_request *re
 	ret->task = from->task;
 	ret->input = from->task == WORKER_LAYERS ? -1 : from->input;
 	ret->output = from->output;
+	ret->base = from->task == WORKER_PACK_CHANGES ? from->base : -1;
 	ret->layer_count = from->task == WORKER_LAYERS ? (uint32_t)from->layer_count : 0;
 	ret->seeded = from->seed != NULL;
 	return pack_text("seed", from->seed, ret->seed, sizeof(ret->seed), e);
@@ -50,6 +51,7 @@ void wire_unpack_request(
 		.task = from->task,
 		.input = from->input,
 		.output = from->output,
+		.base = from->base,
 		.layers = layers,
 		.layer_count = from->layer_count,
 		.seed = from->seeded ? from->seed : NULL,

@@ -15,7 +15,7 @@
 
 struct wire_request {
 	uint32_t task, layer_count;
-	int32_t input, output;
+	int32_t input, output, base;
 	uint32_t seeded;
 	char seed[WIRE_SEED];
 };

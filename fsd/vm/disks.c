@@ -242,8 +242,5 @@ int disks_up(struct disks *d, struct err *e)
 
 int disks_read_root(struct disks *d, int *ret_fd, struct err *e)
 {
-	d->over_fd = openat(d->dir_fd, DISKS_COW, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	if (d->over_fd < 0)
-		return err_sys(e, -errno, DISKS_COW);
 	return bring_up(d, HELPER_DISK_READ, ret_fd, e);
 }

@@ -40,7 +40,7 @@ struct disks {
 int disks_open(struct disks *d, struct err *e);
 /* Brings the root disk up where it is device-mapper's: then only the VM itself is to be launched. helper_disk_off() undoes it. */
 int disks_up(struct disks *d, struct err *e);
-/* Of a stopped VM's root disk, to be read; -ENOENT: it has none by device-mapper. *RET_FD is the caller's, who then says helper_disk_off(). */
+/* A stopped VM's root disk, of OVER_FD, its cow, and IMAGE_FD, to be read. *RET_FD is the caller's, who closes it and then says helper_disk_off(). */
 int disks_read_root(struct disks *d, int *ret_fd, struct err *e);
 
 /* Bytes of a cow that takes SIZE bytes of changes (dm-snap-persistent.c: a header, and an area of 256 entries before each 256 chunks). */

@@ -92,11 +92,19 @@ int objects_ensure(struct objects *o, const char *text, objects_done_fn done, vo
 int objects_delete(struct objects *o, uint32_t id, objects_done_fn done, void *user, struct err *e);
 /* The one whose file is called FILE: what a VM's overlay belongs to. NULL: it is no more. */
 const struct store_object *objects_of_file(const struct objects *o, const char *file);
+/* What a VM has written over its image (disks.h). */
+struct objects_written {
+	int fd;                /* borrowed: the overlay's disk, or the cow */
+	struct helper *helper; /* NULL: it is an overlay's; else who makes a disk of the cow */
+	uint32_t vm;
+	uint64_t size; /* `disk` */
+};
 /*
- * Makes an image NAME of BASE and what VM has written over it, which is on OVERLAY_FD (borrowed). DONE and waiter as objects_verb(). Nobody may write to it until DONE.
+ * Makes an image NAME of BASE and what VM has WRITTEN over it. DONE and waiter as objects_verb(). Nobody may write to it until DONE.
  */
 int objects_promote(struct objects *o, const char *name, const char *vm, const struct store_object *base,
-	int overlay_fd, objects_done_fn done, void *user, struct objects_waiter **ret, struct err *e);
+	const struct objects_written *written, objects_done_fn done, void *user, struct objects_waiter **ret,
+	struct err *e);
 /* The verbs that are legal, one a line. */
 void objects_verbs(const struct objects *o, FILE *out);
 

@@ -25,7 +25,8 @@ enum make_what {
 struct promotion {
 	char *vm;
 	struct store_object base; /* what it was started from */
-	int base_fd, overlay_fd;  /* that one's file; what the VM has written over it */
+	int base_fd;              /* that one's file */
+	struct objects_written written;
 };
 struct promotion *promotion_copy(const struct promotion *from); /* NULL: no memory, or descriptors */
 struct promotion *promotion_free(struct promotion *p);

@@ -86,12 +86,12 @@ int oci_stored(struct blobs *blobs, const struct store_object *row, struct oci *
 	return 1;
 }
 
-int oci_pack(struct blobs *blobs, int disk, enum worker_task task, struct op *op, struct oci_layer *ret,
-	struct err *e)
+int oci_pack(struct blobs *blobs, int disk, int base, enum worker_task task, struct op *op,
+	struct oci_layer *ret, struct err *e)
 {
 	struct blob_file file = {.fd = -EBADF};
 	struct image_result result = {0};
-	struct worker_request request = {.task = task, .input = disk};
+	struct worker_request request = {.task = task, .input = disk, .base = base};
 	struct oci_layer layer = {0};
 	int r = blob_file_begin(blobs, &file, e);
 
@@ -201,7 +201,7 @@ int oci_whole(struct blobs *blobs, const struct store_object *row, int disk, con
 		.count = 1,
 		.created_by = created_by,
 		.created = row->created};
-	int r = oci_pack(blobs, disk, WORKER_PACK_WHOLE, op, &layer, e);
+	int r = oci_pack(blobs, disk, -EBADF, WORKER_PACK_WHOLE, op, &layer, e);
 
 	return r == 0 ? oci_compose(blobs, &request, ret, e) : r;
 }

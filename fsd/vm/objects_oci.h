@@ -25,9 +25,9 @@ struct oci_layer {
 	char digest[DIGEST_TEXT_MAX], diff_id[DIGEST_TEXT_MAX];
 	uint64_t size;
 };
-/* Packs DISK (TASK: WORKER_PACK_WHOLE or WORKER_PACK_UPPER). Errors as layer_from_ext4() and worker_run(). */
-int oci_pack(struct blobs *blobs, int disk, enum worker_task task, struct op *op, struct oci_layer *ret,
-	struct err *e);
+/* Packs DISK (TASK: WORKER_PACK_WHOLE, _UPPER, or _CHANGES, over BASE). Errors as layer_from_ext4() and worker_run(). */
+int oci_pack(struct blobs *blobs, int disk, int base, enum worker_task task, struct op *op,
+	struct oci_layer *ret, struct err *e);
 
 /*
  * The documents of BASE (NULL: nothing is below) with LAYERS on top, in the cache. CONFIG: what the configuration is made from, or "". PLATFORM, CREATED (usec) and

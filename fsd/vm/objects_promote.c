@@ -6,6 +6,7 @@
 #include "banger/io.h"
 #include "registry/credentials.h"
 #include "registry/manifest.h"
+#include "vm/disks.h"
 #include "vm/objects_model.h"
 #include "vm/objects_oci.h"
 
@@ -15,7 +16,7 @@ struct promotion *promotion_free(struct promotion *p)
 		return NULL;
 	store_object_clear(&p->base);
 	close_fd(p->base_fd);
-	close_fd(p->overlay_fd);
+	close_fd(p->written.fd);
 	free(p->vm);
 	free(p);
 	return NULL;
@@ -28,9 +29,10 @@ struct promotion *promotion_copy(const struct promotion *from)
 	if (!p)
 		return NULL;
 	p->base_fd = fcntl(from->base_fd, F_DUPFD_CLOEXEC, 3);
-	p->overlay_fd = fcntl(from->overlay_fd, F_DUPFD_CLOEXEC, 3);
+	p->written = from->written;
+	p->written.fd = fcntl(from->written.fd, F_DUPFD_CLOEXEC, 3);
 	p->vm = strdup(from->vm);
-	if (p->base_fd < 0 || p->overlay_fd < 0 || !p->vm || objects_copy_row(&from->base, &p->base) < 0)
+	if (p->base_fd < 0 || p->written.fd < 0 || !p->vm || objects_copy_row(&from->base, &p->base) < 0)
 		return NULL;
 	return TAKE_PTR(p);
 }
@@ -46,10 +48,11 @@ const struct store_object *objects_of_file(const struct objects *o, const char *
 }
 
 int objects_promote(struct objects *o, const char *name, const char *vm, const struct store_object *base,
-	int overlay_fd, objects_done_fn done, void *user, struct objects_waiter **ret, struct err *e)
+	const struct objects_written *written, objects_done_fn done, void *user, struct objects_waiter **ret,
+	struct err *e)
 {
 	_cleanup_close_ int base_fd = -EBADF;
-	struct promotion p = {.vm = (char *)vm, .base = *base, .overlay_fd = overlay_fd};
+	struct promotion p = {.vm = (char *)vm, .base = *base, .written = *written};
 	struct make what = {.kind = o->kind,
 		.what = MAKE_PROMOTE,
 		.source = (char *)vm,
@@ -78,6 +81,31 @@ static int find_base(
 	return r;
 }
 
+/* The root disk of a stopped VM, made for as long as it is read. */
+static int pack_root(
+	const struct promotion *p, struct blobs *blobs, struct op *op, struct oci_layer *ret, struct err *e)
+{
+	const struct objects_written *w = &p->written;
+	struct disks d = {.helper = w->helper,
+		.op = op,
+		.vm = w->vm,
+		.image_fd = p->base_fd,
+		.over_fd = w->fd,
+		.size = w->size};
+	_cleanup_err_ struct err mine = {0};
+	int fd = -EBADF, r, k;
+
+	r = disks_read_root(&d, &fd, e);
+	if (r < 0)
+		return r;
+	r = oci_pack(blobs, fd, p->base_fd, WORKER_PACK_CHANGES, op, ret, e);
+	close_fd(fd);
+	k = helper_disk_off(w->helper, op_id(op), w->vm, &mine);
+	if (k < 0)
+		err_join(e, "%s", err_text(&mine));
+	return r < 0 ? r : k;
+}
+
 static int add_changes(const struct promotion *p, struct blobs *blobs, struct op *op, const struct oci *base,
 	struct oci *ret, struct err *e)
 {
@@ -89,7 +117,8 @@ static int add_changes(const struct promotion *p, struct blobs *blobs, struct op
 		.count = 1,
 		.created_by = "banger: promoted from a VM",
 		.created = io_wall_usec()};
-	int r = oci_pack(blobs, p->overlay_fd, WORKER_PACK_UPPER, op, &layer, e);
+	int r = p->written.helper ? pack_root(p, blobs, op, &layer, e)
+				  : oci_pack(blobs, p->written.fd, -EBADF, WORKER_PACK_UPPER, op, &layer, e);
 
 	if (r == -EUCLEAN)
 		err_join(e, "start VM %s, shut it down by stop, not kill, then promote it", p->vm);

@@ -4,6 +4,7 @@
 
 #include "banger/cleanup.h"
 #include "banger/io.h"
+#include "vm/disks.h"
 #include "vm/model.h"
 
 struct promote {
@@ -52,23 +53,29 @@ static int check(const struct vm *vm, struct err *e)
 	return 0;
 }
 
-/* What the VM has written, and the image's file that it was written over. */
-static int open_overlay(struct vm *vm, int *ret_fd, char **ret_base, struct err *e)
+/* What the VM has written, its descriptor the caller's, and the image's file that it was written over. */
+static int open_written(struct vm *vm, struct objects_written *ret, char **ret_base, struct err *e)
 {
 	_cleanup_close_ int dir = -EBADF, fd = -EBADF;
+	struct helper *helper = NULL;
 	int r = vm_open_dir(vm->vms, vm->row.id, &dir, e);
 
 	if (r < 0)
 		return r;
-	fd = openat(dir, "overlay.ext4", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	fd = openat(dir, DISKS_OVERLAY, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT) {
+		helper = vm->vms->config.helper;
+		fd = openat(dir, DISKS_COW, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+	}
 	if (fd < 0 && errno == ENOENT)
 		return err_set(
 			e, -ENOENT, "promote: the VM was never started: there is nothing that it changed");
 	if (fd < 0)
-		return err_sys(e, -errno, "promote: overlay.ext4");
-	r = io_read_file(dir, "base", 4096, ret_base, NULL, e);
+		return err_sys(e, -errno, "promote: the VM's disk");
+	r = io_read_file(dir, DISKS_BASE, 4096, ret_base, NULL, e);
 	if (r == 0)
-		*ret_fd = TAKE_FD(fd);
+		*ret = (struct objects_written){
+			.fd = TAKE_FD(fd), .helper = helper, .vm = vm->row.id, .size = vm->row.disk};
 	return r;
 }
 
@@ -76,14 +83,16 @@ int vm_promote(struct vm *vm, const char *name, vm_done_fn done, void *user, str
 	struct err *e)
 {
 	struct objects *images = vm->vms->config.images;
-	_cleanup_close_ int overlay = -EBADF;
+	struct objects_written written = {.fd = -EBADF};
+	_cleanup_close_ int fd = -EBADF;
 	_cleanup_free_ char *file = NULL;
 	const struct store_object *base;
 	struct promote *p;
 	int r = check(vm, e);
 
 	if (r == 0)
-		r = open_overlay(vm, &overlay, &file, e);
+		r = open_written(vm, &written, &file, e);
+	fd = written.fd;
 	if (r < 0)
 		return r;
 	base = objects_of_file(images, file);
@@ -101,7 +110,7 @@ int vm_promote(struct vm *vm, const char *name, vm_done_fn done, void *user, str
 	p->id = vm->row.id;
 	p->done = done;
 	p->user = user;
-	r = objects_promote(images, name, vm->row.name, base, overlay, over, p, ret, e);
+	r = objects_promote(images, name, vm->row.name, base, &written, over, p, ret, e);
 	if (r < 0) {
 		promote_free(p);
 		err_wrap(e, "promote");

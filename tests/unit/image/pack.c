@@ -16,6 +16,7 @@
 
 #include "banger/cleanup.h"
 #include "banger/io.h"
+#include "banger/proc.h"
 #include "image/lane.h"
 #include "image/layers.h"
 #include "image/pack.h"
@@ -379,6 +380,71 @@ static void test_claims(void **state)
 	refuses(b, PACK_WHOLE, -EBADMSG, "f: a size that no file has");
 }
 
+static void debugfs(const char *path, const char *const *commands)
+{
+	for (; *commands; commands++) {
+		const char *const argv[] = {"debugfs", "-w", "-R", *commands, path, NULL};
+		struct proc_spec spec = PROC_SPEC_INIT;
+
+		spec.argv = argv;
+		assert_int_equal(proc_run(&spec, NULL, NULL, NULL, NULL), 0);
+	}
+}
+
+static int copy_of(int fd)
+{
+	int copy = memfd_create("base", MFD_CLOEXEC);
+
+	assert_true(copy >= 0);
+	assert_int_equal(ftruncate(copy, DISK_SIZE), 0);
+	for (off_t at = 0; at < DISK_SIZE; at += 1 << 20) {
+		static char buf[1 << 20];
+
+		assert_int_equal(pread(fd, buf, sizeof(buf), at), sizeof(buf));
+		assert_int_equal(io_pwrite_full(copy, buf, sizeof(buf), at), 0);
+	}
+	return copy;
+}
+
+/* A disk that was its base once: what is the same isn't told, nor what each start writes. */
+static void test_changes(void **state)
+{
+	static const struct put list[] = {{.path = "dir", .mode = S_IFDIR | 0755},
+		{.path = "dir/kept", .mode = S_IFREG | 0644, .text = "kept"},
+		{.path = "dir/gone", .mode = S_IFREG | 0644, .text = "gone"},
+		{.path = "dir/mode", .mode = S_IFREG | 0644, .text = "mode"},
+		{.path = "etc", .mode = S_IFDIR | 0755},
+		{.path = "etc/hosts", .mode = S_IFREG | 0644, .text = "hosts"},
+		{.path = "etc/hostname", .mode = S_IFREG | 0644, .text = "name"},
+		{.path = "file", .mode = S_IFREG | 0644, .text = "a file"},
+		{.path = "still", .mode = S_IFDIR | 0755},
+		{.path = "still/here", .mode = S_IFREG | 0644, .text = "here"},
+		{.path = "tree", .mode = S_IFDIR | 0755},
+		{.path = "tree/leaf", .mode = S_IFREG | 0644, .text = "leaf"}, {.path = NULL}};
+	static const char *const commands[] = {"rm /dir/gone", "set_inode_field /dir/mode mode 0100600",
+		"write /dev/null new", "ln /new /twin", "set_inode_field /new links_count 2", "rm /etc/hosts",
+		"rm /etc/hostname", "rm /file", "mkdir /file", "rm /tree/leaf", "rmdir /tree",
+		"set_inode_field / mtime 20200101", NULL};
+	struct bench *b = *state;
+	_cleanup_close_ int base = -EBADF;
+	_cleanup_free_ char *got = NULL;
+
+	make(b, list);
+	base = copy_of(b->disk);
+	if (layer_from_changes(b->disk, base, b->out, NULL, &b->result, &b->err) < 0)
+		fail_msg("%s", err_text(&b->err));
+	got = listing(b);
+	assert_string_equal(got, "");
+	free(TAKE_PTR(got));
+	debugfs(b->path, commands);
+	assert_int_equal(ftruncate(b->out, 0), 0);
+	lseek(b->out, 0, SEEK_SET);
+	if (layer_from_changes(b->disk, base, b->out, NULL, &b->result, &b->err) < 0)
+		fail_msg("%s", err_text(&b->err));
+	got = listing(b);
+	assert_string_equal(got, "./;dir/.wh.gone;dir/mode=mode;file/;new;.wh.tree;twin->new;");
+}
+
 static void test_nothing(void **state)
 {
 	struct bench *b = *state;
@@ -397,6 +463,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_never_written, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_loop, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_claims, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_changes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nothing, setup, teardown),
 	};
 
