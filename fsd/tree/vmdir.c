@@ -213,8 +213,9 @@ static const struct attr vm_attrs[] = {
 		.name = "stats",
 		.mode = 0444,
 		.ask = vm_stats_ask,
-		.doc = "Flat keyed counters: the host's of the VMM, then the guest's own while its agent "
-		       "answers."},
+		.doc = "Flat keyed counters: the host's of the VMM (with `storage` dm also `root_written` "
+		       "bytes of "
+		       "`root_room`, some seconds old), then the guest's own while its agent answers."},
 	{.id = 14,
 		.name = "health",
 		.mode = 0444,

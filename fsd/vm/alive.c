@@ -184,6 +184,7 @@ int vm_alive(struct vm *vm, int pid, int pidfd, int agent_fd, struct err *e)
 		vm_dead(vm);
 		return err_sys(e, r, "watching the VMM");
 	}
+	fill_begin(vm);
 	/* Without its live console a VM is whole: the file has it all. */
 	if (vm->run_fd >= 0 && engine_connect(vm->run_fd, ENGINE_TTY_SOCKET, &vm->tty_fd, NULL) == 0)
 		sd_event_add_io(vm->vms->event, &vm->tty_source, vm->tty_fd, EPOLLIN, on_tty, vm);
@@ -242,4 +243,5 @@ void vm_host_stats(const struct vm *vm, FILE *out)
 			  "%*u %ld",
 			  &user, &system, &pages) == 3)
 		fprintf(out, "vmm_cpu_usec %lu\nvmm_memory %ld\n", (user + system) * 10000, pages * 4096);
+	fill_print(vm, out);
 }

@@ -51,6 +51,11 @@ struct vm {
 	uint64_t used_at; /* CLOCK_MONOTONIC usec: when the last use ended, or it began to run */
 	bool asked;       /* the guest is, whether it is idle */
 	sd_event_source *idle;
+	/* Of its root disk's cow: as it was last, and the step that was told (fill.c). */
+	struct {
+		struct helper_disk_use use;
+		unsigned told;
+	} fill;
 };
 
 struct vms {
@@ -72,7 +77,9 @@ struct vms {
 		uint32_t id;
 		int fd;
 	} log, console;
-	bool quiet; /* during vms_new(): nobody is told */
+	sd_event_source
+		*fill; /* the next round of fill.c; NULL: nobody runs on device-mapper, or it is at work */
+	bool quiet;    /* during vms_new(): nobody is told */
 	/* Those whose agent is looked for just now; readable at the daemon's end. */
 	unsigned reconnecting;
 	int ending_fd;
@@ -105,6 +112,11 @@ void vm_dead(struct vm *vm);
 void idle_begin(struct vm *vm);
 void idle_end(struct vm *vm);
 void idle_check(struct vm *vm);
+
+/* fill.c: how full root disks are, watched while one runs on device-mapper. */
+void fill_begin(struct vm *vm); /* a VM that lives */
+void fill_watch(struct vms *vms);
+void fill_print(const struct vm *vm, FILE *out); /* lines for `stats` */
 
 /* start.c, stop.c: the deeds. */
 void start_begin(struct deed *d);

@@ -350,6 +350,7 @@ struct vms *vms_free(struct vms *vms)
 		TAILQ_REMOVE(&vms->list, vm, link);
 		vm_free(vm);
 	}
+	sd_event_source_disable_unref(vms->fill);
 	execs_free(vms->execs);
 	close_fd(vms->dir_fd);
 	close_fd(vms->runs_fd);
