@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "banger/cleanup.h"
@@ -8,6 +9,7 @@
 #define SIZE_MAX_BYTES (16ull << 40) /* of a disk (fsd/image/disk.c) */
 #define COW_MIN        (16ull << 10) /* a header, an area, something to be in it */
 #define BLOCK          4096u
+#define SECTOR         512u /* the part of one at an image's end isn't of its file system */
 
 int disk_init(struct disk *d, const struct instance *inst, struct journal *journal, struct err *e)
 {
@@ -70,18 +72,33 @@ int disk_remove(const struct disk *d, struct journal_vm *slot, struct err *e)
 	return journal_write(d->journal, slot, e);
 }
 
+/* What comes behind the image: a file in memory that has nothing in it. */
+static int make_zeros(uint64_t size, int *ret_fd, dev_t *ret, struct err *e)
+{
+	_cleanup_close_ int fd = -EBADF;
+
+	if (size == 0)
+		return 0;
+	fd = memfd_create("banger-zeros", MFD_CLOEXEC);
+	if (fd < 0 || ftruncate(fd, (off_t)size) < 0)
+		return err_sys(e, -errno, "root disk");
+	return loop_make(fd, LOOP_READ, ret_fd, ret, e);
+}
+
 /* The loop devices are open only while this runs: then the devices above hold them. */
 static int make(const struct disk *d, struct journal_vm *slot, int image_fd, int cow_fd, uint64_t bytes,
 	uint64_t size, struct err *e)
 {
-	_cleanup_close_ int image_loop = -EBADF, cow_loop = -EBADF;
+	_cleanup_close_ int image_loop = -EBADF, zeros_loop = -EBADF, cow_loop = -EBADF;
 	struct snapshot_owner owner = owner_of(d, slot->vm);
-	dev_t image, cow, dev;
+	uint64_t whole = bytes - bytes % SECTOR;
+	dev_t image, zeros = 0, cow, dev;
 	int r;
 
 	if ((r = loop_make(image_fd, LOOP_READ, &image_loop, &image, e)) < 0 ||
 		(r = loop_make(cow_fd, LOOP_WRITE, &cow_loop, &cow, e)) < 0 ||
-		(r = snapshot_make_base(&owner, image, bytes, size, &dev, e)) < 0)
+		(r = make_zeros(size - whole, &zeros_loop, &zeros, e)) < 0 ||
+		(r = snapshot_make_base(&owner, image, whole, zeros, size, &dev, e)) < 0)
 		return r;
 	slot->base_dev = dev;
 	if ((r = snapshot_make(&owner, dev, cow, size, &dev, e)) < 0)

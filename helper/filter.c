@@ -24,6 +24,7 @@ static const char *const allowed[] = {
 	"uname",
 	"prlimit64",
 	"getrandom",
+	"memfd_create",
 	"futex",
 	"rseq",
 	"set_robust_list",

@@ -136,15 +136,15 @@ static int target_version(const char *target, uint32_t ret[3], struct err *e)
 
 int snapshot_probe(struct err *e)
 {
-	uint32_t zero[3], snapshot[3];
-	int r;
+	uint32_t v[3];
+	int r = target_version("snapshot", v, e);
 
-	if ((r = target_version("snapshot", snapshot, e)) < 0 || (r = target_version("zero", zero, e)) < 0)
+	if (r < 0)
 		return r;
-	if (snapshot[0] != SNAPSHOT_MAJOR || snapshot[1] < SNAPSHOT_MINOR)
+	if (v[0] != SNAPSHOT_MAJOR || v[1] < SNAPSHOT_MINOR)
 		return err_set(e, -ENODEV,
 			"device-mapper's snapshots are version %u.%u here: %u.%u is the oldest that does",
-			snapshot[0], snapshot[1], SNAPSHOT_MAJOR, SNAPSHOT_MINOR);
+			v[0], v[1], SNAPSHOT_MAJOR, SNAPSHOT_MINOR);
 	return 0;
 }
 
@@ -173,22 +173,29 @@ static int create(
 	return 0;
 }
 
-int snapshot_make_base(
-	const struct snapshot_owner *o, dev_t image, uint64_t bytes, uint64_t size, dev_t *ret, struct err *e)
+static int add_linear(dm_task *t, uint64_t start, uint64_t sectors, dev_t dev, struct err *e)
 {
-	_cleanup_(dm_task_destroyp) dm_task *t = NULL;
 	_cleanup_free_ char *params = NULL;
-	uint64_t there = bytes / SECTOR, all = size / SECTOR;
-	int r = task_new(DM_DEVICE_CREATE, &t, e);
 
-	if (r < 0)
-		return r;
-	if (asprintf(&params, "%u:%u 0", major(image), minor(image)) < 0) {
+	if (asprintf(&params, "%u:%u 0", major(dev), minor(dev)) < 0) {
 		params = NULL;
 		return err_sys(e, -ENOMEM, "device-mapper");
 	}
-	if (!dm_task_add_target(t, 0, there, "linear", params) ||
-		(all > there && !dm_task_add_target(t, there, all - there, "zero", "")) || !dm_task_set_ro(t))
+	return dm_task_add_target(t, start, sectors, "linear", params) ? 0
+								       : err_sys(e, -ENOMEM, "device-mapper");
+}
+
+int snapshot_make_base(const struct snapshot_owner *o, dev_t image, uint64_t bytes, dev_t rest, uint64_t size,
+	dev_t *ret, struct err *e)
+{
+	_cleanup_(dm_task_destroyp) dm_task *t = NULL;
+	uint64_t there = bytes / SECTOR, all = size / SECTOR;
+	int r = task_new(DM_DEVICE_CREATE, &t, e);
+
+	if (r < 0 || (r = add_linear(t, 0, there, image, e)) < 0 ||
+		(all > there && (r = add_linear(t, there, all - there, rest, e)) < 0))
+		return r;
+	if (!dm_task_set_ro(t))
 		return err_sys(e, -ENOMEM, "device-mapper");
 	return create(t, o, SNAPSHOT_BASE, ret, e);
 }

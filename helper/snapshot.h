@@ -42,9 +42,12 @@ void snapshot_uuid(const struct snapshot_owner *o, enum snapshot_part part, char
 /* 0 where this kernel has what is needed, its modules loaded by that; -ENODEV, E says what is missing. */
 int snapshot_probe(struct err *e);
 
-/* IMAGE (read-only), as many BYTES of it as there are, and zeros up to SIZE. -EEXIST: there is a device of that name. */
-int snapshot_make_base(const struct snapshot_owner *o, dev_t image, uint64_t bytes, uint64_t size, dev_t *ret,
-	struct err *e);
+/*
+ * IMAGE, BYTES of it, and then REST up to SIZE, read-only. Not device-mapper's own target for zeros: a snapshot takes discards only where all below it
+ * does. -EEXIST: there is a device of that name.
+ */
+int snapshot_make_base(const struct snapshot_owner *o, dev_t image, uint64_t bytes, dev_t rest, uint64_t size,
+	dev_t *ret, struct err *e);
 /* BASE with what COW has over it. An empty cow (zeros) begins; one that has been used goes on. */
 int snapshot_make(
 	const struct snapshot_owner *o, dev_t base, dev_t cow, uint64_t size, dev_t *ret, struct err *e);
