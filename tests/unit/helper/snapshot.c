@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "../../../helper/disk.h"
-#include "../../../helper/launch_disks.h"
+#include "banger/launch_disks.h"
 #include "../../../helper/snapshot.h"
 #include "banger/cleanup.h"
 
