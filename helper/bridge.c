@@ -15,146 +15,15 @@
 
 #include "banger/cleanup.h"
 #include "bridge.h"
+#include "ip6.h"
+#include "netlink.h"
+#include "pool.h"
 
 struct bridge {
 	const struct instance *inst;
 	struct journal *journal;
 	struct nl_sock *sock;
 };
-
-/* libnl's numbers as errnos. */
-static int nl_code(int r)
-{
-	static const int codes[][2] = {{NLE_EXIST, EEXIST}, {NLE_NODEV, ENODEV}, {NLE_OBJ_NOTFOUND, ENODEV},
-		{NLE_NOMEM, ENOMEM}, {NLE_PERM, EPERM}, {NLE_NOACCESS, EACCES}, {NLE_BUSY, EBUSY},
-		{NLE_INVAL, EINVAL}, {NLE_RANGE, EXFULL}};
-
-	for (size_t i = 0; i < ELEMENTSOF(codes); i++)
-		if (-r == codes[i][0])
-			return -codes[i][1];
-	return -EIO;
-}
-
-static int nl_error(struct err *e, int r, const char *what, const char *name)
-{
-	return err_set(e, nl_code(r), "%s %s: %s", what, name, nl_geterror(r));
-}
-
-static void link_put(struct rtnl_link **l)
-{
-	if (*l)
-		rtnl_link_put(*l);
-}
-
-static void cache_put(struct nl_cache **c)
-{
-	if (*c)
-		nl_cache_free(*c);
-}
-
-enum overlap {
-	OVERLAP_NONE,
-	OVERLAP_WIDER,  /* what is there is wider than a piece: its other addresses stay reachable */
-	OVERLAP_INSIDE, /* what is there would be hidden */
-};
-
-static enum overlap overlap(struct nl_addr *a, uint32_t network)
-{
-	uint32_t mask = ~(uint32_t)0 << (32 - BRIDGE_PREFIX), ip, theirs;
-	unsigned prefix;
-
-	if (!a || nl_addr_get_family(a) != AF_INET || nl_addr_get_len(a) != sizeof(ip))
-		return OVERLAP_NONE;
-	prefix = nl_addr_get_prefixlen(a);
-	memcpy(&ip, nl_addr_get_binary_addr(a), sizeof(ip));
-	ip = ntohl(ip);
-	if ((ip & mask) == network)
-		return OVERLAP_INSIDE;
-	theirs = prefix ? ~(uint32_t)0 << (32 - prefix) : 0;
-	return prefix < BRIDGE_PREFIX && (ip & theirs) == (network & theirs) ? OVERLAP_WIDER : OVERLAP_NONE;
-}
-
-/* What lies in NETWORK, or around it, on the links but our own: the worst of it. A default route is around everything and doesn't count. */
-static enum overlap overlaps(
-	const struct bridge *b, struct nl_cache *addresses, struct nl_cache *routes, uint32_t network)
-{
-	int mine = (int)journal_head(b->journal)->bridge_ifindex;
-	enum overlap worst = OVERLAP_NONE, o;
-
-	for (struct nl_object *i = nl_cache_get_first(addresses); i; i = nl_cache_get_next(i)) {
-		struct rtnl_addr *address = (struct rtnl_addr *)i;
-
-		o = rtnl_addr_get_ifindex(address) == mine ? OVERLAP_NONE
-							   : overlap(rtnl_addr_get_local(address), network);
-		worst = o > worst ? o : worst;
-	}
-	for (struct nl_object *i = nl_cache_get_first(routes); i; i = nl_cache_get_next(i)) {
-		struct rtnl_route *route = (struct rtnl_route *)i;
-		struct nl_addr *to = rtnl_route_get_dst(route);
-
-		if (!to || nl_addr_get_prefixlen(to) == 0 ||
-			(rtnl_route_get_nnexthops(route) > 0 && mine != 0 &&
-				rtnl_route_nh_get_ifindex(rtnl_route_nexthop_n(route, 0)) == mine))
-			continue;
-		o = overlap(to, network);
-		worst = o > worst ? o : worst;
-	}
-	return worst;
-}
-
-static int see(struct bridge *b, struct nl_cache **ret_addresses, struct nl_cache **ret_routes, struct err *e)
-{
-	int r = rtnl_addr_alloc_cache(b->sock, ret_addresses);
-
-	if (r >= 0)
-		r = rtnl_route_alloc_cache(b->sock, AF_INET, 0, ret_routes);
-	return r < 0 ? nl_error(e, r, "addresses and routes of", "this host") : 0;
-}
-
-static int choose_network(struct bridge *b, struct err *e)
-{
-	_cleanup_(cache_put) struct nl_cache *addresses = NULL, *routes = NULL;
-	struct journal_head *head = journal_head(b->journal);
-	uint32_t first = 0;
-	int r = see(b, &addresses, &routes, e);
-
-	if (r < 0)
-		return r;
-	/* Where to begin: the default instance at 0, others spread by their names (djb2). */
-	for (const char *p = b->inst->name; *p; p++)
-		first = first * 33 + (unsigned char)*p;
-	if (*b->inst->name)
-		first = 1 + first % (BRIDGE_PIECES - 1);
-	/* One that touches nothing; where a wide net, as a company's 10.0.0.0/8, is around them all, one with nothing inside. */
-	for (enum overlap most = OVERLAP_NONE; most < OVERLAP_INSIDE; most++)
-		for (uint32_t i = 0; i < BRIDGE_PIECES; i++) {
-			uint32_t network =
-				BRIDGE_POOL + (((first + i) % BRIDGE_PIECES) << (32 - BRIDGE_PREFIX));
-
-			if (overlaps(b, addresses, routes, network) > most)
-				continue;
-			head->network = network;
-			return journal_write_head(b->journal, e);
-		}
-	return err_set(e, -EADDRINUSE, "no free subnet in 10.66.0.0/16: free one of its /%u", BRIDGE_PREFIX);
-}
-
-/* Whether what was chosen at start is free still, when it is to be used. */
-static int check_network(struct bridge *b, struct err *e)
-{
-	_cleanup_(cache_put) struct nl_cache *addresses = NULL, *routes = NULL;
-	uint32_t network = bridge_network(b);
-	int r = see(b, &addresses, &routes, e);
-
-	if (r < 0)
-		return r;
-	if (overlaps(b, addresses, routes, network) < OVERLAP_INSIDE)
-		return 0;
-	return err_set(e, -EADDRINUSE,
-		"the subnet %u.%u.%u.0/%u has come into use by something else: banger down, then up, takes "
-		"another",
-		network >> 24, network >> 16 & 255, network >> 8 & 255, BRIDGE_PREFIX);
-}
 
 int bridge_new(const struct instance *inst, struct journal *journal, struct bridge **ret, struct err *e)
 {
@@ -170,12 +39,10 @@ int bridge_new(const struct instance *inst, struct journal *journal, struct brid
 		bridge_free(b);
 		return err_set(e, -EIO, "netlink cannot be reached");
 	}
-	if (journal_head(journal)->network == 0) {
-		r = choose_network(b, e);
-		if (r < 0) {
-			bridge_free(b);
-			return r;
-		}
+	r = pool_choose(b->sock, journal, inst->name, e);
+	if (r < 0) {
+		bridge_free(b);
+		return r;
 	}
 	*ret = b;
 	return 0;
@@ -197,7 +64,13 @@ uint32_t bridge_network(const struct bridge *b)
 
 unsigned bridge_piece(const struct bridge *b)
 {
-	return (bridge_network(b) - BRIDGE_POOL) >> (32 - BRIDGE_PREFIX) & (BRIDGE_PIECES - 1);
+	return pool_piece(bridge_network(b));
+}
+
+bool bridge_prefix6(const struct bridge *b, uint8_t ret[8])
+{
+	pool_prefix6(journal_head(b->journal)->site, bridge_network(b), ret);
+	return ip6_usable(b->inst->bridge);
 }
 
 /* The link NAME, or NULL when there is none. */
@@ -209,27 +82,41 @@ static int get_link(struct bridge *b, const char *name, struct rtnl_link **ret, 
 		*ret = NULL;
 		return 0;
 	}
-	return r < 0 ? nl_error(e, r, "link", name) : 0;
+	return r < 0 ? netlink_error(e, r, "link", name) : 0;
 }
 
-static int set_address(struct bridge *b, int ifindex, struct err *e)
+/* LOCAL is taken. */
+static int add_address(
+	struct bridge *b, int ifindex, struct nl_addr *local, int prefix, unsigned flags, struct err *e)
 {
-	uint32_t ip = htonl(bridge_network(b) + 1);
 	struct rtnl_addr *address = rtnl_addr_alloc();
-	struct nl_addr *local = nl_addr_build(AF_INET, &ip, sizeof(ip));
 	int r = -NLE_NOMEM;
 
 	if (address && local) {
-		nl_addr_set_prefixlen(local, BRIDGE_PREFIX);
+		nl_addr_set_prefixlen(local, prefix);
 		rtnl_addr_set_ifindex(address, ifindex);
 		rtnl_addr_set_local(address, local);
+		rtnl_addr_set_flags(address, flags);
 		r = rtnl_addr_add(b->sock, address, 0);
 	}
 	if (local)
 		nl_addr_put(local);
 	if (address)
 		rtnl_addr_put(address);
-	return r < 0 && r != -NLE_EXIST ? nl_error(e, r, "address of", b->inst->bridge) : 0;
+	return r < 0 && r != -NLE_EXIST ? netlink_error(e, r, "address of", b->inst->bridge) : 0;
+}
+
+static int set_addresses(struct bridge *b, int ifindex, struct err *e)
+{
+	uint32_t ip = htonl(bridge_network(b) + 1);
+	uint8_t prefix[8], ip6[16];
+	int r = add_address(b, ifindex, nl_addr_build(AF_INET, &ip, sizeof(ip)), POOL_PREFIX, 0, e);
+
+	if (r < 0 || !bridge_prefix6(b, prefix))
+		return r;
+	helper_gateway_ip6(prefix, ip6);
+	/* Nobody else can have it, and a bridge without guests would go on asking whether. */
+	return add_address(b, ifindex, nl_addr_build(AF_INET6, ip6, sizeof(ip6)), 64, IFA_F_NODAD, e);
 }
 
 static int forward_on(struct bridge *b, int ifindex)
@@ -254,28 +141,38 @@ static int forward_on(struct bridge *b, int ifindex)
 	return r;
 }
 
+static int forward_by(struct bridge *b, int ifindex, int family, struct err *e)
+{
+	char name[IFNAMSIZ];
+	int r;
+
+	if (family == AF_INET6)
+		return if_indextoname((unsigned)ifindex, name) ? ip6_forward(name, e) : 0;
+	r = forward_on(b, ifindex);
+	return r < 0 ? netlink_error(e, r, "forwarding", "of the default route") : 0;
+}
+
 int bridge_uplinks(struct bridge *b, struct err *e)
 {
 	_cleanup_(cache_put) struct nl_cache *routes = NULL;
-	int r = rtnl_route_alloc_cache(b->sock, AF_INET, 0, &routes);
+	int r = rtnl_route_alloc_cache(b->sock, AF_UNSPEC, 0, &routes);
 
 	if (r < 0)
-		return nl_error(e, r, "routes", "");
-	for (struct nl_object *o = nl_cache_get_first(routes); o; o = nl_cache_get_next(o)) {
+		return netlink_error(e, r, "routes", "");
+	r = 0;
+	for (struct nl_object *o = nl_cache_get_first(routes); r == 0 && o; o = nl_cache_get_next(o)) {
 		struct rtnl_route *route = (struct rtnl_route *)o;
 		struct nl_addr *to = rtnl_route_get_dst(route);
 
-		if (to && nl_addr_get_prefixlen(to) > 0)
+		if ((to && nl_addr_get_prefixlen(to) > 0) || rtnl_route_get_type(route) != RTN_UNICAST)
 			continue;
-		for (int i = 0; i < rtnl_route_get_nnexthops(route); i++) {
+		for (int i = 0; r == 0 && i < rtnl_route_get_nnexthops(route); i++) {
 			int ifindex = rtnl_route_nh_get_ifindex(rtnl_route_nexthop_n(route, i));
 
-			r = ifindex > 0 ? forward_on(b, ifindex) : 0;
-			if (r < 0)
-				return nl_error(e, r, "forwarding", "of the default route");
+			r = ifindex > 0 ? forward_by(b, ifindex, rtnl_route_get_family(route), e) : 0;
 		}
 	}
-	return 0;
+	return r;
 }
 
 static int set_up(struct bridge *b, struct rtnl_link *l, struct err *e)
@@ -289,7 +186,7 @@ static int set_up(struct bridge *b, struct rtnl_link *l, struct err *e)
 	rtnl_link_set_flags(change, IFF_UP);
 	r = rtnl_link_change(b->sock, l, change, 0);
 	rtnl_link_put(change);
-	return r < 0 ? nl_error(e, r, "link", "up") : 0;
+	return r < 0 ? netlink_error(e, r, "link", "up") : 0;
 }
 
 /*
@@ -318,7 +215,7 @@ static int make_bridge(struct bridge *b, struct err *e)
 
 	if (!l || pin_mac(b, l) < 0)
 		return err_sys(e, -ENOMEM, "bridge");
-	r = check_network(b, e);
+	r = pool_check(b->sock, b->journal, e);
 	if (r < 0)
 		return r;
 	head->net = JOURNAL_INTENT;
@@ -331,7 +228,7 @@ static int make_bridge(struct bridge *b, struct err *e)
 	r = rtnl_link_add(b->sock, l, NLM_F_CREATE | NLM_F_EXCL);
 	if (r >= 0)
 		return 0;
-	r = nl_error(e, r, "making the bridge", b->inst->bridge);
+	r = netlink_error(e, r, "making the bridge", b->inst->bridge);
 	head->net = JOURNAL_NONE;
 	journal_write_head(b->journal, NULL);
 	return r;
@@ -376,14 +273,14 @@ int bridge_up(struct bridge *b, struct err *e)
 		if (r < 0)
 			return r;
 	}
-	r = set_address(b, ifindex, e);
+	r = set_addresses(b, ifindex, e);
 	if (r == 0)
 		r = set_up(b, l, e);
 	if (r == 0) {
 		r = forward_on(b, ifindex);
-		r = r < 0 ? nl_error(e, r, "forwarding of", b->inst->bridge) : 0;
+		r = r < 0 ? netlink_error(e, r, "forwarding of", b->inst->bridge) : 0;
 	}
-	return r;
+	return r == 0 ? ip6_forward(b->inst->bridge, e) : r;
 }
 
 int bridge_down(struct bridge *b, struct err *e)
@@ -404,7 +301,7 @@ int bridge_down(struct bridge *b, struct err *e)
 	if (l && rtnl_link_get_ifindex(l) == (int)head->bridge_ifindex) {
 		r = rtnl_link_delete(b->sock, l);
 		if (r < 0 && r != -NLE_OBJ_NOTFOUND && r != -NLE_NODEV)
-			return nl_error(e, r, "removing the bridge", b->inst->bridge);
+			return netlink_error(e, r, "removing the bridge", b->inst->bridge);
 	}
 	head->net = JOURNAL_NONE;
 	head->bridge_ifindex = 0;
@@ -452,10 +349,10 @@ static int join(struct bridge *b, struct rtnl_link *l, struct err *e)
 
 	r = rtnl_link_enslave_ifindex(b->sock, (int)journal_head(b->journal)->bridge_ifindex, ifindex);
 	if (r < 0)
-		return nl_error(e, r, "adding to the bridge:", rtnl_link_get_name(l));
+		return netlink_error(e, r, "adding to the bridge:", rtnl_link_get_name(l));
 	r = isolate(b, ifindex);
 	if (r < 0)
-		return nl_error(e, r, "isolating", rtnl_link_get_name(l));
+		return netlink_error(e, r, "isolating", rtnl_link_get_name(l));
 	return set_up(b, l, e);
 }
 
@@ -518,8 +415,9 @@ int bridge_untap(struct bridge *b, uint32_t vm, uint32_t ifindex, struct err *e)
 	if (r < 0 || !l || ifindex == 0 || rtnl_link_get_ifindex(l) != (int)ifindex)
 		return r;
 	r = rtnl_link_delete(b->sock, l);
-	return r < 0 && r != -NLE_OBJ_NOTFOUND && r != -NLE_NODEV ? nl_error(e, r, "removing the tap", name)
-								  : 0;
+	return r < 0 && r != -NLE_OBJ_NOTFOUND && r != -NLE_NODEV
+		       ? netlink_error(e, r, "removing the tap", name)
+		       : 0;
 }
 
 int bridge_rejoin(struct bridge *b, uint32_t vm, uint32_t ifindex, struct err *e)

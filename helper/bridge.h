@@ -4,30 +4,25 @@
 #ifndef BANGER_BRIDGE_H
 #define BANGER_BRIDGE_H
 
+#include <stdbool.h>
+
 #include "instance.h"
 #include "journal.h"
 
-/* The subnets that instances take: 10.66.0.0/16 in pieces of /22 (1022 addresses, as many as a bridge has ports). */
-#define BRIDGE_POOL   0x0a420000u
-#define BRIDGE_PREFIX 22u
-#define BRIDGE_PIECES 64u
-
 struct bridge;
 
-/*
- * Chooses the subnet, if the journal has none yet: from a place that hangs on the name on, the first that no address or route of this host
- * touches; or else the first that has none inside.
- */
+/* Chooses the subnet, if the journal has none yet (pool.h). */
 int bridge_new(const struct instance *inst, struct journal *journal, struct bridge **ret, struct err *e);
 struct bridge *bridge_free(struct bridge *b);
 
 /* In host byte order; the bridge's own address is the first of it. */
 uint32_t bridge_network(const struct bridge *b);
-/* Which of the pool's pieces it is: 0 to BRIDGE_PIECES - 1, no other instance's in this network namespace. */
 unsigned bridge_piece(const struct bridge *b);
+/* The /64 of the instance; false: it isn't in use, as this host has no IPv6. */
+bool bridge_prefix6(const struct bridge *b, uint8_t ret[8]);
 
 /*
- * Makes it, with its address, a hardware address that stays, up, forwarding; no work where all that is so. -EEXIST: a link of that name that
+ * Makes it, with its addresses, a hardware address that stays, up, forwarding; no work where all that is so. -EEXIST: a link of that name that
  * isn't ours. -EADDRINUSE: the subnet is something else's by now.
  */
 int bridge_up(struct bridge *b, struct err *e);
@@ -39,7 +34,7 @@ int bridge_reconcile(struct bridge *b, struct err *e);
 /*
  * Lets the interfaces that the default routes leave by forward. The kernel asks that of the interface by which a packet comes in, and answers to
  * guests come in there (facts on reliability 1.2); so it is needed as soon as one guest may leave, and not before. It is a setting of the
- * interface, by netlink: nothing is written to /proc, and net.ipv4.ip_forward stays as it was. It isn't taken back: others may count on it by then.
+ * interface, by netlink (of IPv6: ip6.h), and net.ipv4.ip_forward stays as it was. It isn't taken back: others may count on it by then.
  */
 int bridge_uplinks(struct bridge *b, struct err *e);
 

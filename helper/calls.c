@@ -16,6 +16,7 @@
 #include "jail.h"
 #include "mount.h"
 #include "nat.h"
+#include "pool.h"
 
 #define MEMORY_MIN  (32ull << 20)
 #define MEMORY_MAX  (1ull << 40)
@@ -138,11 +139,13 @@ static int call_hello(struct call *c, struct err *e)
 
 	(void)e;
 	r->u.hello.network = bridge_network(c->s->bridge);
-	r->u.hello.prefix = BRIDGE_PREFIX;
+	r->u.hello.prefix = POOL_PREFIX;
 	r->u.hello.gateway = r->u.hello.network + 1;
 	r->u.hello.mount_held = (uint32_t)mount_is_held(c->s->mount);
 	r->u.hello.pid = getpid();
 	r->u.hello.owner = c->s->inst->owner;
+	if (!bridge_prefix6(c->s->bridge, r->u.hello.prefix6))
+		memset(r->u.hello.prefix6, 0, sizeof(r->u.hello.prefix6));
 	snprintf(r->u.hello.version, sizeof(r->u.hello.version), "%s", BANGER_VERSION);
 	snprintf(r->u.hello.bridge, sizeof(r->u.hello.bridge), "%s", c->s->inst->bridge);
 	return 0;
@@ -168,6 +171,31 @@ static int call_unmount(struct call *c, struct err *e)
 	return mount_remove(c->s->mount, e);
 }
 
+static struct nat_guest guest_of(const struct helper_state *s, const struct journal_vm *slot)
+{
+	struct nat_guest g = {.vm = slot->vm, .address = slot->address};
+	uint8_t prefix[8];
+
+	/* Where this host has no IPv6 its rules stand all the same: it may have it tomorrow. */
+	bridge_prefix6(s->bridge, prefix);
+	helper_vm_ip6(prefix, slot->vm, g.ip6);
+	return g;
+}
+
+static int let_out(struct helper_state *s, const struct journal_vm *slot, int on, struct err *e)
+{
+	const struct nat_guest g = guest_of(s, slot);
+
+	return nat_set(s->nat, &g, on, e);
+}
+
+static int let_send(struct helper_state *s, const struct journal_vm *slot, int on, struct err *e)
+{
+	const struct nat_guest g = guest_of(s, slot);
+
+	return nat_tap(s->nat, &g, on, e);
+}
+
 /* The guests that run, into a bridge or tables that were made anew. */
 static int rejoin_all(struct helper_state *s, struct err *e)
 {
@@ -178,31 +206,36 @@ static int rejoin_all(struct helper_state *s, struct err *e)
 		if (v->tap == JOURNAL_LIVE) {
 			r = bridge_rejoin(s->bridge, v->vm, v->ifindex, e);
 			if (r == 0)
-				r = nat_guest(s->nat, v->vm, v->address, 1, e);
+				r = let_send(s, v, 1, e);
 		}
 		if (r == 0 && v->nat == JOURNAL_LIVE)
-			r = nat_set(s->nat, v->address, 1, e);
+			r = let_out(s, v, 1, e);
 	}
+	return r;
+}
+
+static int net_up(struct helper_state *s, struct err *e)
+{
+	struct journal_head *head = journal_head(s->journal);
+	int fresh = head->net == JOURNAL_NONE;
+	int whole = !fresh && nat_is_up(s->nat);
+	uint32_t before = head->bridge_ifindex;
+	int r = bridge_up(s->bridge, e);
+
+	if (r < 0)
+		return r;
+	r = nat_up(s->nat, fresh, e);
+	/* Tables that were there before us are never taken for ours later. */
+	if (r < 0 && fresh)
+		bridge_down(s->bridge, NULL);
+	if (r == 0 && !fresh && (!whole || head->bridge_ifindex != before))
+		r = rejoin_all(s, e);
 	return r;
 }
 
 static int call_net_up(struct call *c, struct err *e)
 {
-	struct journal_head *head = journal_head(c->s->journal);
-	int fresh = head->net == JOURNAL_NONE;
-	int whole = !fresh && nat_is_up(c->s->nat);
-	uint32_t before = head->bridge_ifindex;
-	int r = bridge_up(c->s->bridge, e);
-
-	if (r < 0)
-		return r;
-	r = nat_up(c->s->nat, fresh, e);
-	/* Tables that were there before us are never taken for ours later. */
-	if (r < 0 && fresh)
-		bridge_down(c->s->bridge, NULL);
-	if (r == 0 && !fresh && (!whole || head->bridge_ifindex != before))
-		r = rejoin_all(c->s, e);
-	return r;
+	return net_up(c->s, e);
 }
 
 static int call_net_down(struct call *c, struct err *e)
@@ -223,7 +256,7 @@ static int check_address(struct helper_state *s, uint32_t vm, uint32_t address, 
 {
 	uint32_t network = bridge_network(s->bridge);
 
-	if (address <= network + 1 || address >= network + (1u << (32 - BRIDGE_PREFIX)) - 1)
+	if (address <= network + 1 || address >= network + (1u << (32 - POOL_PREFIX)) - 1)
 		return err_set(e, -EINVAL, "an address outside of the instance's network");
 	for (struct journal_vm *v = journal_next(s->journal, 0); v; v = journal_next(s->journal, v->vm)) {
 		if ((v->nat == JOURNAL_NONE && v->tap == JOURNAL_NONE) ||
@@ -245,7 +278,7 @@ static int drop_tap(struct helper_state *s, struct journal_vm *slot, struct err 
 	slot->tap = JOURNAL_DELETING;
 	r = journal_write(s->journal, slot, e);
 	if (r == 0 && journal_head(s->journal)->net == JOURNAL_LIVE)
-		r = nat_guest(s->nat, slot->vm, slot->address, 0, e);
+		r = let_send(s, slot, 0, e);
 	if (r == 0)
 		r = bridge_untap(s->bridge, slot->vm, slot->ifindex, e);
 	if (r < 0)
@@ -263,7 +296,7 @@ static int drop_nat(struct helper_state *s, struct journal_vm *slot, struct err 
 	slot->nat = JOURNAL_DELETING;
 	r = journal_write(s->journal, slot, e);
 	if (r == 0 && journal_head(s->journal)->net == JOURNAL_LIVE)
-		r = nat_set(s->nat, slot->address, 0, e);
+		r = let_out(s, slot, 0, e);
 	if (r < 0)
 		return r;
 	slot->nat = JOURNAL_NONE;
@@ -297,7 +330,7 @@ static int call_tap(struct call *c, struct err *e)
 	if (r == 0)
 		r = bridge_tap(s->bridge, c->q->vm, &fd, &slot->ifindex, e);
 	if (r == 0)
-		r = nat_guest(s->nat, c->q->vm, slot->address, 1, e);
+		r = let_send(s, slot, 1, e);
 	if (r == 0) {
 		slot->tap = JOURNAL_LIVE;
 		r = journal_write(s->journal, slot, e);
@@ -330,10 +363,13 @@ static int call_nat(struct call *c, struct err *e)
 	slot->nat = JOURNAL_INTENT;
 	slot->address = c->q->u.nat.address;
 	r = journal_write(c->s->journal, slot, e);
+	/* Tables that somebody has taken away, or that a helper before this one made with less in them. */
+	if (r == 0 && journal_head(c->s->journal)->net == JOURNAL_LIVE && !nat_is_up(c->s->nat))
+		r = net_up(c->s, e);
 	if (r == 0)
 		r = bridge_uplinks(c->s->bridge, e);
 	if (r == 0)
-		r = nat_set(c->s->nat, slot->address, 1, e);
+		r = let_out(c->s, slot, 1, e);
 	if (r < 0)
 		return r;
 	slot->nat = JOURNAL_LIVE;

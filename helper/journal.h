@@ -41,7 +41,8 @@ struct journal_head {
 	uint64_t mount_dev; /* st_dev of the mount */
 	uint32_t bridge_ifindex;
 	uint32_t network; /* host byte order; 0: not yet chosen */
-	uint64_t spare[16];
+	uint64_t site;    /* the Global ID of our IPv6 prefix, 40 bits; 0: not yet chosen */
+	uint64_t spare[15];
 };
 
 struct journal;

@@ -1,3 +1,4 @@
+#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <nftables/libnftables.h>
@@ -10,38 +11,66 @@
 /*
  * %1$s the table, %2$s the bridge, %3$s "create" or "add". `accept` here ends only this table's own look at a packet.
  *
- * forward: guests don't reach each other, leave only from an address in the set, never to link-local addresses (where clouds
- * hand out the host's credentials), and get only answers.
- * input: guests get answers and echoes from the host, none of its services.
- * The bridge's table: a tap's frames must have its guest's two addresses, in the ARP that it sends as well.
+ * forward: guests don't reach each other, leave only from an address in the sets, never to where clouds hand out the host's
+ * credentials (link-local of IPv4; the addresses that AWS, Google and Oracle have for it in IPv6), and get only answers.
+ * input: guests get answers and echoes from the host, none of its services, by no address of it.
+ * The bridge's table: a tap's frames must have its guest's own addresses, hardware and network, in the ARP and the neighbour discovery
+ * that it sends as well: an advertisement is for an address of its own (targets: the guest's, and the link-local one that follows from its
+ * hardware address), and what it says of a hardware address, the one option that may follow, is its own (links: type, length, address). Nothing
+ * of a router's comes from a guest, nor anything that sets the bridge's mind on who listens to a multicast group.
  */
 static const char skeleton[] =
 	"%3$s table inet %1$s\n"
 	"%3$s table bridge %1$s\n"
 	"add set inet %1$s nat { type ipv4_addr; }\n"
+	"add set inet %1$s nat6 { type ipv6_addr; }\n"
 	"add set bridge %1$s guests { type ifname . ether_addr . ipv4_addr; }\n"
+	"add set bridge %1$s guests6 { type ifname . ether_addr . ipv6_addr; }\n"
+	"add set bridge %1$s targets { typeof iifname . @th,64,128; }\n"
+	"add set bridge %1$s links { typeof iifname . @th,192,64; }\n"
 	"add chain inet %1$s postrouting { type nat hook postrouting priority srcnat; policy accept; }\n"
 	"add chain inet %1$s forward { type filter hook forward priority filter; policy accept; }\n"
 	"add chain inet %1$s input { type filter hook input priority filter; policy accept; }\n"
+	"add chain bridge %1$s neighbours\n"
 	"add chain bridge %1$s prerouting { type filter hook prerouting priority dstnat; policy accept; }\n"
 	"flush chain inet %1$s postrouting\n"
 	"flush chain inet %1$s forward\n"
 	"flush chain inet %1$s input\n"
+	"flush chain bridge %1$s neighbours\n"
 	"flush chain bridge %1$s prerouting\n"
 	"add rule inet %1$s postrouting ip saddr @nat oifname != \"%2$s\" masquerade\n"
+	"add rule inet %1$s postrouting ip6 saddr @nat6 oifname != \"%2$s\" masquerade\n"
 	"add rule inet %1$s forward iifname \"%2$s\" oifname \"%2$s\" drop\n"
 	"add rule inet %1$s forward iifname \"%2$s\" ip daddr 169.254.0.0/16 drop\n"
+	"add rule inet %1$s forward iifname \"%2$s\" ip6 daddr "
+	"{ fd00:ec2::254, fd20:ce::254, fd00:c1::a9fe:a9fe } drop\n"
 	"add rule inet %1$s forward iifname \"%2$s\" ip saddr @nat accept\n"
+	"add rule inet %1$s forward iifname \"%2$s\" ip6 saddr @nat6 accept\n"
 	"add rule inet %1$s forward iifname \"%2$s\" drop\n"
 	"add rule inet %1$s forward oifname \"%2$s\" ct state established,related accept\n"
 	"add rule inet %1$s forward oifname \"%2$s\" drop\n"
 	"add rule inet %1$s input iifname \"%2$s\" ct state established,related accept\n"
 	"add rule inet %1$s input iifname \"%2$s\" icmp type echo-request accept\n"
+	"add rule inet %1$s input iifname \"%2$s\" icmpv6 type "
+	"{ echo-request, nd-neighbor-solicit, nd-neighbor-advert } accept\n"
 	"add rule inet %1$s input iifname \"%2$s\" drop\n"
+	"add rule bridge %1$s neighbours iifname . ether saddr . ip6 saddr != @guests6 drop\n"
+	"add rule bridge %1$s neighbours icmpv6 type nd-neighbor-solicit ip6 length 24 accept\n"
+	"add rule bridge %1$s neighbours icmpv6 type nd-neighbor-solicit ip6 length 32 "
+	"iifname . @th,192,64 @links accept\n"
+	"add rule bridge %1$s neighbours iifname . @th,64,128 != @targets drop\n"
+	"add rule bridge %1$s neighbours icmpv6 type nd-neighbor-advert ip6 length 24 accept\n"
+	"add rule bridge %1$s neighbours icmpv6 type nd-neighbor-advert ip6 length 32 "
+	"iifname . @th,192,64 @links accept\n"
+	"add rule bridge %1$s neighbours drop\n"
 	"add rule bridge %1$s prerouting iifname != \"%2$s-*\" accept\n"
 	"add rule bridge %1$s prerouting ether type ip iifname . ether saddr . ip saddr @guests accept\n"
 	"add rule bridge %1$s prerouting ether type arp iifname . ether saddr . arp saddr ip @guests "
 	"iifname . arp saddr ether . arp saddr ip @guests accept\n"
+	"add rule bridge %1$s prerouting icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } "
+	"goto neighbours\n"
+	"add rule bridge %1$s prerouting icmpv6 type { 130-134, 137, 138, 143, 151-153 } drop\n"
+	"add rule bridge %1$s prerouting ether type ip6 iifname . ether saddr . ip6 saddr @guests6 accept\n"
 	"add rule bridge %1$s prerouting drop\n";
 
 struct nat {
@@ -107,7 +136,11 @@ int nat_up(struct nat *n, int fresh, struct err *e)
 
 int nat_is_up(struct nat *n)
 {
-	return run(n, NULL, "list chain inet %1$s input\nlist chain bridge %1$s prerouting\n",
+	return run(n, NULL,
+		       "list chain inet %1$s input\nlist set inet %1$s nat\nlist set inet %1$s nat6\n"
+		       "list chain bridge %1$s prerouting\nlist set bridge %1$s guests\n"
+		       "list set bridge %1$s guests6\nlist set bridge %1$s targets\n"
+		       "list set bridge %1$s links\n",
 		       n->inst->table) == 0;
 }
 
@@ -180,28 +213,69 @@ int nat_down(struct nat *n, struct err *e)
 		n->inst->table);
 }
 
-/* Takes ELEMENT out of a set. What isn't in it, or a set that somebody has removed, is as good. */
-static int take_out(struct nat *n, const char *family, const char *set, const char *element, struct err *e)
-{
-	int r = run(n, e, "add element %1$s %2$s %3$s %4$s\ndelete element %1$s %2$s %3$s %4$s\n", family,
-		n->inst->table, set, element);
+/* What a guest has in a set: elements, without their brackets. */
+struct entry {
+	const char *family, *set;
+	char *elements;
+};
 
-	if (r < 0 && run(n, NULL, "list set %s %s %s\n", family, n->inst->table, set) < 0) {
-		err_clear(e);
-		r = 0;
-	}
-	return r;
+static char *entry_text(const struct nat *n, const struct entry *entry, int on)
+{
+	const char *table = n->inst->table, *to = entry->elements;
+	char *text = NULL;
+
+	/* To add them first makes taking them out never fail for their not being there. */
+	if ((on ? asprintf(&text, "add element %s %s %s { %s }\n", entry->family, table, entry->set, to)
+		: asprintf(&text,
+			  "add element %1$s %2$s %3$s { %4$s }\ndelete element %1$s %2$s %3$s { %4$s }\n",
+			  entry->family, table, entry->set, to)) < 0)
+		return NULL;
+	return text;
 }
 
-static int set_element(
-	struct nat *n, const char *family, const char *set, char *element, int on, struct err *e)
+/* All of it in one transaction. */
+static int change_all(struct nat *n, const struct entry *entries, size_t count, int on, struct err *e)
 {
-	_cleanup_free_ char *mine = element;
+	_cleanup_free_ char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
 
-	if (!mine)
+	for (size_t i = 0; out && i < count; i++) {
+		_cleanup_free_ char *one = entries[i].elements ? entry_text(n, &entries[i], on) : NULL;
+
+		if (!one || fputs(one, out) < 0) {
+			fclose(out);
+			return err_sys(e, -ENOMEM, "nftables");
+		}
+	}
+	if (!out || fclose(out) != 0)
 		return err_sys(e, -ENOMEM, "nftables");
-	return on ? run(n, e, "add element %s %s %s %s\n", family, n->inst->table, set, mine)
-		  : take_out(n, family, set, mine, e);
+	return run(n, e, "%s", text);
+}
+
+/* Whether there is nothing in the set because there is no set: somebody has removed it, or a banger before this one didn't make it. */
+static int is_gone(struct nat *n, const struct entry *entry)
+{
+	return run(n, NULL, "list set %s %s %s\n", entry->family, n->inst->table, entry->set) < 0;
+}
+
+/* ENTRIES' texts are taken. */
+static int change(struct nat *n, struct entry *entries, size_t count, int on, struct err *e)
+{
+	_cleanup_err_ struct err mine = {0};
+	int r = change_all(n, entries, count, on, &mine);
+
+	if (!on && r == -EIO) {
+		r = 0;
+		for (size_t i = 0; r == 0 && i < count; i++) {
+			r = change_all(n, &entries[i], 1, 0, &mine);
+			if (r < 0 && is_gone(n, &entries[i]))
+				r = 0;
+		}
+	}
+	for (size_t i = 0; i < count; i++)
+		free(entries[i].elements);
+	return r < 0 ? err_move(e, &mine) : 0;
 }
 
 static char *format(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -217,20 +291,52 @@ static char *format(const char *fmt, ...)
 	return r < 0 ? NULL : text;
 }
 
-int nat_set(struct nat *n, uint32_t a, int on, struct err *e)
+static void print_ip4(uint32_t address, char ret[INET_ADDRSTRLEN])
 {
-	return set_element(n, "inet", "nat",
-		format("{ %u.%u.%u.%u }", a >> 24, a >> 16 & 255, a >> 8 & 255, a & 255), on, e);
+	struct in_addr a = {.s_addr = htonl(address)};
+
+	inet_ntop(AF_INET, &a, ret, INET_ADDRSTRLEN);
 }
 
-int nat_guest(struct nat *n, uint32_t vm, uint32_t a, int on, struct err *e)
+int nat_set(struct nat *n, const struct nat_guest *g, int on, struct err *e)
 {
-	char name[IFNAMSIZ], mac[18];
+	char ip4[INET_ADDRSTRLEN], ip6[INET6_ADDRSTRLEN];
+	struct entry entries[] = {{"inet", "nat", NULL}, {"inet", "nat6", NULL}};
 
-	instance_tap_name(n->inst, vm, name);
-	helper_vm_mac(vm, mac);
-	return set_element(n, "bridge", "guests",
-		format("{ \"%s\" . %s . %u.%u.%u.%u }", name, mac, a >> 24, a >> 16 & 255, a >> 8 & 255,
-			a & 255),
-		on, e);
+	print_ip4(g->address, ip4);
+	entries[0].elements = strdup(ip4);
+	entries[1].elements = strdup(inet_ntop(AF_INET6, g->ip6, ip6, sizeof(ip6)));
+	return change(n, entries, ELEMENTSOF(entries), on, e);
+}
+
+/* As a number, which is how a set takes what has no type of its own. */
+static void print_number(const uint8_t ip6[16], char ret[2 * 16 + 1])
+{
+	for (int i = 0; i < 16; i++)
+		snprintf(ret + 2 * i, 3, "%02x", ip6[i]);
+}
+
+int nat_tap(struct nat *n, const struct nat_guest *g, int on, struct err *e)
+{
+	char tap[IFNAMSIZ], mac[18], ip4[INET_ADDRSTRLEN], ip6[INET6_ADDRSTRLEN], local[INET6_ADDRSTRLEN],
+		ip6_number[33], local_number[33];
+	uint8_t linklocal[16];
+	struct entry entries[] = {{"bridge", "guests", NULL}, {"bridge", "guests6", NULL},
+		{"bridge", "targets", NULL}, {"bridge", "links", NULL}};
+
+	instance_tap_name(n->inst, g->vm, tap);
+	helper_vm_mac(g->vm, mac);
+	helper_vm_linklocal(g->vm, linklocal);
+	print_ip4(g->address, ip4);
+	inet_ntop(AF_INET6, g->ip6, ip6, sizeof(ip6));
+	inet_ntop(AF_INET6, linklocal, local, sizeof(local));
+	print_number(g->ip6, ip6_number);
+	print_number(linklocal, local_number);
+	entries[0].elements = format("\"%s\" . %s . %s", tap, mac, ip4);
+	entries[1].elements = format("\"%1$s\" . %2$s . %3$s, \"%1$s\" . %2$s . %4$s", tap, mac, ip6, local);
+	entries[2].elements = format("\"%1$s\" . 0x%2$s, \"%1$s\" . 0x%3$s", tap, ip6_number, local_number);
+	/* Source and target link-layer address (RFC 4861 4.6.1): type 1 or 2, one unit of eight bytes. */
+	entries[3].elements =
+		format("\"%1$s\" . 0x0101525400%2$06x, \"%1$s\" . 0x0201525400%2$06x", tap, g->vm);
+	return change(n, entries, ELEMENTSOF(entries), on, e);
 }

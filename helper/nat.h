@@ -1,5 +1,5 @@
 /*
- * The instance's nftables tables, by libnftables: fixed skeletons, a set of the guests that may leave (inet) and one of the addresses that each
+ * The instance's nftables tables, by libnftables: fixed skeletons, sets of the guests that may leave (inet) and of the addresses that each
  * tap may send from (bridge). Rules of others are not touched: everything is in tables of our own, which go as a whole.
  */
 #ifndef BANGER_NAT_H
@@ -9,6 +9,13 @@
 
 struct nat;
 
+/* A guest as the tables know it. */
+struct nat_guest {
+	uint32_t vm;
+	uint32_t address; /* host byte order */
+	uint8_t ip6[16];
+};
+
 int nat_new(const struct instance *inst, struct nat **ret, struct err *e);
 struct nat *nat_free(struct nat *n);
 
@@ -17,7 +24,7 @@ struct nat *nat_free(struct nat *n);
  * those names are somebody else's (-EIO).
  */
 int nat_up(struct nat *n, int fresh, struct err *e);
-/* Whether the tables are there. */
+/* Whether the tables are there, with all that is in them. */
 int nat_is_up(struct nat *n);
 /*
  * Compares chains, rules and sets (not what is in the sets) with what nat_up() makes, which is made for that in a network namespace of its
@@ -27,9 +34,9 @@ int nat_is_up(struct nat *n);
 int nat_compare(struct nat *n, struct err *e);
 int nat_down(struct nat *n, struct err *e);
 
-/* Lets ADDRESS (host byte order) out, or no longer. One that is in already, or isn't, is fine. */
-int nat_set(struct nat *n, uint32_t address, int on, struct err *e);
-/* Lets VM's tap send, from VM's hardware address and ADDRESS alone; or nothing. Likewise. */
-int nat_guest(struct nat *n, uint32_t vm, uint32_t address, int on, struct err *e);
+/* Lets the guest out, or no longer. One that is in already, or isn't, is fine. */
+int nat_set(struct nat *n, const struct nat_guest *g, int on, struct err *e);
+/* Lets the guest's tap send, from its hardware address and its addresses alone; or nothing. Likewise. */
+int nat_tap(struct nat *n, const struct nat_guest *g, int on, struct err *e);
 
 #endif

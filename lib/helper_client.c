@@ -171,6 +171,8 @@ int helper_hello(struct helper *h, struct helper_hello *ret, struct err *e)
 	};
 	memcpy(ret->version, reply.u.hello.version, sizeof(ret->version) - 1);
 	memcpy(ret->bridge, reply.u.hello.bridge, sizeof(ret->bridge) - 1);
+	memcpy(ret->prefix6, reply.u.hello.prefix6, sizeof(ret->prefix6));
+	ret->has_ip6 = ret->prefix6[0] != 0;
 	return 0;
 }
 

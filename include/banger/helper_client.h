@@ -33,6 +33,8 @@ struct helper_hello {
 	uint32_t owner;
 	char version[32];
 	char bridge[16];
+	bool has_ip6;       /* this host has IPv6; else PREFIX6 is zeros */
+	uint8_t prefix6[8]; /* the instance's /64 (helper_vm_ip6()) */
 };
 int helper_hello(struct helper *h, struct helper_hello *ret, struct err *e);
 

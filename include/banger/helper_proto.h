@@ -172,6 +172,7 @@ struct helper_reply {
 			uint32_t owner;      /* uid */
 			char version[32];    /* NUL-terminated */
 			char bridge[16];     /* interface name, NUL-terminated */
+			uint8_t prefix6[8];  /* of the instance's IPv6 /64; zeros: this host has no IPv6 */
 		} hello;
 		struct {
 			uint32_t adopted; /* 1: the mount was there already, its INIT done */
@@ -206,6 +207,34 @@ _Static_assert(sizeof(struct helper_reply) == 24 + 128 + 256, "no padding");
 static inline void helper_vm_mac(uint32_t vm, char ret[18])
 {
 	snprintf(ret, 18, "52:54:00:%02x:%02x:%02x", vm >> 16 & 255, vm >> 8 & 255, vm & 255);
+}
+
+/*
+ * IPv6: the host is the first of the instance's /64, and VM is 0x01000000 + its number in it: no other VM's, and told by it which one it is.
+ */
+static inline void helper_gateway_ip6(const uint8_t prefix[8], uint8_t ret[16])
+{
+	for (int i = 0; i < 16; i++)
+		ret[i] = i < 8 ? prefix[i] : i == 15;
+}
+
+static inline void helper_vm_ip6(const uint8_t prefix[8], uint32_t vm, uint8_t ret[16])
+{
+	helper_gateway_ip6(prefix, ret);
+	ret[12] = 1;
+	ret[13] = (uint8_t)(vm >> 16);
+	ret[14] = (uint8_t)(vm >> 8);
+	ret[15] = (uint8_t)vm;
+}
+
+/* The link-local address that Linux gives the interface of VM's MAC (RFC 4291, appendix A). */
+static inline void helper_vm_linklocal(uint32_t vm, uint8_t ret[16])
+{
+	const uint8_t address[16] = {0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0x50, 0x54, 0, 0xff, 0xfe,
+		(uint8_t)(vm >> 16), (uint8_t)(vm >> 8), (uint8_t)vm};
+
+	for (int i = 0; i < 16; i++)
+		ret[i] = address[i];
 }
 
 #endif

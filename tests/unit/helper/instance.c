@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../../../helper/bridge.h"
+#include "../../../helper/pool.h"
 #include "../../../helper/instance.h"
 #include "banger/cleanup.h"
 #include "banger/name.h"
@@ -92,7 +92,7 @@ static void users(void **state)
 	uint64_t last = INSTANCE_UID_BASE - 1;
 
 	(void)state;
-	for (unsigned piece = 0; piece < BRIDGE_PIECES; piece++) {
+	for (unsigned piece = 0; piece < POOL_PIECES; piece++) {
 		assert_true(instance_vm_uid(piece, 1) > last);
 		assert_int_equal(
 			instance_vm_uid(piece, HELPER_VM_MAX) - instance_vm_uid(piece, 1), HELPER_VM_MAX - 1);
