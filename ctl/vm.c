@@ -124,7 +124,7 @@ static int vm_ls(struct ctl *c, int argc, char **argv)
 static int vm_show(struct ctl *c, int argc, char **argv)
 {
 	static const char *const files[] = {"state", "error", "image", "kernel", "engine", "storage", "vcpus",
-		"memory", "disk", "nat", "ip", "mac", "pid", "boot_id", "created", "started", "uptime",
+		"memory", "disk", "nat", "ip", "ip6", "mac", "pid", "boot_id", "created", "started", "uptime",
 		"hostname"};
 	bool json = argc == 3 && (strcmp(argv[1], "--json") == 0 || strcmp(argv[2], "--json") == 0);
 	const char *name = argc == 3 && strcmp(argv[1], "--json") == 0 ? argv[2] : argv[1];

@@ -7,6 +7,7 @@
  * SIGTERM and SIGINT end the daemon and leave guests and mount as they are: the next one goes on. What ends guests is the
  * verb `shutdown` of the tree's root.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -182,6 +183,8 @@ static char *network_fact(struct daemon *d, const char *name)
 {
 	struct helper_hello hello = d->hello;
 	char *text = NULL;
+	uint8_t ip6[16];
+	char text6[INET6_ADDRSTRLEN];
 	uint32_t a;
 
 	/* What an instance is doesn't change; who helps it now is asked, and a new helper is given the mount by that. */
@@ -189,6 +192,18 @@ static char *network_fact(struct daemon *d, const char *name)
 		return helper_hello(d->helper, &hello, NULL) < 0 ? NULL : strdup(hello.version);
 	if (strcmp(name, "bridge") == 0)
 		return strdup(hello.bridge);
+	if (strcmp(name, "subnet6") == 0 || strcmp(name, "gateway6") == 0) {
+		bool gateway = strcmp(name, "gateway6") == 0;
+
+		if (!hello.has_ip6)
+			return NULL;
+		helper_gateway_ip6(hello.prefix6, ip6);
+		ip6[15] = gateway;
+		return asprintf(&text, "%s%s", inet_ntop(AF_INET6, ip6, text6, sizeof(text6)),
+			       gateway ? "" : "/64") < 0
+			       ? NULL
+			       : text;
+	}
 	a = strcmp(name, "gateway") == 0 ? hello.gateway : hello.network;
 	if (asprintf(&text, "%u.%u.%u.%u", a >> 24, a >> 16 & 255, a >> 8 & 255, a & 255) < 0)
 		return NULL;
@@ -204,7 +219,7 @@ static char *network_fact(struct daemon *d, const char *name)
 }
 
 /* NAME.vm is what it is just now: the model is asked each time, and a VM has its address while its VMM lives. */
-static bool dns_address(void *user, const char *name, uint32_t *ret)
+static bool dns_addresses(void *user, const char *name, struct dns_addresses *ret)
 {
 	struct daemon *d = user;
 	struct vm *vm = d->vms ? vms_find(d->vms, name) : NULL;
@@ -215,11 +230,13 @@ static bool dns_address(void *user, const char *name, uint32_t *ret)
 	vm_view(vm, &view);
 	if (view.pid == 0 || view.ip == 0)
 		return false;
-	*ret = view.ip;
+	ret->ip = view.ip;
+	ret->has_ip6 = view.has_ip6;
+	memcpy(ret->ip6, view.ip6, sizeof(ret->ip6));
 	return true;
 }
 
-static const char *dns_name(void *user, uint32_t address)
+static const char *dns_name(void *user, uint32_t ip, const uint8_t *ip6)
 {
 	struct daemon *d = user;
 	struct vm_view view = {0};
@@ -227,7 +244,8 @@ static const char *dns_name(void *user, uint32_t address)
 
 	while (d->vms && (vm = vms_next(d->vms, view.id))) {
 		vm_view(vm, &view);
-		if (view.pid != 0 && view.ip == address)
+		if (view.pid != 0 &&
+			(ip6 ? view.has_ip6 && memcmp(view.ip6, ip6, sizeof(view.ip6)) == 0 : view.ip == ip))
 			return view.name;
 	}
 	return NULL;
@@ -251,10 +269,8 @@ static void on_setting(void *user, const char *name, const char *value)
 static int open_dns(struct daemon *d, struct err *e)
 {
 	struct dns_zone zone = {
-		.subnet = {.network = d->hello.network,
-			.prefix = d->hello.prefix,
-			.gateway = d->hello.gateway},
-		.address = dns_address,
+		.subnet = subnet_of(&d->hello),
+		.addresses = dns_addresses,
 		.name = dns_name,
 		.user = d,
 	};
@@ -299,7 +315,7 @@ static const char *host_fact(void *user, const char *name)
 			       ? NULL
 			       : text;
 	else if (strcmp(name, "bridge") == 0 || strcmp(name, "subnet") == 0 || strcmp(name, "gateway") == 0 ||
-		 strcmp(name, "helper") == 0)
+		 strcmp(name, "subnet6") == 0 || strcmp(name, "gateway6") == 0 || strcmp(name, "helper") == 0)
 		text = network_fact(d, name);
 	free(d->fact);
 	d->fact = text;

@@ -1,3 +1,4 @@
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 
@@ -39,6 +40,29 @@ static int set_address(struct config *c, const char *v)
 static int set_gateway(struct config *c, const char *v)
 {
 	return parse_ipv4(v, &c->gateway);
+}
+
+static int set_ip6(struct config *c, const char *v)
+{
+	char *slash = strchr(v, '/');
+	uint64_t prefix;
+	int r;
+
+	if (!slash)
+		return -EINVAL;
+	*slash = '\0';
+	r = parse_u64(slash + 1, 1, 128, &prefix);
+	if (r < 0 || inet_pton(AF_INET6, v, &c->ip6) != 1)
+		return -EINVAL;
+	c->prefix6 = (uint32_t)prefix;
+	c->has_ip6 = true;
+	return 0;
+}
+
+static int set_gateway6(struct config *c, const char *v)
+{
+	c->has_gateway6 = inet_pton(AF_INET6, v, &c->gateway6) == 1;
+	return c->has_gateway6 ? 0 : -EINVAL;
 }
 
 static int add_dns(struct config *c, const char *v)
@@ -86,6 +110,8 @@ static const struct {
 	{GUEST_KEY_HOSTNAME, set_hostname},
 	{GUEST_KEY_ADDRESS, set_address},
 	{GUEST_KEY_GATEWAY, set_gateway},
+	{GUEST_KEY_IP6, set_ip6},
+	{GUEST_KEY_GATEWAY6, set_gateway6},
 	{GUEST_KEY_DNS, add_dns},
 	{GUEST_KEY_SSH, set_ssh_key},
 	{GUEST_KEY_CLOCK, set_clock},

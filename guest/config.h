@@ -4,6 +4,7 @@
 #ifndef BANGER_GUEST_CONFIG_READ_H
 #define BANGER_GUEST_CONFIG_READ_H
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -17,6 +18,9 @@ struct config {
 	bool network;
 	uint32_t address, gateway; /* host byte order */
 	uint32_t prefix;
+	bool has_ip6, has_gateway6;
+	struct in6_addr ip6, gateway6;
+	uint32_t prefix6;
 	uint32_t dns[CONFIG_DNS_MAX];
 	unsigned dns_count;
 	char *ssh_key;       /* NULL: none */

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdint.h>
-#include <string.h>
 
 #include "agent.h"
 #include "banger/cleanup.h"
@@ -12,7 +11,6 @@
 #include "guest.h"
 #include "power.h"
 #include "receive.h"
-#include "repo.h"
 
 void guest_say(const char *fmt, ...)
 {
@@ -49,16 +47,10 @@ static int agent_by_hand(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	const char *name = argc > 0 ? strrchr(argv[0], '/') : NULL;
-
-	if (argc > 0 && strcmp(name ? name + 1 : argv[0], "git") == 0)
-		return repo_git(argv);
 	if (argc > 1 && strcmp(argv[1], "agent") == 0)
 		return agent_by_hand(argc, argv);
 	if (argc == 4 && strcmp(argv[1], "workspace") == 0 && strcmp(argv[2], "receive") == 0)
 		return receive_run(argv[3]);
-	if (argc > 3 && strcmp(argv[1], "workspace") == 0)
-		return repo_run(argc - 2, argv + 2);
 	if (getpid() != 1) {
 		fprintf(stderr,
 			"banger-guest " BANGER_VERSION ": runs as the first process of a banger VM\n");

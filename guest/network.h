@@ -5,7 +5,7 @@
 #include "banger/err.h"
 #include "config.h"
 
-/* lo up; eth0 with the address, up, and the default route, where the config has a network. */
+/* lo up; eth0 with its addresses, up, and the default routes, where the config has a network. */
 int network_up(const struct config *c, struct err *e);
 
 #endif

@@ -1,3 +1,4 @@
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -61,7 +62,7 @@ static void write_hosts(int root, const struct config *c)
 	_cleanup_free_ char *old = NULL, *text = NULL;
 	size_t size = 0;
 	FILE *out = open_memstream(&text, &size);
-	char path[32];
+	char path[32], ip6[INET6_ADDRSTRLEN];
 	char *rest, *line;
 
 	if (!out)
@@ -72,6 +73,8 @@ static void write_hosts(int root, const struct config *c)
 			c->address >> 8 & 255, c->address & 255, c->hostname);
 	else
 		fprintf(out, "127.0.1.1 %s\n", c->hostname);
+	if (c->has_ip6)
+		fprintf(out, "%s %s\n", inet_ntop(AF_INET6, &c->ip6, ip6, sizeof(ip6)), c->hostname);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	if (fd >= 0 && io_read_file(AT_FDCWD, path, 1 << 20, &old, NULL, NULL) == 0) {
 		for (rest = old; (line = strsep(&rest, "\n"));)

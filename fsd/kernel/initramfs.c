@@ -160,6 +160,14 @@ static void put_address(FILE *out, const char *key, uint32_t address)
 		address & 255);
 }
 
+static void put_address6(FILE *out, const char *key, const uint8_t *address, const char *suffix)
+{
+	char text[INET6_ADDRSTRLEN];
+
+	if (address)
+		fprintf(out, "%s %s%s\n", key, inet_ntop(AF_INET6, address, text, sizeof(text)), suffix);
+}
+
 static char *config_text(const struct guest_spec *spec, size_t *ret_n)
 {
 	char *text = NULL;
@@ -182,6 +190,8 @@ static char *config_text(const struct guest_spec *spec, size_t *ret_n)
 			spec->prefix);
 		put_address(out, GUEST_KEY_GATEWAY, spec->gateway);
 	}
+	put_address6(out, GUEST_KEY_IP6, spec->ip6, "/64");
+	put_address6(out, GUEST_KEY_GATEWAY6, spec->gateway6, "");
 	for (size_t i = 0; i < spec->dns_count; i++)
 		put_address(out, GUEST_KEY_DNS, spec->dns[i]);
 	if (spec->ssh_key)

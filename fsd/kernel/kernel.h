@@ -45,6 +45,7 @@ struct guest_file {
 struct guest_spec {
 	const char *hostname;
 	uint32_t address, prefix, gateway; /* host byte order; address 0: no network */
+	const uint8_t *ip6, *gateway6;     /* sixteen bytes each; NULL: none. The network is a /64 */
 	const uint32_t *dns;
 	size_t dns_count;
 	const char *ssh_key; /* NULL: none; a line of authorized_keys */

@@ -1,9 +1,21 @@
 #include <fcntl.h>
+#include <unistd.h>
 
 #include "banger/cleanup.h"
 #include "banger/io.h"
 #include "banger/parse.h"
 #include "net/address.h"
+
+struct subnet subnet_of(const struct helper_hello *hello)
+{
+	struct subnet s = {.network = hello->network,
+		.prefix = hello->prefix,
+		.gateway = hello->gateway,
+		.has_ip6 = hello->has_ip6};
+
+	memcpy(s.prefix6, hello->prefix6, sizeof(s.prefix6));
+	return s;
+}
 
 uint32_t subnet_last(const struct subnet *s)
 {
@@ -15,13 +27,23 @@ uint32_t subnet_address(const struct subnet *s, uint32_t index)
 	return s->network + index;
 }
 
-unsigned resolvers_of_host(uint32_t *ret, unsigned max)
+bool host_forwards_ip6(void)
+{
+	_cleanup_free_ char *value = NULL;
+
+	return access("/proc/sys/net/ipv6/conf/default/force_forwarding", F_OK) == 0 ||
+	       (io_read_file(AT_FDCWD, "/proc/sys/net/ipv6/conf/all/forwarding", 16, &value, NULL, NULL) ==
+			       0 &&
+		       value[0] != '0');
+}
+
+static unsigned resolvers_of(const char *path, uint32_t *ret, unsigned max)
 {
 	_cleanup_free_ char *text = NULL;
 	char *rest, *line;
 	unsigned n = 0;
 
-	if (io_read_file(AT_FDCWD, "/etc/resolv.conf", 65536, &text, NULL, NULL) < 0)
+	if (io_read_file(AT_FDCWD, path, 65536, &text, NULL, NULL) < 0)
 		return 0;
 	rest = text;
 	while (n < max && (line = strsep(&rest, "\n"))) {
@@ -36,4 +58,12 @@ unsigned resolvers_of_host(uint32_t *ret, unsigned max)
 			ret[n++] = address;
 	}
 	return n;
+}
+
+unsigned resolvers_of_host(uint32_t *ret, unsigned max)
+{
+	unsigned n = resolvers_of("/etc/resolv.conf", ret, max);
+
+	/* systemd-resolved.service(8): /etc/resolv.conf */
+	return n > 0 ? n : resolvers_of("/run/systemd/resolve/resolv.conf", ret, max);
 }

@@ -6,13 +6,14 @@
 #include "banger/parse.h"
 #include "net/dns_message.h"
 
-#define REVERSE_ZONE "in-addr.arpa"
-#define FLAG_QR      0x8000
-#define FLAG_AA      0x0400
-#define FLAG_RD      0x0100
-#define RCODE_MASK   0x000f
-#define EDNS_SIZE    1232 /* what fits any path: RFC 9715 */
-#define SOA_MINIMUM  0    /* nobody is to remember that a VM isn't there: it may be in a moment */
+#define REVERSE_ZONE  "in-addr.arpa"
+#define REVERSE_ZONE6 "ip6.arpa"
+#define FLAG_QR       0x8000
+#define FLAG_AA       0x0400
+#define FLAG_RD       0x0100
+#define RCODE_MASK    0x000f
+#define EDNS_SIZE     1232 /* what fits any path: RFC 9715 */
+#define SOA_MINIMUM   0    /* nobody is to remember that a VM isn't there: it may be in a moment */
 
 /* What is being written. What doesn't fit makes it failed, and nothing is written from there on. */
 struct out {
@@ -41,6 +42,14 @@ static void put32(struct out *o, uint32_t v)
 		return;
 	ns_put32(v, o->at);
 	o->at += NS_INT32SZ;
+}
+
+static void put_bytes(struct out *o, const uint8_t *data, size_t n)
+{
+	if (!room(o, n))
+		return;
+	memcpy(o->at, data, n);
+	o->at += n;
 }
 
 static void put_name(struct out *o, const char *name)
@@ -102,7 +111,8 @@ struct verdict {
 	bool ours;       /* with authority */
 	bool soa_answer; /* the SOA is the answer itself */
 	bool in_vm;      /* what is denied is denied by the zone's SOA */
-	uint32_t address;
+	bool has_ip, has_ip6;
+	struct dns_addresses addresses;
 	const char *name;
 };
 
@@ -134,7 +144,6 @@ static struct verdict ask_forward(const struct dns_zone *zone, const char *qname
 {
 	struct verdict v = {.ours = true, .in_vm = true};
 	char label[NS_MAXLABEL + 1];
-	uint32_t address;
 
 	if (n == 0) {
 		v.soa_answer = type == ns_t_soa || type == ns_t_any;
@@ -146,11 +155,11 @@ static struct verdict ask_forward(const struct dns_zone *zone, const char *qname
 	for (size_t i = 0; i < n; i++)
 		label[i] = (char)tolower((unsigned char)qname[i]);
 	label[n] = '\0';
-	if (!name_vm_valid(label) || !zone->address(zone->user, label, &address))
+	if (!name_vm_valid(label) || !zone->addresses(zone->user, label, &v.addresses))
 		return v;
 	v.rcode = ns_r_noerror;
-	if (type == ns_t_a || type == ns_t_any)
-		v.address = address;
+	v.has_ip = type == ns_t_a || type == ns_t_any;
+	v.has_ip6 = v.addresses.has_ip6 && (type == ns_t_aaaa || type == ns_t_any);
 	return v;
 }
 
@@ -171,7 +180,33 @@ static struct verdict ask_reverse(const struct dns_zone *zone, const char *qname
 	if (zone->subnet.prefix == 0 || (address ^ zone->subnet.network) >> (32 - zone->subnet.prefix) != 0)
 		return v;
 	v.ours = true;
-	name = zone->name(zone->user, address);
+	name = zone->name(zone->user, address, NULL);
+	v.rcode = name ? ns_r_noerror : ns_r_nxdomain;
+	if (type == ns_t_ptr || type == ns_t_any)
+		v.name = name;
+	return v;
+}
+
+/* RFC 3596 2.5: half a byte a label, the lowest first. */
+static struct verdict ask_reverse6(const struct dns_zone *zone, const char *qname, size_t n, unsigned type)
+{
+	struct verdict v = {.rcode = ns_r_refused};
+	uint8_t ip6[16] = {0};
+	const char *name;
+
+	if (n != 2 * 2 * sizeof(ip6) - 1 || !zone->subnet.has_ip6)
+		return v;
+	for (size_t i = 0; i < 2 * sizeof(ip6); i++) {
+		int c = tolower((unsigned char)qname[2 * i]);
+
+		if (!isxdigit(c) || (2 * i + 1 < n && qname[2 * i + 1] != '.'))
+			return v;
+		ip6[15 - i / 2] |= (uint8_t)((isdigit(c) ? c - '0' : c - 'a' + 10) << (i % 2 ? 4 : 0));
+	}
+	if (memcmp(ip6, zone->subnet.prefix6, sizeof(zone->subnet.prefix6)) != 0)
+		return v;
+	v.ours = true;
+	name = zone->name(zone->user, 0, ip6);
 	v.rcode = name ? ns_r_noerror : ns_r_nxdomain;
 	if (type == ns_t_ptr || type == ns_t_any)
 		v.name = name;
@@ -189,6 +224,8 @@ static struct verdict ask(const struct dns_zone *zone, const char *qname, unsign
 		return ask_forward(zone, qname, n, type);
 	if (inside(qname, REVERSE_ZONE, &n))
 		return ask_reverse(zone, qname, n, type);
+	if (inside(qname, REVERSE_ZONE6, &n))
+		return ask_reverse6(zone, qname, n, type);
 	return (struct verdict){.rcode = ns_r_refused};
 }
 
@@ -230,7 +267,7 @@ static void put_verdict(struct out *o, const uint8_t *query, const ns_rr *questi
 	bool edns, unsigned extended_rcode)
 {
 	char qname[NS_MAXDNAME];
-	bool answered = v->address != 0 || v->name || v->soa_answer;
+	unsigned answers = (unsigned)v->has_ip + v->has_ip6 + (v->name != NULL) + v->soa_answer;
 	uint8_t *length;
 	int n = snprintf(qname, sizeof(qname), "%s", ns_rr_name(*question));
 
@@ -238,15 +275,21 @@ static void put_verdict(struct out *o, const uint8_t *query, const ns_rr *questi
 		o->failed = true;
 		return;
 	}
-	put_header(o, query, v->rcode | (v->ours ? FLAG_AA : 0), 1, answered, v->in_vm && !answered, edns);
+	put_header(o, query, v->rcode | (v->ours ? FLAG_AA : 0), 1, answers, v->in_vm && !answers, edns);
 	put_name(o, qname);
 	put16(o, ns_rr_type(*question));
 	put16(o, ns_rr_class(*question));
-	if (v->address != 0) {
+	if (v->has_ip) {
 		length = record_begin(o, qname, ns_t_a);
-		put32(o, v->address);
+		put32(o, v->addresses.ip);
 		record_end(o, length);
-	} else if (v->name) {
+	}
+	if (v->has_ip6) {
+		length = record_begin(o, qname, ns_t_aaaa);
+		put_bytes(o, v->addresses.ip6, sizeof(v->addresses.ip6));
+		record_end(o, length);
+	}
+	if (v->name) {
 		char target[NS_MAXLABEL + sizeof("." DNS_ZONE)];
 
 		snprintf(target, sizeof(target), "%.*s." DNS_ZONE, NS_MAXLABEL, v->name);
@@ -254,7 +297,7 @@ static void put_verdict(struct out *o, const uint8_t *query, const ns_rr *questi
 		put_name(o, target);
 		record_end(o, length);
 	}
-	if (v->in_vm && (v->soa_answer || !answered))
+	if (v->in_vm && (v->soa_answer || !answers))
 		put_soa(o);
 	if (edns)
 		put_opt(o, extended_rcode);

@@ -153,6 +153,11 @@ static const struct attr host_attrs[] = {
 	FACT(6, "bridge", "Name of the instance's bridge."),
 	FACT(7, "subnet", "Network of the VMs, a.b.c.d/prefix."),
 	FACT(8, "gateway", "Address of the host in it."),
+	FACT(15, "subnet6",
+		"IPv6 network of the VMs, a /64 of this machine's own (RFC 4193). Absent where the host has "
+		"no "
+		"IPv6."),
+	FACT(16, "gateway6", "Address of the host in it."),
 	FACT(9, "helper", "Version of the helper."),
 	FACT(10, "qemu", "Version of QEMU."),
 	FACT(11, "cpus", "CPUs of the host."),

@@ -69,7 +69,6 @@ struct vms {
 	struct vm_watch watch;
 	void *user;
 	struct execs *execs;
-	LIST_HEAD(, talk) talks;
 	int dir_fd;  /* PLACE_STATE/vms */
 	int runs_fd; /* PLACE_FSD_DIR/vm */
 	/* The files looked at last: few readers, many VMs. */
@@ -98,6 +97,8 @@ void vm_set_text(char **field, const char *text);
 uint32_t vm_address(const struct vm *vm);
 /* Which runs it, or would. */
 const struct engine *vm_engine(const struct vm *vm);
+/* False: this host has no IPv6, and the guest gets none. */
+bool vm_ip6(const struct vm *vm, uint8_t ret[16]);
 /* PLACE_STATE/vms/ID; the caller's. */
 int vm_open_dir(struct vms *vms, uint32_t id, int *ret_fd, struct err *e);
 
@@ -136,8 +137,8 @@ void deed_end(struct deed *d, int code, const struct err *e);
 /* uses.c: images and kernels ask the model from now on who uses them. */
 void uses_begin(struct vms *vms);
 
-/* talk.c: all of them end, as if they had been cancelled. */
-void talks_end(struct vms *vms);
+/* workspace.c: what is being prepared ends, as if it had been cancelled. */
+void workspace_end(struct vm *vm);
 
 /* reconcile.c */
 int vms_reconcile(struct vms *vms, struct err *e);

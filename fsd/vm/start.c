@@ -24,6 +24,8 @@ struct start {
 	struct vms *vms;
 	struct deed *deed;
 	uint32_t id, vcpus, address;
+	bool has_ip6;
+	uint8_t ip6[16];
 	uint64_t memory, console_max, timeout_usec;
 	bool nat;
 	char *name, *want_accel, *want_storage, *dns, *image_file;
@@ -81,11 +83,14 @@ static int step_initramfs(void *ctx, struct err *e)
 	uint32_t dns[DNS_MAX];
 	size_t n;
 	const struct launch_disk *disks = launch_disks(s->disks.storage, &n);
+	uint8_t gateway6[16];
 	struct guest_spec spec = {
 		.hostname = s->name,
 		.address = s->address,
 		.prefix = s->vms->subnet.prefix,
 		.gateway = s->vms->subnet.gateway,
+		.ip6 = s->has_ip6 ? s->ip6 : NULL,
+		.gateway6 = s->has_ip6 && host_forwards_ip6() ? gateway6 : NULL,
 		.dns = dns,
 		.dns_count = read_dns(s, dns),
 		.ssh_key = s->vms->config.ssh_key,
@@ -97,6 +102,7 @@ static int step_initramfs(void *ctx, struct err *e)
 
 	for (size_t i = 0; i < n; i++)
 		serials[i] = disks[i].serial;
+	helper_gateway_ip6(s->vms->subnet.prefix6, gateway6);
 	if (r == 0)
 		r = kernel_initramfs_for(s->kernel_fd, &spec, &s->fds[LAUNCH_FD_INITRD], e);
 	if (r < 0)
@@ -395,6 +401,7 @@ static void start_launch(struct deed *d)
 		.pidfd = -EBADF,
 		.agent_fd = -EBADF,
 	};
+	s->has_ip6 = vm_ip6(vm, s->ip6);
 	for (int i = 0; i < LAUNCH_FD_COUNT; i++)
 		s->fds[i] = -EBADF;
 	s->disks = (struct disks){.helper = vm->vms->config.helper,

@@ -45,6 +45,8 @@ struct vm_view {
 	uint64_t memory, disk;
 	bool nat;
 	uint32_t ip; /* host byte order */
+	bool has_ip6;
+	uint8_t ip6[16];
 	char mac[18];
 	int pid;                            /* the VMM's; 0: none */
 	const char *boot_id;                /* of the running guest, or "" */

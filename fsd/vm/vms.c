@@ -139,6 +139,12 @@ uint32_t vm_address(const struct vm *vm)
 	return subnet_address(&vm->vms->subnet, vm->row.address_index);
 }
 
+bool vm_ip6(const struct vm *vm, uint8_t ret[16])
+{
+	helper_vm_ip6(vm->vms->subnet.prefix6, vm->row.id, ret);
+	return vm->vms->subnet.has_ip6;
+}
+
 void vm_view(const struct vm *vm, struct vm_view *ret)
 {
 	*ret = (struct vm_view){
@@ -164,6 +170,7 @@ void vm_view(const struct vm *vm, struct vm_view *ret)
 		.busy = vm->deed != NULL || vm->deleting,
 		.op = vm->deed ? op_id(vm->deed->op) : 0,
 	};
+	ret->has_ip6 = vm_ip6(vm, ret->ip6);
 	helper_vm_mac(vm->row.id, ret->mac);
 }
 
@@ -298,7 +305,6 @@ int vms_new(sd_event *event, struct jobs *jobs, struct ops *ops, const struct vm
 	if (!vms)
 		return err_sys(e, -ENOMEM, "VMs");
 	TAILQ_INIT(&vms->list);
-	LIST_INIT(&vms->talks);
 	vms->event = event;
 	vms->jobs = jobs;
 	vms->ops = ops;
@@ -310,7 +316,7 @@ int vms_new(sd_event *event, struct jobs *jobs, struct ops *ops, const struct vm
 	vms->ending_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = vms->ending_fd < 0 ? err_sys(e, -errno, "eventfd") : helper_hello(config->helper, &hello, e);
 	if (r == 0) {
-		vms->subnet = (struct subnet){hello.network, hello.prefix, hello.gateway};
+		vms->subnet = subnet_of(&hello);
 		r = open_below(config->state_fd, "vms", &vms->dir_fd, e);
 	}
 	if (r == 0)
@@ -333,10 +339,13 @@ int vms_new(sd_event *event, struct jobs *jobs, struct ops *ops, const struct vm
 
 void vms_end_background(struct vms *vms)
 {
+	struct vm *vm;
+
 	if (!vms)
 		return;
 	(void)!eventfd_write(vms->ending_fd, 1);
-	talks_end(vms);
+	TAILQ_FOREACH (vm, &vms->list, link)
+		workspace_end(vm);
 }
 
 struct vms *vms_free(struct vms *vms)

@@ -16,6 +16,8 @@
 #define GUEST_KEY_HOSTNAME "hostname" /* one label */
 #define GUEST_KEY_ADDRESS  "address"  /* a.b.c.d/prefix; absent: no network */
 #define GUEST_KEY_GATEWAY  "gateway"  /* a.b.c.d */
+#define GUEST_KEY_IP6      "ip6"      /* address/prefix; absent: the host has no IPv6 */
+#define GUEST_KEY_GATEWAY6 "gateway6" /* absent: no route further than the host */
 #define GUEST_KEY_DNS      "dns"      /* a.b.c.d, may come several times */
 #define GUEST_KEY_SSH      "ssh_key"  /* a line that root's authorized_keys is to have */
 #define GUEST_KEY_CLOCK    "clock"    /* microseconds since the epoch, the host's at start */
@@ -47,12 +49,5 @@
 
 /* The workspace, in the guest. */
 #define GUEST_WORKSPACE "/root/workspace"
-
-/* Where a git is brought to when the image has none: bin/git, which is banger-guest, and lib/ with the program, its loader (ld.so) and its libraries. */
-#define GUEST_GIT "/run/banger/git"
-
-/* Exit codes of `banger-guest workspace patch|status|bundle`. */
-#define REPO_NO_GIT  3 /* there is no git here: one is to be brought */
-#define REPO_NOTHING 4 /* a bundle of no commits */
 
 #endif

@@ -6,23 +6,25 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-static bool find_address(void *user, const char *name, uint32_t *ret)
+static bool find_addresses(void *user, const char *name, struct dns_addresses *ret)
 {
 	(void)user;
-	*ret = 0x0a420002;
+	*ret = (struct dns_addresses){.ip = 0x0a420002, .has_ip6 = true};
 	return name[0] == 'b';
 }
 
-static const char *find_name(void *user, uint32_t address)
+static const char *find_name(void *user, uint32_t ip, const uint8_t *ip6)
 {
 	(void)user;
-	return address & 1 ? "box1" : NULL;
+	return (ip6 ? ip6[15] : ip) & 1 ? "box1" : NULL;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	static const struct dns_zone zone = {
-		.subnet = {.network = 0x0a420000, .prefix = 16}, .address = find_address, .name = find_name};
+		.subnet = {.network = 0x0a420000, .prefix = 16, .has_ip6 = true, .prefix6 = {0xfd}},
+		.addresses = find_addresses,
+		.name = find_name};
 	uint8_t answer[DNS_ANSWER_MAX];
 	size_t length = dns_answer(&zone, data, n, answer), again;
 	uint8_t none[DNS_ANSWER_MAX];

@@ -24,7 +24,7 @@ ask()
 			$data = substr($data, length($labels->($name)) + 8);
 			my ($n) = unpack("n", $data);
 			$data = substr($data, 2, $n);
-			$text = $type eq "A" ? join(".", unpack("C4", $data)) : join(".", grep { length } unpack("(C/a)*", $data));
+			$text = $type eq "A" ? join(".", unpack("C4", $data)) : $type eq "AAAA" ? Socket::inet_ntop(Socket::AF_INET6(), $data) : join(".", grep { length } unpack("(C/a)*", $data));
 		}
 		print "$rcodes[$flags & 15] $text\n";
 	' "$@"
@@ -35,12 +35,15 @@ up
 is "how it is asked" "$(cat "$FS/host/dns")" "dig @127.0.0.1 -p 5354 NAME.vm"
 mkdir "$FS/vms/box1"
 ip=$(cat "$FS/vms/box1/ip")
+ip6=$(cat "$FS/vms/box1/ip6")
+reverse6=$(perl -MSocket=inet_pton,AF_INET6 -e 'print join(".", reverse(split(//, unpack("H32", inet_pton(AF_INET6, $ARGV[0])))), "ip6.arpa")' "$ip6")
 reverse=$(awk -F. '{print $4 "." $3 "." $2 "." $1 ".in-addr.arpa"}' <<<"$ip")
 is "one that does not run has no address" "$(ask $port box1.vm A)" "NXDOMAIN -"
 is "start" "$(errno_write "$FS/vms/box1/ctl" start)" OK
 is "its address" "$(ask $port box1.vm A)" "NOERROR $ip"
 is "however it is written" "$(ask $port BOX1.VM A)" "NOERROR $ip"
-is "no IPv6 address, and no error" "$(ask $port box1.vm AAAA)" "NOERROR -"
+is "its IPv6 address" "$(ask $port box1.vm AAAA)" "NOERROR $ip6"
+is "its name, by that" "$(ask $port "$reverse6" PTR)" "NOERROR box1.vm"
 is "its name" "$(ask $port "$reverse" PTR)" "NOERROR box1.vm"
 is "another one's" "$(ask $port box2.vm A)" "NXDOMAIN -"
 is "what is not ours" "$(ask $port example.org A)" "REFUSED -"

@@ -15,26 +15,39 @@
 
 static bool there = true;
 
-static bool find_address(void *user, const char *name, uint32_t *ret)
+static const uint8_t box1_ip6[16] = {0xfd, 0x12, 0x34, 0x56, 0x78, 0x9a, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0xbc};
+
+static bool find_addresses(void *user, const char *name, struct dns_addresses *ret)
 {
 	(void)user;
 	if (!there || strcmp(name, "box1") != 0)
 		return false;
-	*ret = 0x0a420002;
+	ret->ip = 0x0a420002;
+	ret->has_ip6 = true;
+	memcpy(ret->ip6, box1_ip6, sizeof(ret->ip6));
 	return true;
 }
 
-static const char *find_name(void *user, uint32_t address)
+static const char *find_name(void *user, uint32_t ip, const uint8_t *ip6)
 {
 	(void)user;
-	return there && address == 0x0a420002 ? "box1" : NULL;
+	return there && (ip6 ? memcmp(ip6, box1_ip6, sizeof(box1_ip6)) == 0 : ip == 0x0a420002) ? "box1"
+												: NULL;
 }
 
 static const struct dns_zone zone = {
-	.subnet = {.network = 0x0a420000, .prefix = 16, .gateway = 0x0a420001},
-	.address = find_address,
+	.subnet = {.network = 0x0a420000,
+		.prefix = 16,
+		.gateway = 0x0a420001,
+		.has_ip6 = true,
+		.prefix6 = {0xfd, 0x12, 0x34, 0x56, 0x78, 0x9a}},
+	.addresses = find_addresses,
 	.name = find_name,
 };
+
+#define ZEROS_4 "0.0.0.0."
+#define ZEROS_8 ZEROS_4 ZEROS_4
+#define PREFIX6 "0.0.0.0.a.9.8.7.6.5.4.3.2.1.d.f.ip6.arpa"
 
 struct reply {
 	uint8_t bytes[DNS_ANSWER_MAX];
@@ -87,9 +100,10 @@ static void answers(void **state)
 		int class, type, rcode, answers, authority;
 	} cases[] = {
 		{"box1.vm", ns_c_in, ns_t_a, ns_r_noerror, 1, 0},
-		{"box1.vm", ns_c_in, ns_t_any, ns_r_noerror, 1, 0},
+		{"box1.vm", ns_c_in, ns_t_any, ns_r_noerror, 2, 0},
 		{"BOX1.Vm", ns_c_in, ns_t_a, ns_r_noerror, 1, 0},
-		{"box1.vm", ns_c_in, ns_t_aaaa, ns_r_noerror, 0, 1},
+		{"box1.vm", ns_c_in, ns_t_aaaa, ns_r_noerror, 1, 0},
+		{"box2.vm", ns_c_in, ns_t_aaaa, ns_r_nxdomain, 0, 1},
 		{"box1.vm", ns_c_in, ns_t_mx, ns_r_noerror, 0, 1},
 		{"box2.vm", ns_c_in, ns_t_a, ns_r_nxdomain, 0, 1},
 		{"www.box1.vm", ns_c_in, ns_t_a, ns_r_nxdomain, 0, 1},
@@ -112,6 +126,15 @@ static void answers(void **state)
 		{"66.10.in-addr.arpa", ns_c_in, ns_t_ptr, ns_r_refused, 0, 0},
 		{"2.2.0.66.10.in-addr.arpa", ns_c_in, ns_t_ptr, ns_r_refused, 0, 0},
 		{"in-addr.arpa", ns_c_in, ns_t_ptr, ns_r_refused, 0, 0},
+		{"c.b." ZEROS_4 "1.0." ZEROS_8 PREFIX6, ns_c_in, ns_t_ptr, ns_r_noerror, 1, 0},
+		{"C.B." ZEROS_4 "1.0." ZEROS_8 PREFIX6, ns_c_in, ns_t_ptr, ns_r_noerror, 1, 0},
+		{"d.b." ZEROS_4 "1.0." ZEROS_8 PREFIX6, ns_c_in, ns_t_ptr, ns_r_nxdomain, 0, 0},
+		{"c.b." ZEROS_4 "1.0." ZEROS_8 "1.0.0.0.a.9.8.7.6.5.4.3.2.1.d.f.ip6.arpa", ns_c_in, ns_t_ptr,
+			ns_r_refused, 0, 0},
+		{"g.b." ZEROS_4 "1.0." ZEROS_8 PREFIX6, ns_c_in, ns_t_ptr, ns_r_refused, 0, 0},
+		{"cb." ZEROS_4 "1.0.0." ZEROS_8 PREFIX6, ns_c_in, ns_t_ptr, ns_r_refused, 0, 0},
+		{"c." ZEROS_4 "1.0." ZEROS_8 PREFIX6, ns_c_in, ns_t_ptr, ns_r_refused, 0, 0},
+		{PREFIX6, ns_c_in, ns_t_ptr, ns_r_refused, 0, 0},
 	};
 
 	(void)state;
