@@ -21,6 +21,7 @@
 #include "job.h"
 #include "power.h"
 #include "stats.h"
+#include "watch.h"
 
 #define TURN_FRAMES    256 /* requests done before jobs have their turn */
 #define BACK_OFF_MSEC  50  /* between looks whether a host is there */
@@ -121,7 +122,7 @@ static void on_hello(struct agent *a, const struct agent_header *h, const uint8_
 	if (!a->greeted || memcmp(hello.cookie, a->cookie, AGENT_COOKIE) != 0) {
 		/* Another host: what was for the one before is dropped, before the answer. */
 		channel_reset(&a->channel);
-		files_unpin_all();
+		files_new_host();
 		job_new_host();
 		memcpy(a->cookie, hello.cookie, AGENT_COOKIE);
 		a->greeted = true;
@@ -335,7 +336,7 @@ static void protect(void)
 int agent_run(int fd, enum channel_kind kind, const char *root, const char *tree, enum agent_mode mode)
 {
 	struct agent a = {.mode = mode};
-	static struct pollfd polls[JOB_POLL_MAX + 2];
+	static struct pollfd polls[JOB_POLL_MAX + 3];
 	_cleanup_close_ int signals = watch_signals();
 	uint64_t end = mode == AGENT_PROBE ? io_now_usec() + PROBE_USEC : 0;
 	int r = channel_init(&a.channel, fd, kind);
@@ -361,6 +362,7 @@ int agent_run(int fd, enum channel_kind kind, const char *root, const char *tree
 
 		for (int i = 0; i < TURN_FRAMES && channel_receive(&a.channel, &h, &payload) > 0; i++)
 			on_frame(&a, &h, payload);
+		watch_tell(&a.channel);
 		job_turn(&a.channel);
 		channel_flush(&a.channel);
 		power_off_if_time(&a);
@@ -371,6 +373,8 @@ int agent_run(int fd, enum channel_kind kind, const char *root, const char *tree
 		if (channel_poll_fd(&a.channel) >= 0)
 			polls[n++] = (struct pollfd){.fd = channel_poll_fd(&a.channel),
 				.events = (short)(POLLIN | (channel_waiting(&a.channel) ? POLLOUT : 0))};
+		if (a.channel.connected && channel_waiting(&a.channel) < CHANNEL_OUT_SOFT)
+			polls[n++] = (struct pollfd){.fd = watch_fd(), .events = POLLIN};
 		n += job_poll(
 			polls + n, a.channel.connected && channel_waiting(&a.channel) < CHANNEL_OUT_SOFT);
 		if (poll(polls, n, end && timeout < 0 ? 1000 : timeout) > 0 && polls[0].revents)

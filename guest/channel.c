@@ -81,7 +81,7 @@ static bool is_hello(const struct agent_header *h)
 /* Whether there is a frame that begins so. */
 static bool is_frame(const struct agent_header *h)
 {
-	return h->length <= AGENT_PAYLOAD_MAX && h->type != 0 && h->type <= AGENT_FS_LSEEK;
+	return h->length <= AGENT_PAYLOAD_MAX && h->type != 0 && h->type < AGENT_TYPE_END;
 }
 
 static int fill(struct channel *c)

@@ -4,6 +4,15 @@
 #include "files.h"
 #include "files_wire.h"
 #include "handle.h"
+#include "watch.h"
+
+static int fs_watch(struct input *in, uint16_t flags, size_t *ret_n)
+{
+	(void)in;
+	(void)flags;
+	(void)ret_n;
+	return watch_begin(handle_root());
+}
 
 static int (*const calls[])(struct input *in, uint16_t flags, size_t *ret_n) = {
 	[AGENT_FS_LOOKUP] = fs_lookup,
@@ -31,6 +40,8 @@ static int (*const calls[])(struct input *in, uint16_t flags, size_t *ret_n) = {
 	[AGENT_FS_REMOVEXATTR] = fs_removexattr,
 	[AGENT_FS_FALLOCATE] = fs_fallocate,
 	[AGENT_FS_LSEEK] = fs_lseek,
+	[AGENT_FS_COPY] = fs_copy,
+	[AGENT_FS_WATCH] = fs_watch,
 };
 
 void files_request(struct channel *c, const struct agent_header *h, const uint8_t *payload)
@@ -49,9 +60,10 @@ int files_init(const char *root, const char *tree)
 	return handle_init(root, tree);
 }
 
-void files_unpin_all(void)
+void files_new_host(void)
 {
 	handle_unpin_all();
+	watch_end();
 }
 
 int files_root_fd(void)

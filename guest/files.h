@@ -12,8 +12,8 @@ int files_init(const char *root, const char *tree);
 /* Does one request and answers it. */
 void files_request(struct channel *c, const struct agent_header *h, const uint8_t *payload);
 
-/* Another host: nothing is pinned any more. */
-void files_unpin_all(void);
+/* Another host: nothing is pinned or watched any more. */
+void files_new_host(void);
 
 /* The folder itself, for statistics. */
 int files_root_fd(void);

@@ -201,6 +201,38 @@ int fs_fallocate(struct input *in, uint16_t flags, size_t *ret_n)
 	return fallocate(fd, (int)mode, (off_t)offset, (off_t)length) < 0 ? -errno : 0;
 }
 
+int fs_copy(struct input *in, uint16_t flags, size_t *ret_n)
+{
+	_cleanup_close_ int own_from = -EBADF, own_to = -EBADF;
+	int from, to = -1, r = files_get_open(in, false, &from, &own_from);
+	uint64_t from_at, to_at;
+	uint32_t size, done = 0;
+
+	(void)flags;
+	if (r == 0)
+		r = files_get_open(in, true, &to, &own_to);
+	from_at = input_u64(in);
+	to_at = input_u64(in);
+	size = input_u32(in);
+	if (r < 0 || in->bad || from_at > INT64_MAX || to_at > INT64_MAX)
+		return r < 0 ? r : -EINVAL;
+	while (done < size) {
+		off_t a = (off_t)(from_at + done), b = (off_t)(to_at + done);
+		ssize_t n = copy_file_range(from, &a, to, &b, size - done, 0);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && done == 0)
+			return -errno;
+		if (n <= 0)
+			break;
+		done += (uint32_t)n;
+	}
+	memcpy(files_answer, &done, sizeof(done));
+	*ret_n = sizeof(done);
+	return 0;
+}
+
 int fs_lseek(struct input *in, uint16_t flags, size_t *ret_n)
 {
 	_cleanup_close_ int own_fd = -EBADF;

@@ -67,6 +67,7 @@ int fs_setxattr(struct input *in, uint16_t flags, size_t *ret_n);
 int fs_listxattr(struct input *in, uint16_t flags, size_t *ret_n);
 int fs_removexattr(struct input *in, uint16_t flags, size_t *ret_n);
 int fs_fallocate(struct input *in, uint16_t flags, size_t *ret_n);
+int fs_copy(struct input *in, uint16_t flags, size_t *ret_n);
 int fs_lseek(struct input *in, uint16_t flags, size_t *ret_n);
 
 #endif

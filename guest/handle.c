@@ -1,9 +1,11 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/queue.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/xattr.h>
 
 #include "banger/cleanup.h"
 #include "handle.h"
@@ -59,6 +61,19 @@ struct file_id file_of(const struct agent_attr *attr)
 {
 	return (struct file_id){attr->ino, attr->space == AGENT_SPACE_TREE ? AGENT_TAG_TREE | attr->generation
 									   : tag_of(attr->generation)};
+}
+
+int handle_id(const void *handle, struct file_id *ret)
+{
+	struct file_handle head;
+	uint32_t v[2];
+
+	memcpy(&head, handle, sizeof(head));
+	if (head.handle_type != HANDLE_INO32_GEN || head.handle_bytes != sizeof(v))
+		return -EOPNOTSUPP;
+	memcpy(v, (const uint8_t *)handle + sizeof(head), sizeof(v));
+	*ret = (struct file_id){v[0], tag_of(v[1])};
+	return 0;
 }
 
 static int handle_of(int dir, const char *name, struct handle *ret)
@@ -171,7 +186,6 @@ static void fill(const struct stat *st, struct agent_attr *ret)
 		.gid = st->st_gid,
 		.rdev = (uint32_t)(major(st->st_rdev) << 8 | (minor(st->st_rdev) & 0xff) |
 				   (minor(st->st_rdev) & 0xfff00) << 12),
-		.blksize = (uint32_t)st->st_blksize,
 		.size = (uint64_t)st->st_size,
 		.blocks = (uint64_t)st->st_blocks,
 		.atime = st->st_atim.tv_sec,
@@ -181,6 +195,15 @@ static void fill(const struct stat *st, struct agent_attr *ret)
 		.mtime_nsec = (uint32_t)st->st_mtim.tv_nsec,
 		.ctime_nsec = (uint32_t)st->st_ctim.tv_nsec,
 	};
+}
+
+static bool is_plain(int dir_fd, const char *name)
+{
+	char path[32 + NAME_MAX + 1];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d%s%s", dir_fd, *name ? "/" : "", name);
+	/* Without a name the link of /proc is followed to the file itself. */
+	return (*name ? llistxattr(path, NULL, 0) : listxattr(path, NULL, 0)) == 0;
 }
 
 static int fill_work(int dir_fd, const char *name, const struct stat *st, struct agent_attr *ret)
@@ -196,6 +219,8 @@ static int fill_work(int dir_fd, const char *name, const struct stat *st, struct
 	fill(st, ret);
 	ret->ino = h.ino;
 	ret->generation = h.generation;
+	if (is_plain(dir_fd, name))
+		ret->flags |= AGENT_ATTR_PLAIN;
 	return 0;
 }
 

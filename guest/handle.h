@@ -25,6 +25,8 @@ static inline uint64_t file_key(struct file_id id)
 	return (uint64_t)(id.tag & 0xff) << 32 | id.ino;
 }
 
+/* Of the work disk, by the kernel's handle (struct file_handle, unaligned). -EOPNOTSUPP: not one of ext4's. */
+int handle_id(const void *handle, struct file_id *ret);
 struct file_id file_of(const struct agent_attr *attr);
 
 /* ROOT: the work disk; "workspace" is made in it. TREE: what is served beside it (node.h). */

@@ -10,6 +10,7 @@
 #include "banger/io.h"
 #include "job.h"
 #include "spawn.h"
+#include "watch.h"
 
 #define CHUNK (32u * 1024)
 #define LINGER_USEC                                                                                          \
@@ -217,6 +218,7 @@ static void give_stdin(struct channel *c, struct job *j)
 
 static void end_output(struct channel *c, struct job *j, int i)
 {
+	watch_tell(c);
 	channel_send(c, i == 0 ? AGENT_STDOUT : AGENT_STDERR, 0, j->id, NULL, 0, NULL, 0);
 	j->out[i] = close_fd(j->out[i]);
 	if (j->tty)
@@ -238,6 +240,7 @@ static void take_output(struct channel *c, struct job *j, int i)
 			return;
 		}
 		j->allowed[i] -= (size_t)n;
+		watch_tell(c);
 		channel_send(c, i == 0 ? AGENT_STDOUT : AGENT_STDERR, 0, j->id, buf, (size_t)n, NULL, 0);
 	}
 }
@@ -255,6 +258,7 @@ static void job_end(struct channel *c, struct job *j)
 	} else {
 		v[1] = (uint32_t)WEXITSTATUS(j->status);
 	}
+	watch_tell(c);
 	channel_send(c, AGENT_EXIT, 0, j->id, v, sizeof(v), NULL, 0);
 	LIST_REMOVE(j, link);
 	job_count--;

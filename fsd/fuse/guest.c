@@ -38,4 +38,11 @@ const struct fuse_lowlevel_ops guest_ops = {
 	.readdirplus = guest_readdirplus,
 	.statfs = guest_statfs,
 	.create = guest_create,
+	.fallocate = guest_fallocate,
+	.lseek = guest_lseek,
+	.copy_file_range = guest_copy_file_range,
+	.getxattr = guest_getxattr,
+	.listxattr = guest_listxattr,
+	.setxattr = guest_setxattr,
+	.removexattr = guest_removexattr,
 };

@@ -12,22 +12,31 @@
 #include "fuse/state.h"
 #include "guest/files.h"
 
+#define ASK_PIECES 6 /* of FILES_IO_MAX, in what the kernel asks for at once (max_write) */
+
 /* A request under way to a guest. */
 struct ask {
 	struct server *s;
 	fuse_req_t req;
-	uint32_t vm, request;
+	uint32_t vm;
+	uint32_t request, more[ASK_PIECES - 1]; /* of one in several pieces; 0: none, or answered */
+	uint64_t node;
+	struct guest_cache *cache; /* borrowed; gone with the VM, after every ask of it */
 	struct file_ref file;
 	bool in_root;   /* seen from root/ */
 	bool forgotten; /* nobody waits any more */
 	struct fuse_file_info fi;
 	sd_event_source *timer;
 	bool plus, dots;
-	/* Reads and writes of more than one piece: */
+	/* Folders in which names are made or removed: */
+	struct file_ref dirs[2];
+	unsigned dir_count;
+	/* Reads and writes: */
 	char *data;
-	size_t size, at;
+	size_t size, have; /* asked for; of them there */
 	uint64_t offset;
-	bool append;
+	unsigned pieces; /* not answered yet */
+	int code;
 };
 
 /* For the file NODE; who serves it is *RET_AGENT, borrowed. NULL: REQ is answered. */
@@ -49,6 +58,22 @@ struct place {
 	bool in_root;
 	struct agent *agent; /* borrowed */
 };
+/* What the kernel may keep of the files of VM's guest, served by AGENT; from now on, if the guest tells of changes. */
+struct guest_cache *guest_cache(struct server *s, uint32_t vm, struct agent *agent);
+/* Seconds for which a file's attributes are right, and its name is. */
+double guest_attr_timeout(const struct guest_cache *c, const struct agent_attr *attr);
+double guest_entry_timeout(const struct guest_cache *c, const struct agent_attr *attr, bool in_root);
+/* The guest tells of changes. */
+bool guest_is_live(const struct guest_cache *c);
+/* The kernel may keep the pages that it has of NODE, which is opened. */
+bool guest_keeps(struct guest_cache *c, uint64_t node);
+/* NODE is known to have no extended attributes; known so far is what its attributes said. */
+bool guest_is_plain(struct guest_cache *c, uint64_t node);
+void guest_plain(struct guest_cache *c, uint64_t node, const struct agent_attr *attr);
+void guest_not_plain(struct guest_cache *c, uint64_t node);
+/* What A has changed of folders of the work disk through root/ is told of workspace/, which shows it too. */
+void guest_changed_in_root(const struct ask *a);
+
 /* -ESTALE; -EBUSY: nobody serves the VM's files. */
 int place_find(struct server *s, uint64_t number, struct place *ret);
 
@@ -56,7 +81,7 @@ int place_find(struct server *s, uint64_t number, struct place *ret);
 uint32_t ask_uid_there(const struct server *s, uid_t uid);
 uint32_t ask_gid_there(const struct server *s, gid_t gid);
 struct files_owner ask_owner(const struct ask *a);
-/* What the kernel is told of a file. No timeouts: the guest changes its files without telling. */
+/* What the kernel is told of a file. */
 void ask_stat(const struct ask *a, const struct agent_attr *attr, struct stat *ret);
 void ask_entry(const struct ask *a, const struct agent_attr *attr, struct fuse_entry_param *ret);
 
@@ -65,7 +90,7 @@ void ask_on_entry(void *user, int code, const struct agent_attr *attr);
 void ask_on_attr(void *user, int code, const struct agent_attr *attr);
 void ask_on_code(void *user, int code);
 
-/* The requests (libfuse's fuse_lowlevel.h): guest_names.c, guest_data.c, guest_list.c. */
+/* The requests (libfuse's fuse_lowlevel.h): guest_names.c, guest_data.c, guest_list.c, guest_xattr.c. */
 void guest_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
 void guest_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void guest_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what, struct fuse_file_info *fi);
@@ -86,6 +111,16 @@ void guest_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct f
 void guest_write(
 	fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off, struct fuse_file_info *fi);
 void guest_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+void guest_fallocate(
+	fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length, struct fuse_file_info *fi);
+void guest_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi);
+void guest_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in, struct fuse_file_info *fi_in,
+	fuse_ino_t ino_out, off_t off_out, struct fuse_file_info *fi_out, size_t len, int flags);
+void guest_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
+void guest_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
+void guest_setxattr(
+	fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags);
+void guest_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
 void guest_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void guest_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
 void guest_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);

@@ -81,12 +81,17 @@ static int on_late(sd_event_source *source, uint64_t usec, void *user)
 {
 	struct ask *a = user;
 	struct agent *agent = ask_agent(a);
+	uint32_t requests[ASK_PIECES];
 
 	(void)source;
 	(void)usec;
 	a->forgotten = true;
-	if (agent)
-		agent_forget(agent, a->request);
+	requests[0] = a->request;
+	memcpy(requests + 1, a->more, sizeof(a->more));
+	/* With the last of them A goes. */
+	for (size_t i = 0; agent && i < ELEMENTSOF(requests); i++)
+		if (requests[i])
+			agent_forget(agent, requests[i]);
 	return 0;
 }
 
@@ -120,6 +125,8 @@ struct ask *ask_new(fuse_req_t req, uint64_t node, struct agent **ret_agent)
 	a->vm = at.vm;
 	a->file = at.file;
 	a->in_root = at.in_root;
+	a->node = node;
+	a->cache = guest_cache(s, at.vm, at.agent);
 	*ret_agent = at.agent;
 	return a;
 }
@@ -192,12 +199,16 @@ void ask_stat(const struct ask *a, const struct agent_attr *attr, struct stat *r
 		.st_mtim = {attr->mtime, attr->mtime_nsec},
 		.st_ctim = {attr->ctime, attr->ctime_nsec},
 	};
+	guest_plain(a->cache, ret->st_ino, attr);
 }
 
-/* No timeouts: the guest changes its files without telling. */
 void ask_entry(const struct ask *a, const struct agent_attr *attr, struct fuse_entry_param *ret)
 {
-	*ret = (struct fuse_entry_param){.generation = attr->generation};
+	*ret = (struct fuse_entry_param){
+		.generation = attr->generation,
+		.attr_timeout = guest_attr_timeout(a->cache, attr),
+		.entry_timeout = guest_entry_timeout(a->cache, attr, a->in_root),
+	};
 	ask_stat(a, attr, &ret->attr);
 	ret->ino = ret->attr.st_ino;
 }
@@ -211,6 +222,7 @@ void ask_on_entry(void *user, int code, const struct agent_attr *attr)
 		ask_fail(a, code);
 		return;
 	}
+	guest_changed_in_root(a);
 	ask_entry(a, attr, &entry);
 	fuse_reply_entry(a->req, &entry);
 	ask_free(a);
@@ -226,7 +238,7 @@ void ask_on_attr(void *user, int code, const struct agent_attr *attr)
 		return;
 	}
 	ask_stat(a, attr, &st);
-	fuse_reply_attr(a->req, &st, 0);
+	fuse_reply_attr(a->req, &st, guest_attr_timeout(a->cache, attr));
 	ask_free(a);
 }
 
@@ -234,6 +246,8 @@ void ask_on_code(void *user, int code)
 {
 	struct ask *a = user;
 
+	if (code == 0)
+		guest_changed_in_root(a);
 	fuse_reply_err(a->req, ask_code(a, code));
 	ask_free(a);
 }

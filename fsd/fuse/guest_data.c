@@ -6,6 +6,21 @@
 #include "fuse/guest.h"
 #include "tree/node.h"
 
+/* Answers A, which opened a file, and ends it; ENTRY: and made it. */
+static void opened(struct ask *a, const struct fuse_entry_param *entry)
+{
+	int r;
+
+	/* A file is named by its node, and the guest counts who has it open: what is kept of it is which daemon has counted it as a use. */
+	a->fi.fh = a->s->first_fh;
+	tree_use(a->s->tree, a->vm, true);
+	r = entry ? fuse_reply_create(a->req, entry, &a->fi) : fuse_reply_open(a->req, &a->fi);
+	/* Who opened it has gone, and nothing will be released. */
+	if (r == -ENOENT)
+		tree_use(a->s->tree, a->vm, false);
+	ask_free(a);
+}
+
 static void on_opened(void *user, int code, const struct agent_attr *attr)
 {
 	struct ask *a = user;
@@ -15,19 +30,12 @@ static void on_opened(void *user, int code, const struct agent_attr *attr)
 		ask_fail(a, code);
 		return;
 	}
-	/* A file is named by its node, and the guest counts who has it open: what is kept of it is which daemon has counted it as a use. */
-	a->fi.fh = a->s->first_fh;
-	tree_use(a->s->tree, a->vm, true);
 	if (a->plus) {
+		guest_changed_in_root(a);
 		ask_entry(a, attr, &entry);
-		code = fuse_reply_create(a->req, &entry, &a->fi);
-	} else {
-		code = fuse_reply_open(a->req, &a->fi);
+		guest_keeps(a->cache, entry.ino);
 	}
-	/* Who opened it has gone, and nothing will be released. */
-	if (code == -ENOENT)
-		tree_use(a->s->tree, a->vm, false);
-	ask_free(a);
+	opened(a, a->plus ? &entry : NULL);
 }
 
 static uint32_t flags_of(int flags)
@@ -35,15 +43,34 @@ static uint32_t flags_of(int flags)
 	return (uint32_t)(flags & (O_ACCMODE | O_TRUNC | O_EXCL | O_APPEND));
 }
 
+/* Nobody waits for it: what is asked of the file next says what there is to say. */
+static void on_opened_later(void *user, int code, const struct agent_attr *attr)
+{
+	(void)user;
+	(void)code;
+	(void)attr;
+}
+
 void guest_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	bool reading = (fi->flags & (O_ACCMODE | O_TRUNC)) == O_RDONLY;
+	uint32_t flags = flags_of(fi->flags);
 	struct agent *agent;
 	struct ask *a = ask_new(req, ino, &agent);
 
 	if (!a)
 		return;
 	a->fi = *fi;
-	ask_sent(a, files_open(agent, a->file, flags_of(fi->flags), on_opened, a, &a->request));
+	a->fi.keep_cache = guest_keeps(a->cache, ino);
+	/* Nothing is written, so that there is nothing to be told at the end. */
+	a->fi.noflush = reading;
+	/* What is known of the file is right: it is there. */
+	if (reading && guest_is_live(a->cache) &&
+		files_open(agent, a->file, flags, on_opened_later, NULL, NULL) == 0) {
+		opened(a, NULL);
+		return;
+	}
+	ask_sent(a, files_open(agent, a->file, flags, on_opened, a, &a->request));
 }
 
 void guest_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
@@ -55,6 +82,7 @@ void guest_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mo
 		return;
 	a->fi = *fi;
 	a->plus = true;
+	a->dirs[a->dir_count++] = a->file;
 	ask_sent(a, files_create(agent, a->file, name, flags_of(fi->flags), mode, ask_owner(a), on_opened, a,
 			    &a->request));
 }
@@ -80,47 +108,85 @@ void guest_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fuse_reply_err(req, 0);
 }
 
-static void on_read_piece(void *user, int code, const void *data, size_t n);
+/* A part of a read or write that is larger than a frame; all of them are under way at once. */
+struct piece {
+	struct ask *a;
+	size_t at, size;
+	unsigned index;
+};
 
-static int read_piece(struct ask *a, struct agent *agent)
+/* Sends what A asks for in pieces; SEND gives each the piece as its user. 0: at least one is under way, and the last of them ends A. */
+static int in_pieces(struct ask *a, struct agent *agent, const char *data,
+	int (*send)(struct ask *a, struct agent *agent, const char *data, struct piece *p, uint32_t *ret_id))
 {
-	size_t left = a->size - a->at;
+	int r = 0;
 
-	return files_read(agent, a->file, a->offset + a->at,
-		(uint32_t)(left < FILES_IO_MAX ? left : FILES_IO_MAX), on_read_piece, a, &a->request);
+	for (size_t at = 0; r == 0 && (at < a->size || at == 0); at += FILES_IO_MAX) {
+		size_t left = a->size - at;
+		struct piece *p = malloc(sizeof(*p));
+
+		if (a->pieces == ASK_PIECES || !p) {
+			free(p);
+			r = p ? -EINVAL : -ENOMEM;
+			break;
+		}
+		*p = (struct piece){a, at, left < FILES_IO_MAX ? left : FILES_IO_MAX, a->pieces};
+		r = send(a, agent, data, p, p->index == 0 ? &a->request : &a->more[p->index - 1]);
+		if (r < 0)
+			free(p);
+		else
+			a->pieces++;
+	}
+	if (r < 0 && a->pieces > 0) {
+		a->code = r;
+		r = 0;
+	}
+	return r;
+}
+
+/* P is answered with N bytes or CODE, and gone. True: it was the last one. */
+static bool piece_done(struct piece *p, int code, size_t n)
+{
+	struct ask *a = p->a;
+
+	if (p->index == 0)
+		a->request = 0;
+	else
+		a->more[p->index - 1] = 0;
+	if (code == 0 && n > p->size)
+		code = -EPROTO;
+	if (code < 0 && a->code == 0)
+		a->code = code;
+	/* What is behind a piece that is cut short is not there. */
+	if (code < 0 && p->at < a->have)
+		a->have = p->at;
+	else if (code == 0 && n < p->size && p->at + n < a->have)
+		a->have = p->at + n;
+	free(p);
+	return --a->pieces == 0;
 }
 
 static void on_read_piece(void *user, int code, const void *data, size_t n)
 {
-	struct ask *a = user;
-	struct agent *agent = ask_agent(a);
-	size_t left = a->size - a->at, asked = left < FILES_IO_MAX ? left : FILES_IO_MAX;
+	struct piece *p = user;
+	struct ask *a = p->a;
 
-	if (code == 0 && n > asked)
-		code = -EPROTO;
-	if (code < 0) {
-		ask_fail(a, code);
+	if (code == 0 && n <= p->size && a->data)
+		memcpy(a->data + p->at, data, n);
+	if (!piece_done(p, code, n))
+		return;
+	if (a->code < 0) {
+		ask_fail(a, a->code);
 		return;
 	}
-	if (a->at == 0 && (n == left || n < asked)) {
-		fuse_reply_buf(a->req, data, n);
-		ask_free(a);
-		return;
-	}
-	if (!a->data && !(a->data = malloc(a->size))) {
-		ask_fail(a, -ENOMEM);
-		return;
-	}
-	memcpy(a->data + a->at, data, n);
-	a->at += n;
-	if (n < asked || a->at == a->size) {
-		fuse_reply_buf(a->req, a->data, a->at);
-		ask_free(a);
-		return;
-	}
-	code = agent ? read_piece(a, agent) : -ENOTCONN;
-	if (code < 0)
-		ask_fail(a, code);
+	fuse_reply_buf(a->req, a->data ? a->data : data, a->have);
+	ask_free(a);
+}
+
+static int send_read(struct ask *a, struct agent *agent, const char *data, struct piece *p, uint32_t *ret_id)
+{
+	(void)data;
+	return files_read(agent, a->file, a->offset + p->at, (uint32_t)p->size, on_read_piece, p, ret_id);
 }
 
 void guest_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
@@ -131,44 +197,34 @@ void guest_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct f
 	(void)fi;
 	if (!a)
 		return;
-	a->size = size;
+	a->size = a->have = size;
 	a->offset = (uint64_t)off;
-	ask_sent(a, read_piece(a, agent));
-}
-
-static void on_written_piece(void *user, int code, uint32_t n);
-
-static int write_piece(struct ask *a, struct agent *agent, const char *data)
-{
-	size_t left = a->size - a->at;
-
-	return files_write(agent, a->file, a->offset + a->at, data + a->at,
-		(uint32_t)(left < FILES_IO_MAX ? left : FILES_IO_MAX), a->append, on_written_piece, a,
-		&a->request);
+	/* One piece is answered with as it comes. */
+	if (size > FILES_IO_MAX && !(a->data = malloc(size)))
+		ask_fail(a, -ENOMEM);
+	else
+		ask_sent(a, in_pieces(a, agent, NULL, send_read));
 }
 
 static void on_written_piece(void *user, int code, uint32_t n)
 {
-	struct ask *a = user;
-	struct agent *agent = ask_agent(a);
-	size_t left = a->size - a->at, asked = left < FILES_IO_MAX ? left : FILES_IO_MAX;
+	struct piece *p = user;
+	struct ask *a = p->a;
 
-	if (code == 0 && n > asked)
-		code = -EPROTO;
-	if (code == 0) {
-		a->at += n;
-		if (n == asked && a->at < a->size) {
-			code = agent ? write_piece(a, agent, a->data) : -ENOTCONN;
-			if (code == 0)
-				return;
-		}
-	}
+	if (!piece_done(p, code, n))
+		return;
 	/* What was written is told; the rest's error comes with the next write. */
-	if (a->at > 0)
-		fuse_reply_write(a->req, a->at);
+	if (a->have > 0)
+		fuse_reply_write(a->req, a->have);
 	else
-		fuse_reply_err(a->req, ask_code(a, code));
+		fuse_reply_err(a->req, ask_code(a, a->code < 0 ? a->code : -EIO));
 	ask_free(a);
+}
+
+static int send_write(struct ask *a, struct agent *agent, const char *data, struct piece *p, uint32_t *ret_id)
+{
+	return files_write(agent, a->file, a->offset + p->at, data + p->at, (uint32_t)p->size,
+		a->fi.flags & O_APPEND, on_written_piece, p, ret_id);
 }
 
 void guest_write(
@@ -179,18 +235,10 @@ void guest_write(
 
 	if (!a)
 		return;
-	a->size = size;
+	a->fi = *fi;
+	a->size = a->have = size;
 	a->offset = (uint64_t)off;
-	a->append = fi->flags & O_APPEND;
-	if (size > FILES_IO_MAX) {
-		a->data = malloc(size);
-		if (!a->data) {
-			ask_fail(a, -ENOMEM);
-			return;
-		}
-		memcpy(a->data, buf, size);
-	}
-	ask_sent(a, write_piece(a, agent, buf));
+	ask_sent(a, in_pieces(a, agent, buf, send_write));
 }
 
 void guest_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
@@ -201,4 +249,75 @@ void guest_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_
 	(void)fi;
 	if (a)
 		ask_sent(a, files_fsync(agent, a->file, datasync, ask_on_code, a, &a->request));
+}
+
+void guest_fallocate(
+	fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length, struct fuse_file_info *fi)
+{
+	struct agent *agent;
+	struct ask *a = ask_new(req, ino, &agent);
+
+	(void)fi;
+	if (a)
+		ask_sent(a, files_fallocate(agent, a->file, (uint32_t)mode, (uint64_t)offset,
+				    (uint64_t)length, ask_on_code, a, &a->request));
+}
+
+static void on_offset(void *user, int code, uint64_t offset)
+{
+	struct ask *a = user;
+
+	if (code < 0) {
+		ask_fail(a, code);
+		return;
+	}
+	fuse_reply_lseek(a->req, (off_t)offset);
+	ask_free(a);
+}
+
+void guest_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi)
+{
+	struct agent *agent;
+	struct ask *a = ask_new(req, ino, &agent);
+
+	(void)fi;
+	if (a)
+		ask_sent(a, files_lseek(agent, a->file, (uint64_t)off, (uint32_t)whence, on_offset, a,
+				    &a->request));
+}
+
+static void on_copied(void *user, int code, uint32_t n)
+{
+	struct ask *a = user;
+
+	if (code < 0) {
+		ask_fail(a, code);
+		return;
+	}
+	fuse_reply_write(a->req, n);
+	ask_free(a);
+}
+
+/* From file to file of one guest: nothing crosses the channel. Between two of them the kernel copies by reading and writing (EXDEV). */
+void guest_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in, struct fuse_file_info *fi_in,
+	fuse_ino_t ino_out, off_t off_out, struct fuse_file_info *fi_out, size_t len, int flags)
+{
+	struct server *s = fuse_req_userdata(req);
+	struct agent *agent;
+	struct ask *a = ask_new(req, ino_in, &agent);
+	struct place out;
+	int r;
+
+	(void)fi_in;
+	(void)fi_out;
+	(void)flags;
+	if (!a)
+		return;
+	r = place_find(s, ino_out, &out);
+	if (r == 0 && out.vm != a->vm)
+		r = -EXDEV;
+	if (r == 0)
+		r = files_copy(agent, a->file, (uint64_t)off_in, out.file, (uint64_t)off_out, len, on_copied,
+			a, &a->request);
+	ask_sent(a, r);
 }

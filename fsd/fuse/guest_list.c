@@ -11,13 +11,19 @@
 void guest_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct server *s = fuse_req_userdata(req);
+	struct guest_cache *c;
 	struct place at;
 	int r = place_find(s, ino, &at);
 
-	if (r < 0)
+	if (r < 0) {
 		fuse_reply_err(req, -r);
-	else
-		fuse_reply_open(req, fi);
+		return;
+	}
+	/* The kernel looks whether the folder's time has changed; a second change within the clock's grain is told. */
+	c = guest_cache(s, at.vm, at.agent);
+	fi->keep_cache = guest_keeps(c, ino);
+	fi->cache_readdir = guest_keeps(c, ino);
+	fuse_reply_open(req, fi);
 }
 
 static size_t put(struct ask *a, char *buf, size_t size, const char *name,

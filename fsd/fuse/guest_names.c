@@ -93,10 +93,20 @@ void guest_readlink(fuse_req_t req, fuse_ino_t ino)
 		ask_sent(a, files_readlink(agent, a->file, on_link, a, &a->request));
 }
 
+/* What is asked for makes or removes a name in the folder NODE. */
+static struct ask *change_new(fuse_req_t req, uint64_t node, struct agent **ret_agent)
+{
+	struct ask *a = ask_new(req, node, ret_agent);
+
+	if (a)
+		a->dirs[a->dir_count++] = a->file;
+	return a;
+}
+
 void guest_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
 	struct agent *agent;
-	struct ask *a = ask_new(req, parent, &agent);
+	struct ask *a = change_new(req, parent, &agent);
 
 	if (a)
 		ask_sent(a, files_mknod(agent, a->file, name, mode, (uint32_t)rdev, ask_owner(a),
@@ -106,7 +116,7 @@ void guest_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mod
 void guest_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
 	struct agent *agent;
-	struct ask *a = ask_new(req, parent, &agent);
+	struct ask *a = change_new(req, parent, &agent);
 
 	if (a)
 		ask_sent(a,
@@ -116,7 +126,7 @@ void guest_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mod
 void guest_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
 {
 	struct agent *agent;
-	struct ask *a = ask_new(req, parent, &agent);
+	struct ask *a = change_new(req, parent, &agent);
 
 	if (a)
 		ask_sent(a, files_symlink(
@@ -126,7 +136,7 @@ void guest_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const ch
 void guest_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct agent *agent;
-	struct ask *a = ask_new(req, parent, &agent);
+	struct ask *a = change_new(req, parent, &agent);
 
 	if (a)
 		ask_sent(a, files_unlink(agent, a->file, name, ask_on_code, a, &a->request));
@@ -135,7 +145,7 @@ void guest_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 void guest_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct agent *agent;
-	struct ask *a = ask_new(req, parent, &agent);
+	struct ask *a = change_new(req, parent, &agent);
 
 	if (a)
 		ask_sent(a, files_rmdir(agent, a->file, name, ask_on_code, a, &a->request));
@@ -150,7 +160,7 @@ static int second(struct ask *a, uint64_t node, struct file_ref *ret)
 	if (r == 0 && at.vm != a->vm)
 		r = -EXDEV;
 	if (r == 0)
-		*ret = at.file;
+		*ret = a->dirs[a->dir_count++] = at.file;
 	return r;
 }
 
@@ -158,7 +168,7 @@ void guest_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_
 	const char *newname, unsigned flags)
 {
 	struct agent *agent;
-	struct ask *a = ask_new(req, parent, &agent);
+	struct ask *a = change_new(req, parent, &agent);
 	struct file_ref dir;
 	int r;
 

@@ -5,8 +5,14 @@
 #include <errno.h>
 #include <signal.h>
 
+#include <linux/fuse.h>
+#include <unistd.h>
+
 #include "banger/cleanup.h"
 #include "fuse/state.h"
+
+#define NOTIFY_INC_EPOCH 8 /* FUSE_NOTIFY_INC_EPOCH, protocol 7.44 */
+#define NOTICES_MAX      8192
 
 static void on_heard(void *data)
 {
@@ -37,7 +43,7 @@ static void *notifier(void *arg)
 			fuse_lowlevel_notify_poll(n->poll);
 			fuse_pollhandle_destroy(n->poll);
 		} else {
-			fuse_lowlevel_notify_inval_inode(s->session, n->node, 0, 0);
+			fuse_lowlevel_notify_inval_inode(s->session, n->node, n->attributes ? -1 : 0, 0);
 		}
 		free(n);
 		pthread_mutex_lock(&s->lock);
@@ -91,7 +97,7 @@ void notify_stop(struct server *s)
 	atomic_store(&s->heard, s->told);
 }
 
-static void tell(struct server *s, uint64_t node, struct fuse_pollhandle *poll)
+static void tell(struct server *s, uint64_t node, struct fuse_pollhandle *poll, bool attributes)
 {
 	struct notice *n = s->has_notifier ? malloc(sizeof(*n)) : NULL;
 
@@ -102,6 +108,7 @@ static void tell(struct server *s, uint64_t node, struct fuse_pollhandle *poll)
 	}
 	n->node = node;
 	n->poll = poll;
+	n->attributes = attributes;
 	if (!poll)
 		s->told++;
 	pthread_mutex_lock(&s->lock);
@@ -115,7 +122,24 @@ static void tell(struct server *s, uint64_t node, struct fuse_pollhandle *poll)
 
 void notify_stale(void *user, uint64_t node)
 {
-	tell(user, node, NULL);
+	tell(user, node, NULL, false);
+}
+
+bool notify_attributes(struct server *s, uint64_t node)
+{
+	if (s->told - atomic_load(&s->heard) > NOTICES_MAX)
+		return false;
+	tell(s, node, NULL, true);
+	return true;
+}
+
+void notify_names(struct server *s)
+{
+	struct fuse_out_header h = {.len = sizeof(h), .error = NOTIFY_INC_EPOCH};
+
+	/* A counter of the kernel's: nothing is waited for. */
+	if (s->epochs)
+		(void)!write(fuse_session_fd(s->session), &h, sizeof(h));
 }
 
 void notify_pollable(void *user, struct handle *h)
@@ -125,7 +149,7 @@ void notify_pollable(void *user, struct handle *h)
 	if (!poll)
 		return;
 	h->poll = NULL;
-	tell(user, 0, poll);
+	tell(user, 0, poll, false);
 }
 
 struct renumber {

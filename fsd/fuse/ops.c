@@ -25,15 +25,16 @@ static struct server *server_of(fuse_req_t req)
 
 static void on_init(void *user, struct fuse_conn_info *conn)
 {
-	(void)user;
-	conn->want |=
-		conn->capable & (FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
-					FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_READ);
-	/* Pages are dropped when they are told to be stale, or when a guest's file is opened anew; writes are never put off. */
-	conn->want &= ~(unsigned)(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_SPLICE_READ |
-				  FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE | FUSE_CAP_HANDLE_KILLPRIV |
-				  FUSE_CAP_IOCTL_DIR | FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS |
-				  FUSE_CAP_EXPORT_SUPPORT);
+	struct server *s = user;
+
+	s->epochs = conn->proto_major == 7 && conn->proto_minor >= 44;
+	conn->want |= conn->capable &
+		      (FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
+			      FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_READ | FUSE_CAP_AUTO_INVAL_DATA);
+	/* Pages are dropped when they are told to be stale, or when a guest's file has another time or size; writes are never put off. */
+	conn->want &= ~(unsigned)(FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
+				  FUSE_CAP_SPLICE_MOVE | FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_IOCTL_DIR |
+				  FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_EXPORT_SUPPORT);
 	conn->max_write = 1u << 20;
 	conn->max_background = 64;
 	conn->congestion_threshold = 48;
@@ -286,6 +287,7 @@ static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	if (at.attr && (at.attr->flags & ATTR_STORED) && (fi->flags & O_ACCMODE) == O_RDONLY) {
 		fi->fh = 0;
 		fi->keep_cache = 1;
+		fi->noflush = 1;
 		fuse_reply_open(req, fi);
 		return;
 	}
@@ -302,6 +304,7 @@ static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	fi->fh = f->fh;
 	fi->direct_io = 1;
+	fi->noflush = 1;
 	fi->nonseekable = (at.attr->flags & ATTR_STREAM) != 0;
 	/* Its write may wait: who opens it next gets an inode of his own. */
 	if ((at.attr->flags & ATTR_APART) && (fi->flags & O_ACCMODE) != O_RDONLY)
@@ -505,7 +508,70 @@ static void on_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, s
 	fuse_reply_poll(req, tree_poll(s->tree, &f->h));
 }
 
-/* Left out on purpose, so that the kernel stops asking: flush, access, the extended attributes, locks, lseek, copy_file_range. */
+/* An attribute of banger's has none of these. What is not implemented for the one would never be asked for of the other again. */
+static void on_fallocate(
+	fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length, struct fuse_file_info *fi)
+{
+	IF_GUEST(req, ino, fallocate, ino, mode, offset, length, fi);
+	fuse_reply_err(req, EOPNOTSUPP);
+}
+
+static void on_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi)
+{
+	struct server *s = server_of(req);
+	struct target at;
+	struct stat st;
+	int r;
+
+	IF_GUEST(req, ino, lseek, ino, off, whence, fi);
+	r = tree_target(s->tree, ino, &at);
+	if (r == 0)
+		r = tree_stat(s->tree, &at, &st);
+	/* All of it is data. */
+	if (r == 0 && off >= st.st_size)
+		r = -ENXIO;
+	if (r < 0)
+		fuse_reply_err(req, -r);
+	else
+		fuse_reply_lseek(req, whence == SEEK_HOLE ? st.st_size : off);
+}
+
+static void on_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in, struct fuse_file_info *fi_in,
+	fuse_ino_t ino_out, off_t off_out, struct fuse_file_info *fi_out, size_t len, int flags)
+{
+	/* EXDEV: the kernel copies by reading and writing. */
+	if (guest_is(server_of(req), ino_in) && guest_is(server_of(req), ino_out))
+		guest_ops.copy_file_range(req, ino_in, off_in, fi_in, ino_out, off_out, fi_out, len, flags);
+	else
+		fuse_reply_err(req, EXDEV);
+}
+
+static void on_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	IF_GUEST(req, ino, getxattr, ino, name, size);
+	fuse_reply_err(req, EOPNOTSUPP);
+}
+
+static void on_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	IF_GUEST(req, ino, listxattr, ino, size);
+	fuse_reply_err(req, EOPNOTSUPP);
+}
+
+static void on_setxattr(
+	fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
+{
+	IF_GUEST(req, ino, setxattr, ino, name, value, size, flags);
+	fuse_reply_err(req, EOPNOTSUPP);
+}
+
+static void on_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	IF_GUEST(req, ino, removexattr, ino, name);
+	fuse_reply_err(req, EOPNOTSUPP);
+}
+
+/* Left out on purpose, so that the kernel stops asking: access, and locks, which it keeps itself. */
 const struct fuse_lowlevel_ops server_ops = {
 	.init = on_init,
 	.lookup = on_lookup,
@@ -533,4 +599,11 @@ const struct fuse_lowlevel_ops server_ops = {
 	.statfs = on_statfs,
 	.create = on_create,
 	.poll = on_poll,
+	.fallocate = on_fallocate,
+	.lseek = on_lseek,
+	.copy_file_range = on_copy_file_range,
+	.getxattr = on_getxattr,
+	.listxattr = on_listxattr,
+	.setxattr = on_setxattr,
+	.removexattr = on_removexattr,
 };

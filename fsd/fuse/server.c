@@ -23,6 +23,7 @@ static void on_created(void *user, struct vm *vm)
 
 static void on_deleted(void *user, uint32_t id, const char *name)
 {
+	guest_cache_forget(user, id);
 	tree_vm_watch.deleted(((struct server *)user)->tree, id, name);
 }
 
@@ -33,16 +34,19 @@ static void on_renamed(void *user, struct vm *vm, const char *old_name)
 
 static void on_changed(void *user, struct vm *vm)
 {
+	guest_cache_check(user, vm);
 	tree_vm_watch.changed(((struct server *)user)->tree, vm);
 }
 
 static void on_state(void *user, struct vm *vm, enum vm_state old)
 {
+	guest_cache_check(user, vm);
 	tree_vm_watch.state(((struct server *)user)->tree, vm, old);
 }
 
 static void on_ready(void *user, struct vm *vm)
 {
+	guest_cache_check(user, vm);
 	tree_vm_watch.ready(((struct server *)user)->tree, vm);
 }
 
@@ -150,6 +154,7 @@ struct server *server_free(struct server *s)
 	server_stop(s);
 	server_detach(s);
 	requests_free(s);
+	guest_caches_free(s);
 	tree_free(s->tree);
 	if (s->session)
 		fuse_session_destroy(s->session);
@@ -258,6 +263,8 @@ static int replay(struct server *s, struct err *e)
 	if (write(fuse_session_fd(s->session), &resend, sizeof(resend)) < 0)
 		tree_log(s->tree, "requests in flight are lost: the kernel cannot resend them: %s",
 			strerror(errno));
+	/* Guests have changed their files unseen. */
+	notify_names(s);
 	return 0;
 }
 

@@ -10,6 +10,7 @@
 #include "fuse/server.h"
 
 #define HANDLE_BUCKETS 1024
+#define CACHE_BUCKETS  64
 #define HANDLES_MAX    65536
 
 /* A handle of the tree under the number that the kernel knows it by. */
@@ -48,6 +49,7 @@ struct notice {
 	STAILQ_ENTRY(notice) link;
 	uint64_t node;
 	struct fuse_pollhandle *poll; /* NULL: NODE is stale */
+	bool attributes;              /* of it alone, pages are left to themselves */
 };
 
 STAILQ_HEAD(notice_list, notice);
@@ -62,6 +64,8 @@ struct server {
 	bool spins; /* more than one CPU: looking again beats sleeping */
 	uint64_t requests;
 	uint64_t aliases; /* given out (node_alias()) */
+	bool epochs;      /* the kernel has FUSE_NOTIFY_INC_EPOCH */
+	LIST_HEAD(, guest_cache) caches[CACHE_BUCKETS];
 	uid_t owner;
 	gid_t group;
 
@@ -94,6 +98,10 @@ void notify_stop(struct server *s);
  */
 void notify_renumber(struct server *s, uint64_t parent, const char *name);
 void notify_stale(void *user, uint64_t node);
+/* Of NODE's attributes alone; takes no lock of the kernel's that a request of a guest's may hold. False: too much to be told so. */
+bool notify_attributes(struct server *s, uint64_t node);
+/* No name that was ever looked up may be taken for granted. Any kernel that knows `epochs`. */
+void notify_names(struct server *s);
 void notify_pollable(void *user, struct handle *h);
 
 /* request.c */
@@ -127,6 +135,13 @@ void held_restore(struct server *s, bool adopted);
 /* guest.c: the requests on files of guests. True: it was one, and is answered. */
 extern const struct fuse_lowlevel_ops guest_ops;
 bool guest_is(struct server *s, uint64_t node);
+
+/* guest_cache.c: what the kernel may keep of guests' files. */
+struct guest_cache;
+/* VM has changed: what was kept of a guest that is no longer there is dropped. */
+void guest_cache_check(struct server *s, struct vm *vm);
+void guest_cache_forget(struct server *s, uint32_t vm);
+void guest_caches_free(struct server *s);
 
 /* ops.c */
 extern const struct fuse_lowlevel_ops server_ops;

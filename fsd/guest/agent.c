@@ -218,6 +218,10 @@ static void on_frame(struct agent *a, const struct agent_header *h, const uint8_
 	case AGENT_EXIT:
 		r = agent_job_frame(a, h, payload);
 		break;
+	case AGENT_FS_CHANGED:
+		if (a->changed)
+			a->changed(a->changed_user, payload, h->length);
+		break;
 	case AGENT_HELLO:
 		/* To a hello that was said more than once. */
 		break;
@@ -474,4 +478,10 @@ void agent_request_drop(struct agent *a, uint32_t id)
 		return;
 	LIST_REMOVE(row, link);
 	free(row);
+}
+
+void agent_on_changed(struct agent *a, agent_event_fn fn, void *user)
+{
+	a->changed = fn;
+	a->changed_user = user;
 }

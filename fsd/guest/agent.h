@@ -44,6 +44,10 @@ int agent_request(struct agent *a, enum agent_type type, uint16_t flags, const s
 /* Nobody waits for it any more: the callback gets -ECANCELED now, a late answer is dropped. */
 void agent_forget(struct agent *a, uint32_t id);
 
+/* FN is called with the payload of each AGENT_FS_CHANGED from here on; NULL: nobody any more. */
+typedef void (*agent_event_fn)(void *user, const void *data, size_t n);
+void agent_on_changed(struct agent *a, agent_event_fn fn, void *user);
+
 /* Jobs. */
 struct agent_job;
 struct agent_job_events {

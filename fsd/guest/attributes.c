@@ -1,4 +1,4 @@
-/* Extended attributes, holes and preallocation of the guest's files. */
+/* Extended attributes, holes, preallocation, copies and changes of the guest's files. */
 #include <errno.h>
 
 #include "banger/cleanup.h"
@@ -62,6 +62,50 @@ int files_fallocate(struct agent *a, struct file_ref file, uint32_t mode, uint64
 	put_u64(&m, offset);
 	put_u64(&m, length);
 	return message_send(a, AGENT_FS_FALLOCATE, 0, &m, CALL_FOR_DONE(fn, user), ret_id);
+}
+
+int files_copy(struct agent *a, struct file_ref from, uint64_t from_offset, struct file_ref to,
+	uint64_t to_offset, uint64_t size, files_count_fn fn, void *user, uint32_t *ret_id)
+{
+	uint32_t n = (uint32_t)(size < FILES_COPY_MAX ? size : FILES_COPY_MAX);
+	struct message m = {0};
+
+	put_file(&m, from);
+	put_file(&m, to);
+	put_u64(&m, from_offset);
+	put_u64(&m, to_offset);
+	put_u32(&m, n);
+	return message_send(a, AGENT_FS_COPY, 0, &m, CALL_FOR_COUNT(fn, user, n), ret_id);
+}
+
+int files_watch(struct agent *a, agent_event_fn changed, files_done_fn fn, void *user, uint32_t *ret_id)
+{
+	struct message m = {0};
+
+	agent_on_changed(a, changed, user);
+	return message_send(a, AGENT_FS_WATCH, 0, &m, CALL_FOR_DONE(fn, user), ret_id);
+}
+
+static int take(const void **data, size_t *n, void *to, size_t size)
+{
+	if (*n == 0)
+		return 0;
+	if (*n < size)
+		return -EPROTO;
+	memcpy(to, *data, size);
+	*data = (const uint8_t *)*data + size;
+	*n -= size;
+	return 1;
+}
+
+int files_changed_flags(const void **data, size_t *n, uint32_t *ret)
+{
+	return take(data, n, ret, sizeof(*ret));
+}
+
+int files_changed_next(const void **data, size_t *n, struct file_ref *ret)
+{
+	return take(data, n, ret, sizeof(*ret));
 }
 
 int files_lseek(struct agent *a, struct file_ref file, uint64_t offset, uint32_t whence, files_offset_fn fn,

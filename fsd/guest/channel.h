@@ -45,6 +45,8 @@ struct agent {
 	sd_event_source *io, *timer, *dead, *more;
 	agent_lost_fn lost;
 	void *user;
+	agent_event_fn changed; /* NULL: nobody wants to know */
+	void *changed_user;
 	uint32_t next_id;
 	bool broken;
 	bool stalled;   /* a job is */

@@ -106,9 +106,22 @@ int files_removexattr(struct agent *a, struct file_ref file, const char *name, f
 
 int files_fallocate(struct agent *a, struct file_ref file, uint32_t mode, uint64_t offset, uint64_t length,
 	files_done_fn fn, void *user, uint32_t *ret_id);
+/* At most FILES_COPY_MAX at a time: the guest has other things to do. */
+#define FILES_COPY_MAX (8u << 20)
+int files_copy(struct agent *a, struct file_ref from, uint64_t from_offset, struct file_ref to,
+	uint64_t to_offset, uint64_t size, files_count_fn fn, void *user, uint32_t *ret_id);
 /* WHENCE: SEEK_DATA, SEEK_HOLE. */
 typedef void (*files_offset_fn)(void *user, int code, uint64_t offset);
 int files_lseek(struct agent *a, struct file_ref file, uint64_t offset, uint32_t whence, files_offset_fn fn,
 	void *user, uint32_t *ret_id);
+
+/*
+ * CHANGED is called with what others change on the work disk (files_changed_next()), until the agent goes. FN: -EOPNOTSUPP: the guest's kernel does not
+ * tell, and CHANGED is not called.
+ */
+int files_watch(struct agent *a, agent_event_fn changed, files_done_fn fn, void *user, uint32_t *ret_id);
+/* Of what CHANGED is given: flags (AGENT_CHANGED_*), then a file each. -EPROTO: garbage. 1: *RET is set; 0: no more. */
+int files_changed_flags(const void **data, size_t *n, uint32_t *ret);
+int files_changed_next(const void **data, size_t *n, struct file_ref *ret);
 
 #endif

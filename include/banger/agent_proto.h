@@ -111,6 +111,19 @@ enum agent_type {
 	AGENT_FS_REMOVEXATTR, /* file, name */
 	AGENT_FS_FALLOCATE,   /* file, u32 mode, u64 offset, u64 length */
 	AGENT_FS_LSEEK,       /* file, u64 offset, u32 whence (SEEK_DATA, SEEK_HOLE) -> u64 offset */
+	AGENT_FS_COPY =
+		57, /* file from, file to, u64 offset in FROM, u64 in TO, u32 size -> u32 copied (copy_file_range(2)) */
+	/*
+	 * Tell of what others change on the work disk, until another host says HELLO; EOPNOTSUPP: it can't be seen. Changes by the requests of this
+	 * host are not told.
+	 */
+	AGENT_FS_WATCH,
+	/*
+	 * agent->host, no reply, id 0: u32 flags (AGENT_CHANGED_*), then any number of files of the work disk whose contents or attributes have
+	 * changed. It comes before whatever a process that made the change says or ends with (STDOUT, EXIT).
+	 */
+	AGENT_FS_CHANGED,
+	AGENT_TYPE_END = 128, /* no type is as large */
 };
 
 #define AGENT_EXEC_TTY   1u
@@ -121,6 +134,9 @@ enum agent_type {
 #define AGENT_WRITE_APPEND    1u
 #define AGENT_READDIR_PLUS    1u
 #define AGENT_TAG_TREE        0x80000000u
+
+#define AGENT_CHANGED_NAMES 1u /* a name of something is no longer its */
+#define AGENT_CHANGED_ALL   2u /* too much to be told: anything may have changed */
 
 #define AGENT_SET_MODE  1u
 #define AGENT_SET_UID   2u
@@ -145,13 +161,15 @@ struct agent_attr {
 	uint32_t uid;
 	uint32_t gid;
 	uint32_t rdev;
-	uint32_t blksize;
+	uint32_t flags; /* AGENT_ATTR_* */
 	uint64_t size;
 	uint64_t blocks;             /* of 512 bytes */
 	int64_t atime, mtime, ctime; /* seconds */
 	uint32_t atime_nsec, mtime_nsec, ctime_nsec;
 	uint32_t space; /* AGENT_SPACE_* */
 };
+
+#define AGENT_ATTR_PLAIN 1u /* it has no extended attributes */
 
 #define AGENT_SPACE_WORK 0u
 #define AGENT_SPACE_TREE 1u

@@ -131,6 +131,19 @@ static void on_ended(void *user, uint32_t kind, uint32_t code)
 static const struct agent_job_events events = {
 	.started = on_started, .output = on_output, .writable = on_writable, .ended = on_ended};
 
+static void on_changed(void *user, const void *data, size_t n)
+{
+	struct file_ref file;
+	uint32_t flags;
+	int r = files_changed_flags(&data, &n, &flags);
+
+	(void)user;
+	while (r > 0 && (r = files_changed_next(&data, &n, &file)) > 0)
+		continue;
+	if (r == 0 && n > 0)
+		abort();
+}
+
 /* Numbers begin at random; the input's count from where this agent's begin. */
 static void shift_ids(uint8_t *data, size_t n, uint32_t base)
 {
@@ -162,7 +175,9 @@ static void ask(struct tally *t, uint32_t *ret_base)
 	r |= files_statfs(t->agent, root, on_statfs, t, NULL);
 	r |= files_lseek(t->agent, root, 0, SEEK_DATA, on_offset, t, NULL);
 	r |= files_unlink(t->agent, root, "a", on_done, t, NULL);
-	t->asked = 8;
+	r |= files_copy(t->agent, root, 0, root, 0, 4, on_count, t, NULL);
+	r |= files_watch(t->agent, on_changed, on_done, t, NULL);
+	t->asked = 10;
 	r |= agent_exec(t->agent, &what, &events, t, &t->job, NULL);
 	if (r != 0)
 		abort();

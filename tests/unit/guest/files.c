@@ -85,7 +85,7 @@ static int setup_with(void **state, size_t noise)
 		fcntl(fds[1], F_SETFL, O_NONBLOCK);
 		dup2(fds[1], 3);
 		fcntl(3, F_SETFD, 0);
-		execl(path, "banger-guest", "agent", "--fd", "3", "--root", b->dir, NULL);
+		execl(path, "banger-guest", "agent", "--fd", "3", "--root", b->dir, "--tree", "/", NULL);
 		_exit(127);
 	}
 	free(garbage);
@@ -363,6 +363,130 @@ static void settings_of_a_file(void **state)
 	assert_true(b->st.blocks > 0 && b->st.bsize > 0);
 }
 
+struct seen {
+	uint32_t flags;
+	unsigned calls, files;
+	struct file_ref last;
+};
+
+static struct seen seen;
+
+static void on_changed(void *user, const void *data, size_t n)
+{
+	uint32_t flags;
+
+	(void)user;
+	assert_int_equal(files_changed_flags(&data, &n, &flags), 1);
+	seen.flags |= flags;
+	seen.calls++;
+	while (files_changed_next(&data, &n, &seen.last) > 0)
+		seen.files++;
+	assert_int_equal(n, 0);
+}
+
+/* What others change is told before anything that comes later; what the host itself does is not. */
+static void tells_of_changes(void **state)
+{
+	_cleanup_close_ int dir = -EBADF, fd = -EBADF;
+	struct bench *b = *state;
+	struct agent *a;
+	struct file_ref f;
+
+	need_handles(b);
+	a = b->agent;
+	seen = (struct seen){0};
+	if (CALL(b, files_watch(a, on_changed, on_done, b, NULL)) == -EOPNOTSUPP) {
+		print_message("# no fanotify of file systems\n");
+		skip();
+	}
+	assert_int_equal(b->code, 0);
+	assert_int_equal(CALL(b, files_mknod(a, root, "f", S_IFREG | 0600, 0, owner, on_attr, b, NULL)), 0);
+	f = ref(&b->attr);
+	assert_int_equal(CALL(b, files_write(a, f, 0, "x", 1, false, on_count, b, NULL)), 0);
+	/* The file system is the test machine's own: others' changes may be told too, of other files. */
+	dir = open(b->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(dir >= 0);
+	fd = openat(dir, "workspace/f", O_WRONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	for (uint64_t end = io_now_usec() + PATIENCE; seen.last.ino != f.ino && io_now_usec() < end;) {
+		assert_int_equal(write(fd, "y", 1), 1);
+		sd_event_run(b->event, 10000);
+	}
+	assert_int_equal(seen.last.ino, f.ino);
+	assert_int_equal(seen.last.tag, f.tag);
+	seen.flags = 0;
+	assert_int_equal(renameat(dir, "workspace/f", dir, "workspace/g"), 0);
+	for (uint64_t end = io_now_usec() + PATIENCE;
+		!(seen.flags & AGENT_CHANGED_NAMES) && io_now_usec() < end;)
+		sd_event_run(b->event, 10000);
+	assert_true(seen.flags & AGENT_CHANGED_NAMES);
+}
+
+static const struct file_ref tree = {0, AGENT_TAG_TREE};
+
+static struct file_ref tree_ref(const struct agent_attr *attr)
+{
+	assert_int_equal(attr->space, AGENT_SPACE_TREE);
+	return (struct file_ref){attr->ino, AGENT_TAG_TREE | attr->generation};
+}
+
+/* Files beside the work disk: /proc/self/fd's file system (proc) is closed, /dev/shm (tmpfs) is open; both are seen from the root. */
+static void files_of_other_file_systems(void **state)
+{
+	_cleanup_close_ int dir = -EBADF;
+	struct bench *b = *state;
+	char name[64], path[80];
+	struct file_ref shm, d, f;
+	struct agent *a = b->agent;
+	struct agent_attr old;
+
+	snprintf(name, sizeof(name), "banger-files-%d", (int)getpid());
+	snprintf(path, sizeof(path), "/dev/shm/%s", name);
+	if (mkdir(path, 0755) < 0) {
+		print_message("# no /dev/shm\n");
+		skip();
+	}
+	assert_int_equal(CALL(b, files_lookup(a, tree, "dev", on_attr, b, NULL)), 0);
+	assert_int_equal(CALL(b, files_lookup(a, tree_ref(&b->attr), "shm", on_attr, b, NULL)), 0);
+	shm = tree_ref(&b->attr);
+	assert_int_equal(CALL(b, files_lookup(a, shm, name, on_attr, b, NULL)), 0);
+	d = tree_ref(&b->attr);
+	assert_int_equal(CALL(b, files_create(a, d, "f", O_RDWR | O_EXCL, 0640, owner, on_attr, b, NULL)), 0);
+	f = tree_ref(&b->attr);
+	assert_int_equal(CALL(b, files_write(a, f, 0, "abc", 3, false, on_count, b, NULL)), 0);
+	/* Known by another name after a rename, also below what was renamed. */
+	assert_int_equal(CALL(b, files_mkdir(a, d, "sub", 0755, owner, on_attr, b, NULL)), 0);
+	assert_int_equal(CALL(b, files_rename(a, d, "f", tree_ref(&b->attr), "g", 0, on_done, b, NULL)), 0);
+	assert_int_equal(CALL(b, files_rename(a, d, "sub", d, "other", 0, on_done, b, NULL)), 0);
+	assert_int_equal(CALL(b, files_release(a, f, on_done, b, NULL)), 0);
+	assert_int_equal(CALL(b, files_read(a, f, 0, 10, on_data, b, NULL)), 0);
+	assert_int_equal(b->n, 3);
+	assert_int_equal(CALL(b, files_getattr(a, f, on_attr, b, NULL)), 0);
+	old = b->attr;
+	/* What takes its place is another file. */
+	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(dir >= 0);
+	assert_int_equal(renameat(dir, "other/g", dir, "kept"), 0);
+	close_fd(openat(dir, "other/g", O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+	assert_int_equal(CALL(b, files_getattr(a, f, on_attr, b, NULL)), -ESTALE);
+	/* Found again, it has the number that it had. */
+	assert_int_equal(CALL(b, files_lookup(a, d, "kept", on_attr, b, NULL)), 0);
+	assert_int_equal(b->attr.ino, old.ino);
+	assert_int_equal(b->attr.generation, old.generation);
+	assert_int_equal(
+		CALL(b, files_getattr(a, (struct file_ref){12345, AGENT_TAG_TREE}, on_attr, b, NULL)),
+		-ESTALE);
+	/* A file system of the kernel's: there is nothing in it, and nothing can be made. */
+	assert_int_equal(CALL(b, files_lookup(a, tree, "proc", on_attr, b, NULL)), 0);
+	d = tree_ref(&b->attr);
+	assert_int_equal(CALL(b, files_readdir(a, d, 0, 4096, true, on_data, b, NULL)), 0);
+	assert_int_equal(b->n, 0);
+	assert_int_equal(CALL(b, files_lookup(a, d, "self", on_attr, b, NULL)), -ENOENT);
+	assert_int_equal(CALL(b, files_mkdir(a, d, "x", 0755, owner, on_attr, b, NULL)), -EROFS);
+	snprintf(path, sizeof(path), "/dev/shm/%s", name);
+	assert_int_equal(nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+}
+
 static void talks_after_noise(void **state)
 {
 	struct bench *b = *state;
@@ -470,6 +594,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(whole_life_of_a_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(names_and_folders, setup, teardown),
 		cmocka_unit_test_setup_teardown(settings_of_a_file, setup, teardown),
+		cmocka_unit_test_setup_teardown(tells_of_changes, setup, teardown),
+		cmocka_unit_test_setup_teardown(files_of_other_file_systems, setup, teardown),
 		cmocka_unit_test_setup_teardown(talks_after_noise, setup_noisy, teardown),
 		cmocka_unit_test(no_agent),
 		cmocka_unit_test(endless_noise),

@@ -1,0 +1,212 @@
+/*
+ * What the kernel may keep of a guest's files: all that it has read of the work disk, for as long as the guest tells of each change
+ * (AGENT_FS_WATCH). What has changed is told to the kernel before anything else is that the guest has said later. Of file systems beside the
+ * work disk nothing is kept.
+ */
+#include "banger/cleanup.h"
+#include "fuse/guest.h"
+#include "tree/node.h"
+
+/* A file that is written through a shared mapping in the guest tells so when it is closed; this is how long that may stay unseen. */
+#define ATTR_SECONDS  60
+#define ENTRY_SECONDS 3600
+#define KEPT_SLOTS    16384
+
+struct guest_cache {
+	struct server *s;
+	uint32_t vm;
+	struct agent *agent; /* who was asked to tell; NULL: nobody is */
+	bool live;           /* it does */
+	/* Nodes whose pages are as they were when it was opened last; one that another takes the place of has to be read again. */
+	uint64_t kept[KEPT_SLOTS];
+	uint64_t plain[KEPT_SLOTS]; /* likewise, those without extended attributes */
+	LIST_ENTRY(guest_cache) link;
+};
+
+static struct guest_cache *find(struct server *s, uint32_t vm)
+{
+	struct guest_cache *c;
+
+	LIST_FOREACH (c, &s->caches[vm % CACHE_BUCKETS], link)
+		if (c->vm == vm)
+			return c;
+	return NULL;
+}
+
+static uint64_t *slot(uint64_t *slots, uint64_t node)
+{
+	/* Fibonacci hashing (Knuth, The Art of Computer Programming 6.4). */
+	return &slots[(node * 0x9e3779b97f4a7c15 >> 32) % KEPT_SLOTS];
+}
+
+static void forget(uint64_t *slots, uint64_t node)
+{
+	uint64_t *at = slot(slots, node);
+
+	if (*at == node)
+		*at = 0;
+}
+
+/* Nothing that the kernel has is right for sure. */
+static void drop_all(struct guest_cache *c)
+{
+	memset(c->kept, 0, sizeof(c->kept));
+	memset(c->plain, 0, sizeof(c->plain));
+	notify_names(c->s);
+}
+
+static void on_changed(void *user, const void *data, size_t n)
+{
+	struct guest_cache *c = user;
+	struct file_ref file;
+	uint32_t flags = 0;
+
+	if (!c->live)
+		return;
+	if (files_changed_flags(&data, &n, &flags) <= 0 || (flags & AGENT_CHANGED_ALL)) {
+		drop_all(c);
+		return;
+	}
+	while (files_changed_next(&data, &n, &file) > 0) {
+		uint64_t node = node_guest_number(c->vm, NODE_WORK, file.ino, file.tag - 1);
+
+		forget(c->kept, node);
+		forget(c->plain, node);
+		if (!notify_attributes(c->s, node)) {
+			drop_all(c);
+			return;
+		}
+	}
+	if (flags & AGENT_CHANGED_NAMES)
+		notify_names(c->s);
+}
+
+static void on_watched(void *user, int code)
+{
+	struct guest_cache *c = user;
+
+	/* What was read before is not known to be right. */
+	if (code == 0 && c->agent) {
+		drop_all(c);
+		c->live = true;
+	}
+}
+
+struct guest_cache *guest_cache(struct server *s, uint32_t vm, struct agent *agent)
+{
+	struct guest_cache *c = find(s, vm);
+
+	if (!c) {
+		c = calloc(1, sizeof(*c));
+		if (!c)
+			return NULL;
+		c->s = s;
+		c->vm = vm;
+		LIST_INSERT_HEAD(&s->caches[vm % CACHE_BUCKETS], c, link);
+	}
+	if (c->agent != agent) {
+		c->live = false;
+		c->agent = agent;
+		if (files_watch(agent, on_changed, on_watched, c, NULL) < 0)
+			c->agent = NULL;
+	}
+	return c;
+}
+
+void guest_cache_check(struct server *s, struct vm *vm)
+{
+	struct vm_view v;
+	struct guest_cache *c;
+
+	vm_view(vm, &v);
+	c = find(s, v.id);
+	if (!c || !c->agent || c->agent == vm_files(vm))
+		return;
+	c->agent = NULL;
+	c->live = false;
+	drop_all(c);
+}
+
+static void destroy(struct guest_cache *c)
+{
+	LIST_REMOVE(c, link);
+	free(c);
+}
+
+void guest_cache_forget(struct server *s, uint32_t vm)
+{
+	struct guest_cache *c = find(s, vm);
+
+	if (c)
+		destroy(c);
+}
+
+void guest_caches_free(struct server *s)
+{
+	for (size_t i = 0; i < CACHE_BUCKETS; i++)
+		while (LIST_FIRST(&s->caches[i]))
+			destroy(LIST_FIRST(&s->caches[i]));
+}
+
+bool guest_is_live(const struct guest_cache *c)
+{
+	return c && c->live;
+}
+
+double guest_attr_timeout(const struct guest_cache *c, const struct agent_attr *attr)
+{
+	return guest_is_live(c) && attr->space == AGENT_SPACE_WORK ? ATTR_SECONDS : 0;
+}
+
+double guest_entry_timeout(const struct guest_cache *c, const struct agent_attr *attr, bool in_root)
+{
+	return c && c->s->epochs && !in_root && guest_attr_timeout(c, attr) > 0 ? ENTRY_SECONDS : 0;
+}
+
+bool guest_keeps(struct guest_cache *c, uint64_t node)
+{
+	struct node n;
+	uint64_t *at;
+	bool kept;
+
+	if (!guest_is_live(c) || !node_parse(node, &n) || !n.guest || n.space != NODE_WORK)
+		return false;
+	at = slot(c->kept, node);
+	kept = *at == node;
+	*at = node;
+	return kept;
+}
+
+bool guest_is_plain(struct guest_cache *c, uint64_t node)
+{
+	return guest_is_live(c) && *slot(c->plain, node) == node;
+}
+
+void guest_plain(struct guest_cache *c, uint64_t node, const struct agent_attr *attr)
+{
+	if (!guest_is_live(c) || attr->space != AGENT_SPACE_WORK)
+		return;
+	if (attr->flags & AGENT_ATTR_PLAIN)
+		*slot(c->plain, node) = node;
+	else
+		forget(c->plain, node);
+}
+
+void guest_not_plain(struct guest_cache *c, uint64_t node)
+{
+	if (c)
+		forget(c->plain, node);
+}
+
+void guest_changed_in_root(const struct ask *a)
+{
+	if (!a->in_root || !guest_is_live(a->cache))
+		return;
+	for (unsigned i = 0; i < a->dir_count; i++) {
+		if (a->dirs[i].tag & AGENT_TAG_TREE)
+			continue;
+		notify_attributes(
+			a->s, node_guest_number(a->vm, NODE_WORK, a->dirs[i].ino, a->dirs[i].tag - 1));
+		notify_names(a->s);
+	}
+}
