@@ -19,8 +19,10 @@ static int open_and_pin(struct file_id id, int path_fd, uint32_t flags, size_t *
 	r = handle_attr(id, path_fd, &attr);
 	if (r < 0)
 		return r;
-	if (!S_ISREG(attr.mode))
-		return S_ISDIR(attr.mode) ? -EISDIR : -EINVAL;
+	if (S_ISDIR(attr.mode) && (writable || (flags & O_TRUNC)))
+		return -EISDIR;
+	if (!S_ISREG(attr.mode) && !S_ISDIR(attr.mode))
+		return -EINVAL;
 	/* Read too, also for a writer: the host's kernel reads pages that it changes in part. */
 	r = handle_reopen(path_fd, (writable ? O_RDWR : O_RDONLY) | (int)(flags & O_TRUNC) | O_NONBLOCK, &fd);
 	if (r < 0)

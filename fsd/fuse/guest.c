@@ -34,6 +34,7 @@ const struct fuse_lowlevel_ops guest_ops = {
 	.release = guest_release,
 	.fsync = guest_fsync,
 	.opendir = guest_opendir,
+	.releasedir = guest_release,
 	.readdir = guest_readdir,
 	.readdirplus = guest_readdirplus,
 	.statfs = guest_statfs,

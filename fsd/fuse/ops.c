@@ -469,8 +469,7 @@ static void on_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t of
 
 static void on_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	(void)ino;
-	(void)fi;
+	IF_GUEST(req, ino, releasedir, ino, fi);
 	fuse_reply_err(req, 0);
 }
 

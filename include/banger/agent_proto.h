@@ -94,7 +94,7 @@ enum agent_type {
 	AGENT_FS_UNLINK,  /* file dir, name */
 	AGENT_FS_RMDIR,   /* file dir, name */
 	AGENT_FS_RENAME,  /* file dir, file newdir, u32 flags (renameat2), name, name */
-	AGENT_FS_OPEN, /* file, u32 flags: pins the file (readable and, as far as the flags ask, writable) so that it outlives its
+	AGENT_FS_OPEN, /* file or folder, u32 flags: pins it (readable and, as far as the flags ask, writable) so that it outlives its
 				 name; O_TRUNC is honoured -> ATTR */
 	AGENT_FS_CREATE, /* file dir, u32 flags, u32 mode, u32 uid, u32 gid, name -> ATTR: mknod and pin in one; O_EXCL honoured */
 	AGENT_FS_RELEASE, /* file: one pin less */

@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# Files of a running guest have the semantics of files: random operations beside the same on ext4, and what those don't reach.
+. "$(dirname "$0")/../lib/case.sh"
+case_begin "$@"
+programs=$(dirname "$BANGER_BIN")/tree
+up
+mkdir "$FS/vms/box"
+ok "start" sh -c "echo start > $FS/vms/box/ctl"
+W=$FS/vms/box/workspace R=$FS/vms/box/root
+guest() { banger vm exec box -- sh -c "$1"; }
+
+# Other seeds each time; SEED=n ROUNDS=1 does one again.
+seed=${SEED:-$(date +%s)}
+for ((i = 0; i < ${ROUNDS:-3}; i++)); do
+	install -d -o "$OWNER" -g "$(id -g $OWNER)" "$CASE_DIR/diff$i"
+	as_owner mkdir "$W/diff$i"
+	ok "random operations, seed $((seed + i))" as_owner timeout "$PATIENCE" "$programs/filesdiff" $((seed + i)) "${COUNT:-2500}" "$CASE_DIR/diff$i" "$W/diff$i"
+done
+
+# The guest changes what the host has read, looked up and listed.
+fresh=1
+for i in {1..8}; do
+	guest "echo $i > changing; mv n$((i - 1)) n$i 2>/dev/null || echo x > n$i; mkdir -p dir; echo > dir/$i"
+	[ "$(cat "$W/changing")" = "$i" ] && [ -e "$W/n$i" ] && [ ! -e "$W/n$((i - 1))" ] && [ "$(ls "$W/dir" | wc -l)" = "$i" ] || fresh="not in turn $i"
+done
+is "what a command changes is seen when it has ended" "$fresh" 1
+guest 'ln n8 other; rm n8'
+is "one of two names goes" "$(ls "$W/n8" "$W/other" 2>/dev/null)" "$W/other"
+
+names=$'new\nline|\033[31mred|\xff\xfe|'$(printf '%255s' '' | tr ' ' x)
+while IFS= read -r -d '|' name; do
+	as_owner sh -c 'echo "$1" > "$0/$1"' "$W" "$name"
+	is "a name of ${#name}: $(printf %q "${name:0:12}")" "$(cat "$W/$name")" "$name"
+	is "is the guest's" "$(banger vm exec box -- cat "$name")" "$name"
+done <<<"$names"
+is "a name of 256" "$(errno_call mkdir "$W/$(printf '%256s' '' | tr ' ' x)")" ENAMETOOLONG
+mkdir -p "$W/parent/child"
+is "a folder onto its child" "$(errno_call rename "$W/parent" "$W/parent/child")" EINVAL
+
+guest 'mkdir many && cd many && i=0; while [ $i -lt ${1:-50000} ]; do echo $i; i=$((i + 1)); done | xargs touch'
+is "50,000 names, each once" "$(ls -U "$W/many" | sort -u | wc -l)" 50000
+is "offsets are stable" "$(perl -e '
+	opendir my $d, shift or die; my (@at, @names);
+	for (1 .. 3000) { push @at, telldir $d; push @names, scalar readdir $d }
+	for (1 .. 100) { my $i = int rand 3000; seekdir $d, $at[$i]; readdir($d) eq $names[$i] or die "$i" }
+	print "stable"' "$W/many")" stable
+
+ok "a file beyond 4 GiB" as_owner sh -c "printf end | dd of=$W/large bs=1 seek=5000000000 conv=notrunc status=none"
+is "its size and end" "$(stat -c %s "$W/large") $(tail -c 3 "$W/large")" "5000000003 end"
+is "its hole" "$(perl -e 'open my $f, "<", shift or die; print sysseek($f, 0, 3)' "$W/large")" 4999999488
+is "takes no room" "$([ "$(stat -c %b "$W/large")" -lt 100 ] && echo small)" small
+as_owner cp --sparse=always "$W/large" "$W/copy" && guest 'rm large'
+is "a copy within the guest" "$(stat -c %s "$W/copy") $(tail -c 3 "$W/copy")" "5000000003 end"
+rm "$W/copy"
+
+touch "$W/lock"
+flock "$W/lock" sh -c "touch $CASE_DIR/locked; sleep 30" & locker=$!
+await test -e "$CASE_DIR/locked"
+fails "flock among host programs" flock -n "$W/lock" true
+pkill -P $locker; wait $locker 2>/dev/null
+is "POSIX locks too" "$(perl -MFcntl -e '
+	open my $f, "+<", $ARGV[0] or die;
+	my $lock = pack "s s l! l! i", F_WRLCK, 0, 0, 0, 0;
+	fcntl $f, F_SETLK, $lock or die;
+	if (!fork) { open my $g, "+<", $ARGV[0] or die; print fcntl($g, F_SETLK, $lock) ? "taken" : "held"; exit }
+	wait' "$W/lock")" held
+is "statfs is the guest's" "$(stat -f -c '%b %s' "$W")" "$(guest 'stat -f -c "%b %s" .')"
+is "the guest's root is the owner" "$(guest 'touch rooted; touch other; chown 1234:5678 other' && stat -c %U "$W/rooted") $(stat -c %u:%g "$W/other")" "$OWNER 1234:5678"
+is "chown from here" "$(chown 4321:8765 "$W/other" && guest 'stat -c %u:%g other')" 4321:8765
+guest 'i=0; while [ $i -lt 200 ]; do echo guest$i >> both; i=$((i + 1)); done' & writer=$!
+for i in {0..199}; do echo "host$i"; done | as_owner perl -e 'open my $f, ">>", $ARGV[0] or die; $f->autoflush(1); print $f $_ while <STDIN>' "$W/both"
+wait $writer
+is "two that append, one on each side: no line is lost" "$(sort -u "$W/both" | wc -l)" 400
+is "10,000 opens and closes" "$(perl -e 'for (1 .. 10000) { open my $f, "<", $ARGV[0] or die "$_: $!" } print "done"' "$W/rooted")" "done"
+
+# Trees as package managers make them.
+tree=$CASE_DIR/tree
+mkdir -p "$tree"
+for ((i = 0; i < ${DIRS:-20}; i++)); do
+	mkdir -p "$tree/node_modules/p$i/lib/deep"
+	for j in {1..12}; do echo "module.exports = $i$j" >"$tree/node_modules/p$i/lib/$j.js"; done
+	ln -s ../lib/1.js "$tree/node_modules/p$i/lib/deep/link"
+done
+chown -R "$OWNER" "$tree"
+ok "rsync" as_owner rsync -a "$tree/" "$W/tree/"
+is "again moves nothing" "$(as_owner rsync -ai "$tree/" "$W/tree/")" ""
+if command -v git >/dev/null; then
+	ok "git" as_owner env HOME="$CASE_DIR" sh -c "cd $W/tree && git init -q && git add . && git -c user.email=a@b -c user.name=n commit -qm x &&
+		test -z \"\$(git status --porcelain)\" && git clone -q $W/tree $W/clone && git -C $W/clone fsck --no-progress"
+	guest 'echo changed > tree/node_modules/p1/lib/1.js; rm tree/node_modules/p2/lib/2.js'
+	is "git sees what the guest did" "$(as_owner env HOME="$CASE_DIR" git -C "$W/tree" status --porcelain)" " M node_modules/p1/lib/1.js
+ D node_modules/p2/lib/2.js"
+fi
+ok "tar there and back" sh -c "tar -C $W/tree -cf - node_modules | tar -C $CASE_DIR -xf - && diff -r --no-dereference $CASE_DIR/node_modules $W/tree/node_modules"
+case_end
