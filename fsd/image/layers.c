@@ -1,6 +1,7 @@
 #include "image/layers.h"
 
 #include <errno.h>
+#include <openssl/evp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/queue.h>
@@ -24,6 +25,7 @@ struct reading {
 	const struct image_layer *layer;
 	size_t number;         /* from 0 */
 	struct batch *filling; /* the thread's own */
+	unsigned char sum[32]; /* of its blob, where that is hashed; the merger's when it is over */
 	/* Under the lock. */
 	struct stream *stream;
 	STAILQ_HEAD(, batch) batches;
@@ -99,7 +101,7 @@ static int read_stream(struct reading *g, struct stream *stream, enum stream_has
 	_cleanup_(lane_freep) struct lane *lane = NULL;
 	struct tar_place place = {
 		.kind = TAR_LAYER, .bytes_max = s->bytes_max, .sink = {.take = take_change, .user = g}};
-	unsigned char sum[32];
+	unsigned char plain[32];
 	int r = lane_new(s->writer, g->number, &lane, e);
 
 	if (r < 0)
@@ -109,12 +111,12 @@ static int read_stream(struct reading *g, struct stream *stream, enum stream_has
 	if (r == 0)
 		r = lane_finish(lane, e);
 	if (r == 0 && hash != STREAM_HASH_PLAIN) {
-		stream_digest(stream, sum);
-		r = verify("digest", g->layer->digest, sum, e);
+		stream_digest(stream, g->sum);
+		r = verify("digest", g->layer->digest, g->sum, e);
 	}
 	if (r == 0 && hash != STREAM_HASH_PACKED) {
-		stream_plain_digest(stream, sum);
-		r = verify("content's digest (diff_id)", g->layer->diff_id, sum, e);
+		stream_plain_digest(stream, plain);
+		r = verify("content's digest (diff_id)", g->layer->diff_id, plain, e);
 	}
 	return r;
 }
@@ -317,6 +319,23 @@ static unsigned cores(void)
 	return sched_getaffinity(0, sizeof(set), &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
 }
 
+/* A digest of layers that nobody gave one: of theirs, in their order. */
+static int sum_up(const struct merge *m, char ret[72], struct err *e)
+{
+	unsigned char sum[EVP_MAX_MD_SIZE];
+	EVP_MD_CTX *c = EVP_MD_CTX_new();
+	bool good = c && EVP_DigestInit_ex(c, EVP_sha256(), NULL) == 1;
+
+	for (size_t i = 0; good && i < m->n; i++)
+		good = EVP_DigestUpdate(c, m->list[i].sum, sizeof(m->list[i].sum)) == 1;
+	good = good && EVP_DigestFinal_ex(c, sum, NULL) == 1;
+	EVP_MD_CTX_free(c);
+	if (!good)
+		return err_sys(e, -ENOMEM, "image");
+	source_digest(sum, ret);
+	return 0;
+}
+
 int image_from_layers_by(unsigned at_once, const struct image_layer *layers, size_t n, int out_fd,
 	const char *uuid_seed, struct op *op, struct image_result *ret, struct err *e)
 {
@@ -337,6 +356,8 @@ int image_from_layers_by(unsigned at_once, const struct image_layer *layers, siz
 		r = merge_all(&m, at_once < AT_ONCE_MAX ? at_once : AT_ONCE_MAX, e);
 	if (r == 0)
 		r = source_finish(&s, out_fd, &result, e);
+	if (r == 0 && !layers[0].digest)
+		r = sum_up(&m, result.digest, e);
 	if (r == 0)
 		*ret = result;
 	merge_clear(&m);

@@ -25,7 +25,8 @@ struct image_layer {
 
 /*
  * As image_from_tar(), of N layers, the lowest first (OCI image-spec layer.md: whiteouts, opaque folders). Both digests of each are
- * verified (unless .verified), and the size: -EBADMSG. -EIO: the download of a layer that grows failed; why is its downloader's to say. Errors say which layer and entry. RET->digest is "": the manifest's is the image's.
+ * verified (unless .verified), and the size: -EBADMSG. -EIO: the download of a layer that grows failed; why is its downloader's to say. Errors say which layer and entry. RET->digest is "", for
+ * the manifest's is the image's; of layers without .digest, which have no manifest, it is the sha256 of their 32 bytes each.
  */
 int image_from_layers(const struct image_layer *layers, size_t n, int out_fd, const char *uuid_seed,
 	struct op *op, struct image_result *ret, struct err *e);

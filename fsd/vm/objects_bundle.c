@@ -43,23 +43,20 @@ static int open_part(int dir, const char *name, int *ret, struct err *e)
 	return *ret < 0 ? err_sys(e, -errno, "%s", name) : 0;
 }
 
-/* The seed lies over the root file system as a layer lies over a layer; what came of both is what has a digest. */
+/* The seed lies over the root file system as a layer lies over a layer. */
 static int make_seeded(int rootfs, int seed, int out, struct op *op, struct store_object *row, struct err *e)
 {
 	const struct image_layer layers[] = {{.fd = rootfs, .grow = -1}, {.fd = seed, .grow = -1}};
-	const struct worker_request unpack = {.task = WORKER_LAYERS,
-					    .input = -1,
-					    .output = out,
-					    .layers = layers,
-					    .layer_count = ELEMENTSOF(layers),
-					    .seed = row->name},
-				    check = {.task = WORKER_EXT4, .input = -1, .output = out};
-	struct image_result result = {0}, checked = {0};
-	int r = worker_run(&unpack, op, &result, e);
+	const struct worker_request request = {.task = WORKER_LAYERS,
+		.input = -1,
+		.output = out,
+		.layers = layers,
+		.layer_count = ELEMENTSOF(layers),
+		.seed = row->name};
+	struct image_result result = {0};
+	int r = worker_run(&request, op, &result, e);
 
-	if (r == 0)
-		r = worker_run(&check, op, &checked, e);
-	return r == 0 ? make_describe(&checked, row, e) : r;
+	return r == 0 ? make_describe(&result, row, e) : r;
 }
 
 static int make_tars(const struct make *m, int dir, const char *seed_name, int out, struct op *op,

@@ -280,6 +280,33 @@ static void digests(void **state)
 	}
 }
 
+/* What no manifest describes has a digest all the same: it hangs on the layers and on their order. */
+static void own_digest(void **state)
+{
+	const struct entry low[] = {{"a", 'f', "one"}, {NULL, 0, NULL}},
+			   high[] = {{"b", 'f', "two"}, {NULL, 0, NULL}};
+	const int fds[] = {layer(low), layer(high)};
+	static const int orders[][2] = {{0, 1}, {0, 1}, {1, 0}};
+	struct image_result results[ELEMENTSOF(orders)];
+	struct bench *b = *state;
+
+	for (size_t i = 0; i < ELEMENTSOF(orders); i++) {
+		struct image_layer l[] = {
+			{.fd = fds[orders[i][0]], .grow = -1}, {.fd = fds[orders[i][1]], .grow = -1}};
+
+		lseek(fds[0], 0, SEEK_SET);
+		lseek(fds[1], 0, SEEK_SET);
+		assert_int_equal(ftruncate(b->out, 0), 0);
+		assert_int_equal(image_from_layers(l, 2, b->out, "seed", NULL, &results[i], NULL), 0);
+	}
+	assert_memory_equal(results[0].digest, "sha256:", 7);
+	assert_int_equal(strlen(results[0].digest), 7 + 64);
+	assert_string_equal(results[0].digest, results[1].digest);
+	assert_string_not_equal(results[0].digest, results[2].digest);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 /* The same layers and seed: the same bytes. */
 static void same_bytes(void **state)
 {
@@ -507,6 +534,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(links_on_the_way, setup, teardown),
 		cmocka_unit_test_setup_teardown(refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(digests, setup, teardown),
+		cmocka_unit_test_setup_teardown(own_digest, setup, teardown),
 		cmocka_unit_test_setup_teardown(same_bytes, setup, teardown),
 		cmocka_unit_test_setup_teardown(growing, setup, teardown),
 		cmocka_unit_test_setup_teardown(download_fails, setup, teardown),
