@@ -45,8 +45,8 @@ static int delete (struct ctl *c, const char *kind, int argc, char **argv, const
 /* Whether the verb's line would take a part of PATH for words of its own. */
 static bool is_sayable(const char *path, const char *name)
 {
-	return !strstr(path, " tag ") && !strstr(path, " platform ") && !strchr(path, '\n') &&
-	       (name || !strstr(path, " as "));
+	return !strstr(path, " tag ") && !strstr(path, " platform ") && !strstr(path, " ref ") &&
+	       !strchr(path, '\n') && (name || !strstr(path, " as "));
 }
 
 /* VERB of PATH, made absolute: the daemon has another working directory. OPTIONS: " tag TAG" and its like. */
@@ -58,8 +58,8 @@ static int import_file(struct ctl *c, const char *kind, const char *word, const 
 	if (!path)
 		return ctl_fail("%s: %s", file, strerror(errno));
 	if (!is_sayable(path, name))
-		return ctl_fail(
-			"%s: ' as ', ' tag ', ' platform ' or a line's end is in that path: rename it%s",
+		return ctl_fail("%s: ' as ', ' tag ', ' platform ', ' ref ' or a line's end is in that path: "
+				"rename it%s",
 			file, name ? "" : ", or give a NAME");
 	if (asprintf(&line, "%s %s%s%s%s", word, path, options, name ? " as " : "", name ? name : "") < 0)
 		return EXIT_FAILED;
@@ -69,12 +69,14 @@ static int import_file(struct ctl *c, const char *kind, const char *word, const 
 /* Of standard input, by way of a file that the daemon can read. */
 static int import_stdin(struct ctl *c, const char *options, const char *name)
 {
-	_cleanup_free_ char *path = NULL;
+	_cleanup_free_ char *path = NULL, *all = NULL;
 	int r = spool_stdin(c, &path);
 
 	if (r != EXIT_OK)
 		return r;
-	r = import_file(c, "images", "import", path, options, name ? name : "stdin");
+	r = asprintf(&all, "%s ref standard input", options) < 0
+		    ? EXIT_FAILED
+		    : import_file(c, "images", "import", path, all, name ? name : "stdin");
 	spool_remove(path);
 	return r;
 }

@@ -296,13 +296,13 @@ int make_rootfs(const struct make *m, int fd, bool is_dir, int out, struct op *o
 	int r;
 
 	if (m->tag)
-		return err_set(e, -EINVAL, "%s: a root file system's: there is no `tag` in it", m->source);
+		return err_set(e, -EINVAL, "%s: a root file system's: there is no `tag` in it", row->ref);
 	if (!is_dir && lseek(fd, 0, SEEK_SET) < 0)
-		r = err_sys(e, -errno, "%s", m->source);
+		r = err_sys(e, -errno, "%s", row->ref);
 	else
 		r = worker_run(&request, op, &result, e);
 	if (r < 0 && r != -EINTR)
-		err_wrap(e, "%s", m->source);
+		err_wrap(e, "%s", row->ref);
 	if (r == -EACCES && is_dir)
 		err_join(e, "tar -C %s -c . | banger image import - %s", m->source, row->name);
 	return r == 0 ? make_describe(&result, row, e) : r;
@@ -317,7 +317,7 @@ int make_imported(
 	int r = make_open_source(m->source, &is_dir, &fd, e);
 
 	if (r == 0 && !is_dir)
-		r = unpack(m->source, fd, dir_fd, row->file, op, &files, e);
+		r = unpack(row->ref, fd, dir_fd, row->file, op, &files, e);
 	if (r == 0 && is_dir && is_layout(fd))
 		files.dir = TAKE_FD(fd);
 	else if (r == 0 && is_dir && bundle_is(fd))
@@ -332,6 +332,6 @@ int make_imported(
 		files.archive = TAKE_FD(fd);
 	r = make_of_files(m, &files, out, op, row, e);
 	if (r < 0 && r != -EINTR)
-		err_wrap(e, "%s", m->source);
+		err_wrap(e, "%s", row->ref);
 	return r;
 }

@@ -43,9 +43,9 @@ int make_copy(const struct make *from, struct make *to)
 	const struct {
 		const char *from;
 		char **to;
-	} texts[] = {{from->source, &to->source}, {from->tag, &to->tag}, {from->platform, &to->platform},
-		{from->have_digest, &to->have_digest}, {from->insecure, &to->insecure},
-		{from->mirrors, &to->mirrors}};
+	} texts[] = {{from->source, &to->source}, {from->ref, &to->ref}, {from->tag, &to->tag},
+		{from->platform, &to->platform}, {from->have_digest, &to->have_digest},
+		{from->insecure, &to->insecure}, {from->mirrors, &to->mirrors}};
 
 	*to = (struct make){
 		.kind = from->kind, .what = from->what, .registry = from->registry, .home = from->home};
@@ -64,6 +64,7 @@ int make_copy(const struct make *from, struct make *to)
 void make_clear(struct make *m)
 {
 	free(m->source);
+	free(m->ref);
 	free(m->tag);
 	free(m->platform);
 	free(m->have_digest);

@@ -37,6 +37,7 @@ struct make {
 	enum objects_kind kind;
 	enum make_what what;
 	char *source;
+	char *ref;      /* what ROW->ref says of it, and errors, instead of SOURCE; NULL: SOURCE */
 	char *tag;      /* the one of several images in an archive; NULL: it is the only one */
 	char *platform; /* "": this machine's */
 	/* Of images pulled: */

@@ -308,7 +308,9 @@ int making_join(struct objects *o, const char *name, const struct make *what, ui
 	m->old = old;
 	TAILQ_INIT(&m->waiters);
 	m->row.name = strdup(name);
-	m->row.ref = strdup(what->source && what->what != MAKE_PROMOTE ? what->source : "");
+	m->row.ref = strdup(what->ref                                    ? what->ref
+			    : what->source && what->what != MAKE_PROMOTE ? what->source
+									 : "");
 	m->row.kernel = strdup("");
 	r = m->row.name && m->row.ref && m->row.kernel ? make_copy(what, &m->what) : -ENOMEM;
 	if (r < 0)

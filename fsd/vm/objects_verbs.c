@@ -141,7 +141,7 @@ static const struct verb {
 	{OBJECTS_IMAGES, "pull", NULL, MAKE_PULL, true, NULL, "pull REF [platform OS/ARCH] [as NAME]\n"},
 	{OBJECTS_IMAGES, "push", NULL, MAKE_PUSH, true, NULL, "push NAME as REF\n"},
 	{OBJECTS_IMAGES, "import", NULL, MAKE_IMPORT, true, NULL,
-		"import PATH [tag TAG] [platform OS/ARCH] [as NAME]\n"},
+		"import PATH [tag TAG] [platform OS/ARCH] [ref TEXT] [as NAME]\n"},
 	{OBJECTS_IMAGES, "register", NULL, MAKE_REGISTER, true, NULL, "register PATH [as NAME]\n"},
 	{OBJECTS_IMAGES, "build", "debian", MAKE_DEBIAN, false, "debian", "build debian [as NAME]\n"},
 	{OBJECTS_IMAGES, "build", "busybox", MAKE_BUSYBOX, false, "busybox", "build busybox [as NAME]\n"},
@@ -206,13 +206,21 @@ static int run_import(struct objects *o, const struct verb *v, char *at, objects
 	struct objects_waiter **ret, struct err *e)
 {
 	struct make what = {.kind = v->kind, .what = v->what, .source = at};
+	/* From the last to the first, as they are written. */
+	const struct {
+		const char *word;
+		char **value;
+	} options[] = {{" ref ", &what.ref}, {" platform ", &what.platform}, {" tag ", &what.tag}};
 	bool images = v->kind == OBJECTS_IMAGES && v->what == MAKE_IMPORT;
 	char *name = at ? split_off(at, " as ") : NULL;
 	_cleanup_free_ char *chosen = NULL;
 
-	what.platform = at && images && name != at ? split_off(at, " platform ") : NULL;
-	what.tag = at && images && name != at && what.platform != at ? split_off(at, " tag ") : NULL;
-	if (!at || !*at || name == at || what.platform == at || what.tag == at)
+	for (size_t i = 0; images && at && name != at && i < ELEMENTSOF(options); i++) {
+		*options[i].value = split_off(at, options[i].word);
+		if (*options[i].value == at)
+			return wanted(v, e);
+	}
+	if (!at || !*at || name == at)
 		return wanted(v, e);
 	if (!name) {
 		name = chosen = name_of_path(at);

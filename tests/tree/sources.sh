@@ -158,6 +158,7 @@ bad "docker's archive, truncated" d-cut.tar EBADMSG 'cut|[Tt]runcated|damaged'
 mkdir -m 1777 spool small
 ok "import of standard input" sh -c "TMPDIR=$CASE_DIR/spool '$BANGER_BIN/banger' image import - piped <oci.tar.gz"
 is "is the image" "$(cat "$FS/images/piped/digest")" "$(cat "$FS/images/of-oci-tar/digest")"
+is "and says where it came from" "$(cat "$FS/images/piped/ref")" "standard input"
 ok "of a pipe, without a name" sh -c "cat base.tar | TMPDIR=$CASE_DIR/spool '$BANGER_BIN/banger' image import -"
 ok "is called stdin" test -d "$FS/images/stdin"
 is "a path, without a name" "$(banger image import two.tar 2>&1 | grep -o 'say which by')" 'say which by'
@@ -169,7 +170,7 @@ like "and one that a name helps" "$(banger image import "one as two.tar" three)"
 rmdir "$FS/images/three"
 for name in piped stdin two folder; do rmdir "$FS/images/$name"; done
 before=$(imported)
-like "garbage in standard input" "$(head -c 100000 /dev/urandom | TMPDIR=$CASE_DIR/spool banger image import - bad 2>&1)" 'tar'
+like "garbage in standard input" "$(head -c 100000 /dev/urandom | TMPDIR=$CASE_DIR/spool banger image import - bad 2>&1)" ': standard input: .*tar'
 mount -t tmpfs -o size=64k,mode=1777 small small
 like "no room for it" "$(TMPDIR=$CASE_DIR/small banger image import - bad <oci.tar 2>&1)" 'No space left.*TMPDIR'
 is "leaves nothing there" "$(ls small)" ""
