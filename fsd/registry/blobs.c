@@ -237,7 +237,7 @@ static bool may_go(const struct blobs *b, const struct blobs_prune *how, const s
 	if (!it->part)
 		return !how->used(how->user, it->digest);
 	clock_gettime(CLOCK_REALTIME, &now);
-	return now.tv_sec - it->used.tv_sec > PART_AGE_MAX_SEC;
+	return how->quota == 0 || now.tv_sec - it->used.tv_sec > PART_AGE_MAX_SEC;
 }
 
 int blobs_prune(struct blobs *b, const struct blobs_prune *how, uint64_t *ret_bytes, struct err *e)

@@ -65,8 +65,9 @@ int blob_file_commit(struct blobs *b, struct blob_file *f, char ret_digest[DIGES
 void blob_file_end(struct blobs *b, struct blob_file *f);
 
 /*
- * Frees what nobody named: USED says which digests are still wanted; parts older than a day too, when nobody is at work on them. DRY: only says. FN for each one
- * freed. QUOTA > 0: only what is above so many bytes in all goes, the longest unused first, and USED is asked as well.
+ * Frees what nobody named: USED says which digests are still wanted; parts too, when nobody is at work on them. DRY: only says. FN for each one
+ * freed. QUOTA > 0: only what is above so many bytes in all goes, the longest unused first, USED is asked as well, and parts younger than a day stay: somebody may go
+ * on with them.
  */
 struct blobs_prune {
 	bool dry;

@@ -8,7 +8,7 @@
 #include "vm/objects.h"
 
 /*
- * Blobs that no image is made of go, and downloads that nobody went on with for a day. DRY: none goes. SAY is called before DONE with each one that went (would
+ * Blobs that no image is made of go, and what was cut off of downloads. DRY: none goes. SAY is called before DONE with each one that went (would
  * go), and the sum: "freed sha256:... 123". Beside running pulls.
  */
 typedef void (*cache_say_fn)(void *user, const char *line);
