@@ -360,7 +360,7 @@ static unsigned scripted_count(struct scripted *s, const char *path)
 }
 
 /* Blocks until PATH was asked for N times. */
-static void scripted_await(struct scripted *s, const char *path, unsigned n)
+static inline void scripted_await(struct scripted *s, const char *path, unsigned n)
 {
 	pthread_mutex_lock(&s->lock);
 	while (scripted_count_locked(s, path) < n)
@@ -369,7 +369,7 @@ static void scripted_await(struct scripted *s, const char *path, unsigned n)
 }
 
 /* The N-th request of PATH, from 1; it stays as it is until scripted_free(). */
-static struct scripted_request scripted_seen(struct scripted *s, const char *path, unsigned n)
+static inline struct scripted_request scripted_seen(struct scripted *s, const char *path, unsigned n)
 {
 	struct scripted_request found = {0};
 
