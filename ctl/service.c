@@ -75,7 +75,7 @@ void service_clear_run(const char *run)
 {
 	_cleanup_close_ int fd = open(run, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	static const char *const files[] = {"helper/journal", "helper/lock", "helper.sock"};
-	static const char *const folders[] = {"helper", "fsd", "fs"};
+	static const char *const folders[] = {"helper/jail", "helper", "jails", "fsd", "fs"};
 
 	for (size_t i = 0; fd >= 0 && i < ELEMENTSOF(files); i++)
 		unlinkat(fd, files[i], 0);

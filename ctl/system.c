@@ -170,7 +170,7 @@ static void clear_run(struct ctl *c)
 
 		vms = at.fs < 0 ? NULL : tree_names(&at, ".");
 		for (size_t i = 0; vms && vms[i]; i++) {
-			static const char *const sockets[] = {"qmp.sock", "agent.sock", "tty.sock"};
+			static const char *const sockets[] = {"qmp.sock", "agent.sock", "tty.sock", "jail"};
 			_cleanup_close_ int vm =
 				openat(at.fs, vms[i], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 

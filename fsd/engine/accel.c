@@ -75,52 +75,38 @@ static char *cache_key(const struct engine *engine, int kernel_dir_fd)
 													: key;
 }
 
-static char *cache_name(const struct engine *engine)
+/* What is kept of a proof: "" (proven) or the reason, the caller's; NULL: nothing. That one engine came up is proof for all; that it didn't, for it alone. */
+static char *kept(const struct engine *engine, int kernel_dir_fd, int cache_dir_fd)
 {
-	char *name = NULL;
-
-	return asprintf(&name, "accel-%s", engine->name) < 0 ? NULL : name;
-}
-
-/* What is kept of a proof with ENGINE: "" (proven) or the reason, the caller's; NULL: nothing. */
-static char *kept_of(const struct engine *engine, int kernel_dir_fd, int cache_dir_fd)
-{
-	_cleanup_free_ char *key = cache_key(engine, kernel_dir_fd), *name = cache_name(engine), *text = NULL;
+	_cleanup_free_ char *text = NULL;
+	const struct engine *by;
 	char *why;
 
-	if (!key || !name || io_read_file(cache_dir_fd, name, 4096, &text, NULL, NULL) < 0)
+	if (io_read_file(cache_dir_fd, "accel", 4096, &text, NULL, NULL) < 0)
 		return NULL;
 	why = strchr(text, '\n');
 	if (!why)
 		return NULL;
 	*why++ = '\0';
 	why[strcspn(why, "\n")] = '\0';
-	return strcmp(text, key) == 0 ? strdup(why) : NULL;
-}
+	for (size_t i = 0; (by = engine_each(i)); i++) {
+		_cleanup_free_ char *key = cache_key(by, kernel_dir_fd);
 
-/* That it came up with one engine is proof for all; that it didn't is none. */
-static char *kept(const struct engine *engine, int kernel_dir_fd, int cache_dir_fd)
-{
-	const struct engine *other;
-
-	for (size_t i = 0; (other = engine_each(i)); i++) {
-		_cleanup_free_ char *why = kept_of(other, kernel_dir_fd, cache_dir_fd);
-
-		if (why && (!*why || other == engine))
-			return TAKE_PTR(why);
+		if (key && strcmp(text, key) == 0 && (!*why || by == engine))
+			return strdup(why);
 	}
 	return NULL;
 }
 
 static void keep(const struct engine *engine, int kernel_dir_fd, int cache_dir_fd, const char *why)
 {
-	_cleanup_free_ char *key = cache_key(engine, kernel_dir_fd), *name = cache_name(engine), *text = NULL;
+	_cleanup_free_ char *key = cache_key(engine, kernel_dir_fd), *text = NULL;
 
-	if (!key || !name || asprintf(&text, "%s\n%s\n", key, why) < 0) {
+	if (!key || asprintf(&text, "%s\n%s\n", key, why) < 0) {
 		text = NULL;
 		return;
 	}
-	io_replace_file(cache_dir_fd, name, text, strlen(text), 0600, NULL);
+	io_replace_file(cache_dir_fd, "accel", text, strlen(text), 0600, NULL);
 }
 
 static int scratch(const char *name, off_t size, int *ret)

@@ -100,7 +100,7 @@ int engine_make_folder(const struct engine *engine, int runs_fd, const char *nam
 void engine_remove_folder(int runs_fd, const char *name);
 
 /*
- * Which accelerator is proven here: the result of an earlier proof on this boot with this kernel and ENGINE, kept in CACHE_DIR_FD; or
+ * Which accelerator is proven here: the result of an earlier proof on this boot with this kernel and ENGINE, read from CACHE_DIR_FD/accel; or
  * a proof now (a probe VM without network, killed after TIMEOUT_MSEC; VM number PROBE_VM), whose result is kept there. WANT: "auto", "kvm" (fail
  * when it is not there), "tcg" (no proof). *RET_WHY: why not KVM, or ""; the caller's to free. What one engine has proven holds for the others.
  */
@@ -118,5 +118,7 @@ struct engine_exit {
 };
 int engine_read_exit(int fd, struct engine_exit *ret, struct err *e);
 void engine_exit_clear(struct engine_exit *x);
+/* What an exit code of Firecracker's is about, for people (src/vmm/src/lib.rs, FcExitCode); "": none that is known. */
+const char *engine_exit_words(int code);
 
 #endif

@@ -85,3 +85,26 @@ int engine_read_exit(int fd, struct engine_exit *ret, struct err *e)
 	x = (struct engine_exit){0};
 	return 0;
 }
+
+const char *engine_exit_words(int code)
+{
+	static const struct {
+		int code;
+		const char *words;
+	} rows[] = {
+		{148, "it made a system call that its filter forbids"},
+		{149, "an error of memory (SIGBUS): is the disk full?"},
+		{150, "an error of memory (SIGSEGV)"},
+		{151, "a file grew beyond its limit"},
+		{152, "it was configured wrongly"},
+		{153, "it was called wrongly"},
+		{154, "it used up its processor time"},
+		{156, "it was hung up on"},
+		{157, "an instruction that this processor doesn't have"},
+	};
+
+	for (size_t i = 0; i < ELEMENTSOF(rows); i++)
+		if (rows[i].code == code)
+			return rows[i].words;
+	return "";
+}

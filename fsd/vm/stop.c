@@ -14,6 +14,8 @@
 #define BUTTON_MSEC 2000
 #define TERM_MSEC   2000
 #define KILL_MSEC   5000
+#define PANIC_TAIL  16384 /* of the console: a panic's stack and what comes of other processors fit */
+#define PANIC_WORDS "Kernel panic - not syncing"
 
 struct stop {
 	struct vms *vms;
@@ -44,6 +46,20 @@ void stop_remove_sockets(struct vms *vms, uint32_t id)
 	engine_remove_folder(vms->runs_fd, name);
 }
 
+/* A VMM that hasn't heard of panics sees a reset; but the guest's kernel has said it on the console, among the last. */
+static bool panicked(int dir_fd)
+{
+	_cleanup_close_ int fd = openat(dir_fd, "console", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	char tail[PANIC_TAIL + 1];
+	struct stat st;
+	ssize_t n;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return false;
+	n = pread(fd, tail, PANIC_TAIL, st.st_size > PANIC_TAIL ? st.st_size - PANIC_TAIL : 0);
+	return n > 0 && memmem(tail, (size_t)n, PANIC_WORDS, strlen(PANIC_WORDS));
+}
+
 int stop_reason(int dir_fd, struct err *e)
 {
 	_cleanup_(engine_exit_clear) struct engine_exit x = {0};
@@ -62,15 +78,16 @@ int stop_reason(int dir_fd, struct err *e)
 		return err_set(e, -EIO,
 			"the VMM ended, nobody knows why: cat console shows what the guest said last");
 	line = x.text && *x.text ? strtok_r(x.text, "\n", &(char *){NULL}) : NULL;
-	if (strcmp(x.reason, "guest-panic") == 0)
+	if (strcmp(x.reason, "guest-panic") == 0 || (!*x.reason && !x.code && !x.signal && panicked(dir_fd)))
 		return err_set(e, -EIO, "the guest's kernel panicked: cat console shows where");
 	if (x.signal)
 		return err_set(e, -EIO,
 			"the VMM was killed by signal %d%s%s: echo start > ctl starts it again", x.signal,
 			line ? ": " : "", line ? line : "");
 	if (x.code)
-		return err_set(e, -EIO, "the VMM ended with exit code %d%s%s", x.code, line ? ": " : "",
-			line ? line : "");
+		return err_set(e, -EIO, "the VMM ended with exit code %d%s%s", x.code,
+			line || *engine_exit_words(x.code) ? ": " : "",
+			line ? line : engine_exit_words(x.code));
 	if (strcmp(x.reason, "host-signal") == 0)
 		return err_set(
 			e, -EIO, "somebody on the host ended the VMM: echo start > ctl starts it again");

@@ -241,6 +241,16 @@ static void descriptors(unsigned vm, const char *in_tree)
 	q = launch(vm + 1000);
 	q.u.launch.vcpus = 100000;
 	expect("100000 vcpus", say(&q, sizeof(q), good, LAUNCH_FD_COUNT), -ERANGE);
+	q = launch(vm + 1000);
+	q.u.launch.engine = HELPER_ENGINE_FIRECRACKER;
+	expect("a jailed one with QEMU's sockets", say(&q, sizeof(q), good, LAUNCH_FD_COUNT), CLOSED);
+	expect("one that emulates", say(&q, sizeof(q), good, LAUNCH_FD_COUNT_JAILED), -EINVAL);
+	q.u.launch.accel = HELPER_ACCEL_KVM;
+	expect("one without its jail", say(&q, sizeof(q), good, LAUNCH_FD_COUNT_JAILED), -ENODEV);
+	q = request(HELPER_JAIL, vm + 1000);
+	for (size_t b = 0; b < ELEMENTSOF(bad); b++)
+		expect("a jail with what is no mount namespace", say(&q, sizeof(q), &bad[b].fd, 1),
+			SOME_ERROR);
 	/* Were a number with nothing behind it kept, there would be no room for a VM after these. */
 	for (unsigned i = 0; i < 1100; i++) {
 		q = launch(vm + 1 + i);
