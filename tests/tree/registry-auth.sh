@@ -144,6 +144,14 @@ pull localhost:5005/team/app:1 >"$CASE_DIR/said" 2>&1 &
 pulling=$!
 eventually "it goes on" went_on 1000000
 eventually "and gets on" part_has 1750000
+# ops/ and a terminal tell how far it is: who asks for the same sees it too, and goes without ending it.
+short=${blob#sha256-} short=${short:0:12}
+like "a line for each layer" "$(cat "$FS"/ops/*/parts)" "^$short fetch [0-9]+ [0-9]+ [1-9][0-9]*$"
+on_terminal() { perl -e '$SIG{INT} = "DEFAULT"; exec @ARGV' script -qfec "$BANGER_BIN/banger $*" "$CASE_DIR/terminal" >/dev/null 2>&1; }
+shown() { grep -Eaq "$short fetch [0-9.]+ MiB of [0-9.]+ MiB, [0-9.]+ [KMG]?i?B/s, [0-9]+ s left" "$CASE_DIR/terminal"; }
+{ await shown; printf '\003'; } | on_terminal image pull localhost:5005/team/app:1
+is "Ctrl-C there" "$?" 130
+ok "bytes, rate and time left were there" shown
 kill -9 "$(fsd_pid)"
 ok "up after kill -9 in the middle" banger up --owner "$OWNER"
 # The pull that was asked for is at work again: its own file has a name that says so.
@@ -151,13 +159,17 @@ is "nothing half-made is there" "$(images | grep -v '/\.tmp-')" "$before"
 ok "no whole blob is it" test ! -e "$STATE/blobs/$blob"
 mkdir "$FS/vms/one" "$FS/vms/two" "$FS/vms/three"
 starting=
-for vm in one two three; do
-	echo localhost:5005/team/app:1 >"$FS/vms/$vm/image"
+for vm in one two three; do echo localhost:5005/team/app:1 >"$FS/vms/$vm/image"; done
+for vm in one two; do
 	(echo start >"$FS/vms/$vm/ctl") 2>"$CASE_DIR/start-$vm" &
 	starting="$starting $!"
 done
+rm "$CASE_DIR/terminal"
+on_terminal vm start three </dev/null &
+starting="$starting $!"
 eventually "three VMs wait for the image" sh -c "[ \$(grep -lx image $FS/ops/*/stage | wc -l) = 3 ]"
 eventually "who had asked still waits: the download goes on where it was killed" went_on '(1[789][0-9]{5}|2[0-9]{6})'
+eventually "a start that pulls shows it too" shown
 count=$(asked)
 is "one pull is at work, his" "$(grep -lx pull "$FS"/ops/*/kind | wc -l)" 1
 touch "$CASE_DIR/gate"

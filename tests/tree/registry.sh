@@ -168,9 +168,19 @@ is "it heard its signal, and had time" "$(banger vm exec daemon -- cat /root/sai
 echo kill >"$FS/vms/daemon/ctl"
 rmdir "$FS/vms/daemon"
 
-# What no image is made of goes; what one is made of stays.
+# What no image is made of goes; what one is made of stays. By itself after a pull, where the cache has a limit.
 blobs() { find "$STATE/blobs" -type f | wc -l; }
-ok "rmdir of images" rmdir "$FS/images/other" "$FS/images/arm"
+arm=$(cat "$FS/images/arm/digest")
+ok "rmdir of an image" rmdir "$FS/images/arm"
+is "a pull, without a limit" "$(errno_write "$FS/images/ctl" "pull localhost:5000/forger:1")" OK
+ok "keeps what was another's" test -e "$STATE/blobs/${arm/:/-}"
+rmdir "$FS/images/forger"
+is "a limit of the cache" "$(errno_write "$FS/config/cache_max" 1)" OK
+is "a pull, with a limit" "$(errno_write "$FS/images/ctl" "pull localhost:5000/forger:1")" OK
+eventually "frees what no image is made of" test ! -e "$STATE/blobs/${arm/:/-}"
+ok "keeps what one is made of" test -e "$STATE/blobs/$(sed 's/:/-/' "$FS/images/other/digest")"
+echo 0 >"$FS/config/cache_max"
+ok "rmdir of images" rmdir "$FS/images/other" "$FS/images/forger"
 before=$(blobs)
 is "prune, dry" "$(errno_write "$FS/ctl" "prune blobs dry-run")" OK
 is "takes nothing" "$(blobs)" "$before"

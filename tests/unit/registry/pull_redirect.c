@@ -218,6 +218,33 @@ static void test_redirect_endless(void **state)
 	assert_int_equal(count_whole(b), 0);
 }
 
+/* CVE-2020-15157: where a manifest itself leads, with `urls`, nobody goes; the registry has the layer, or nobody has. */
+static void test_foreign_urls(void **state)
+{
+	for (int missing = 0; missing < 2; missing++) {
+		struct bench *b = missing ? again(state) : *state;
+		const struct text *layer = &b->layers[0];
+		char *text = b->manifest.text, *at = strstr(text, layer->digest) + strlen(layer->digest) + 1;
+
+		text = format(b, "%.*s,\"urls\":[\"http://%s/layer\"]%s", (int)(at - text), text,
+			b->other->host, at);
+		set_text(b, &b->manifest, text, strlen(text), "manifests");
+		log_in(b, "me:word");
+		scripted_rule(b->server, (struct scripted_rule){.path = TAG,
+						 .authorization = "",
+						 .status = 401,
+						 .headers = "WWW-Authenticate: Basic realm=\"x\"\r\n"});
+		if (missing)
+			scripted_rule(b->server, (struct scripted_rule){.path = layer->path, .status = 404});
+		serve(b);
+		if (missing)
+			assert_refused(b, -ENOENT, layer->digest);
+		else
+			assert_pulled(b);
+		assert_int_equal(scripted_count(b->other, NULL), 0);
+	}
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -227,6 +254,7 @@ int main(void)
 		TEST(test_redirect_challenge),
 		TEST(test_redirect_nowhere),
 		TEST(test_redirect_endless),
+		TEST(test_foreign_urls),
 	};
 
 	return run_pulls(tests);
