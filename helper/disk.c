@@ -8,6 +8,7 @@
 
 #define SIZE_MAX_BYTES (16ull << 40) /* of a disk (fsd/image/disk.c) */
 #define COW_MIN        (16ull << 10) /* a header, an area, something to be in it */
+#define COW_SLACK      (1ull << 20)
 #define BLOCK          4096u
 #define SECTOR         512u /* the part of one at an image's end isn't of its file system */
 
@@ -33,10 +34,12 @@ static struct snapshot_owner owner_of(const struct disk *d, uint32_t vm)
 	return (struct snapshot_owner){.instance = d->inst->bridge, .tag = d->tag, .vm = vm};
 }
 
+/* A cow is no larger than it takes to write all of the disk: the kernel keeps in memory what it says it has. */
 static int check_sizes(const struct stat *image, const struct stat *cow, uint64_t size, struct err *e)
 {
 	if (image->st_size < BLOCK || cow->st_size < (off_t)COW_MIN || size > SIZE_MAX_BYTES ||
-		size % BLOCK || size < (uint64_t)image->st_size)
+		size % BLOCK || size < (uint64_t)image->st_size ||
+		(uint64_t)cow->st_size > size + size / 128 + COW_SLACK)
 		return err_set(e, -ERANGE,
 			"sizes that don't go together: image %lld, cow %lld, disk %llu bytes",
 			(long long)image->st_size, (long long)cow->st_size, (unsigned long long)size);

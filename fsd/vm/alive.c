@@ -226,7 +226,7 @@ int vm_console_write(struct vm *vm, const void *data, size_t n, struct err *e)
 	return (size_t)k == n ? 0 : err_set(e, -EAGAIN, "console: it takes no more now");
 }
 
-void vm_host_stats(const struct vm *vm, FILE *out)
+static void print_process(const struct vm *vm, FILE *out)
 {
 	_cleanup_free_ char *path = NULL, *text = NULL;
 	unsigned long user = 0, system = 0;
@@ -243,5 +243,10 @@ void vm_host_stats(const struct vm *vm, FILE *out)
 			  "%*u %ld",
 			  &user, &system, &pages) == 3)
 		fprintf(out, "vmm_cpu_usec %lu\nvmm_memory %ld\n", (user + system) * 10000, pages * 4096);
+}
+
+void vm_host_stats(const struct vm *vm, FILE *out)
+{
+	print_process(vm, out);
 	fill_print(vm, out);
 }

@@ -122,12 +122,12 @@ static int check_storage(const struct vm *vm, const char *text, struct err *e)
 {
 	int r = must_not_run(vm, "storage", e);
 
-	if (r == 0 && (r = disks_check_word(text, e)) < 0)
-		err_wrap(e, "storage");
+	if (r == 0)
+		r = disks_check_word(text, e);
 	/* Until its first start nothing is written that the other couldn't read. */
 	if (r == 0 && vm->state != VM_CREATED && strcmp(text, vm->row.storage) != 0)
 		return err_set(e, -EINVAL,
-			"storage: what the VM has written is in that of %s: promote it to an image, and make "
+			"what the VM has written is in that of %s: promote it to an image, and make "
 			"another VM of that",
 			*vm->row.storage ? vm->row.storage : "overlay");
 	return r;
@@ -272,8 +272,11 @@ const struct vm_setting vm_settings[] = {
 	{"vcpus", "Virtual CPUs, 1 to 64.", show_vcpus, check_vcpus, apply_vcpus},
 	{"memory", "Bytes of memory, whole MiB, 64 MiB or more.", show_memory, check_memory, apply_memory},
 	{"disk",
-		"Bytes of each of its disks: the work disk at /root and the one over the image. Grows at the "
-		"next start, never shrinks.",
+		"Bytes of each of its disks: the work disk at /root and the one over the image. With storage "
+		"`dm` the "
+		"root is as large as the image where that is larger, and `disk` is how much of it can be "
+		"written. Grows at "
+		"the next start, never shrinks.",
 		show_disk, check_disk, apply_disk},
 	{"nat", "Whether the guest reaches the world through the host: `0` or `1`, also while it runs.",
 		show_nat, check_nat, apply_nat},
