@@ -7,7 +7,7 @@ case $HOST_STAGE in
 	for vm in one two; do
 		ok "the owner makes $vm" as_owner mkdir "$FS/vms/$vm"
 		ok "starts it" as_owner sh -c "echo start >$FS/vms/$vm/ctl"
-		ok "and writes a file in it, for good" as_owner banger vm exec "$vm" -- sh -c "echo kept >/root/file && sync"
+		ok "and writes a file in it, for good" as_owner banger vm exec "$vm" -- sh -c "echo kept >/root/file && echo kept >/etc/file && sync"
 	done
 	host_reboot after
 	;;
@@ -22,6 +22,7 @@ after)
 	is "no tap is there" "$(ip -o link | grep -c 'bg0-')" 0
 	ok "one starts" as_owner sh -c "echo start >$FS/vms/one/ctl"
 	is "with its file" "$(as_owner banger vm exec one -- cat /root/file)" kept
+	is "and the one on its root disk" "$(as_owner banger vm exec one -- cat /etc/file)" kept
 	ok "stops" as_owner sh -c "echo stop >$FS/vms/one/ctl"
 	ok "they are deleted" as_owner rmdir "$FS/vms/one" "$FS/vms/two"
 	;;

@@ -269,6 +269,53 @@ static void descriptors(unsigned vm, const char *in_tree)
 	close_fd(p[1]);
 }
 
+/* A root disk of what is none, in sizes that none has, and of a VM that runs. */
+static void disks(unsigned vm, const char *in_tree)
+{
+	static const uint64_t sizes[] = {
+		0, 1, 4096, (1 << 20) + 1, (1 << 20) - 4096, (16ull << 40) + 4096, UINT64_MAX};
+	struct helper_request q = request(HELPER_DISK, vm + 1000);
+	int good[LAUNCH_FD_COUNT], fds[DISK_FD_COUNT];
+	_cleanup_close_ int tree = open(in_tree, O_RDONLY | O_CLOEXEC),
+			    null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	good_fds(good);
+	fds[DISK_FD_IMAGE] = good[LAUNCH_FD_IMAGE];
+	fds[DISK_FD_COW] = good[LAUNCH_FD_OVERLAY];
+	expect("off, with descriptors", say(&q, sizeof(q), fds, DISK_FD_COUNT), -EINVAL);
+	expect("off, of none", say(&q, sizeof(q), NULL, 0), 0);
+	q.u.disk.size = 1 << 20;
+	q.u.disk.what = HELPER_DISK_WRITE;
+	expect("on, without descriptors", say(&q, sizeof(q), NULL, 0), -EINVAL);
+	expect("with one", say(&q, sizeof(q), fds, 1), -EINVAL);
+	expect("with three", say(&q, sizeof(q), good, 3), CLOSED);
+	q.u.disk.what = HELPER_DISK_WRITE + 1;
+	expect("something else", say(&q, sizeof(q), fds, DISK_FD_COUNT), -EINVAL);
+	for (size_t i = 0; i < ELEMENTSOF(sizes); i++) {
+		q.u.disk.what = HELPER_DISK_READ;
+		q.u.disk.size = sizes[i];
+		expect("a size that it can't have", say(&q, sizeof(q), fds, DISK_FD_COUNT), -ERANGE);
+	}
+	q.u.disk.size = 1 << 20;
+	fds[DISK_FD_IMAGE] = tree;
+	expect("an image in the tree", say(&q, sizeof(q), fds, DISK_FD_COUNT), SOME_ERROR);
+	fds[DISK_FD_IMAGE] = good[LAUNCH_FD_IMAGE];
+	fds[DISK_FD_COW] = null;
+	expect("a device for a cow", say(&q, sizeof(q), fds, DISK_FD_COUNT), -EINVAL);
+	fds[DISK_FD_COW] = good[LAUNCH_FD_OVERLAY];
+	q.vm = vm;
+	expect("of one that runs", say(&q, sizeof(q), fds, DISK_FD_COUNT), -EBUSY);
+	q = request(HELPER_DISK_STATUS, vm + 1000);
+	expect("how full none is", say(&q, sizeof(q), NULL, 0), -ENODEV);
+	q = launch(vm + 1000);
+	q.u.launch.storage = HELPER_STORAGE_DM;
+	expect("a launch without its disk", say(&q, sizeof(q), good, LAUNCH_FD_COUNT), -ENODEV);
+	q.u.launch.storage = 77;
+	expect("of another storage", say(&q, sizeof(q), good, LAUNCH_FD_COUNT), -ERANGE);
+	for (int i = 0; i < LAUNCH_FD_COUNT; i++)
+		close_fd(good[i]);
+}
+
 /* Many that connect and say nothing, and one that asks without ever listening. */
 static void floods(void)
 {
@@ -299,6 +346,7 @@ int main(int argc, char **argv)
 	heads();
 	meanings((unsigned)vm);
 	descriptors((unsigned)vm, argv[3]);
+	disks((unsigned)vm, argv[3]);
 	floods();
 	expect("a HELLO after all that", say(&q, sizeof(q), NULL, 0), 0);
 	return failures > 0;

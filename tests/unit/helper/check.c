@@ -216,6 +216,30 @@ static void swapped(void **state)
 				assert_true(check_with(i, good[k]) < 0);
 }
 
+/* What a disk is made of is what LAUNCH takes for it, and nothing else. */
+static void disk_rows(void **state)
+{
+	int fds[DISK_FD_COUNT];
+
+	(void)state;
+	needs_root();
+	fds[DISK_FD_IMAGE] = good[LAUNCH_FD_IMAGE];
+	fds[DISK_FD_COW] = good[LAUNCH_FD_OVERLAY];
+	assert_int_equal(check_disk_fds(fds, OWNER, NULL), 0);
+	assert_int_equal(check_disk_fds(fds, OWNER + 1, NULL), -EPERM);
+	for (int i = 0; i < LAUNCH_FD_COUNT; i++) {
+		int readonly = i <= LAUNCH_FD_IMAGE && !is_socket_row(i);
+
+		fds[DISK_FD_IMAGE] = good[i];
+		assert_int_equal(check_disk_fds(fds, OWNER, NULL), readonly ? 0 : -EINVAL);
+		fds[DISK_FD_IMAGE] = good[LAUNCH_FD_IMAGE];
+		fds[DISK_FD_COW] = good[i];
+		assert_int_equal(
+			check_disk_fds(fds, OWNER, NULL), readonly || is_socket_row(i) ? -EINVAL : 0);
+		fds[DISK_FD_COW] = good[LAUNCH_FD_OVERLAY];
+	}
+}
+
 static int program(const char *path)
 {
 	_cleanup_err_ struct err e = {0};
@@ -258,6 +282,7 @@ int main(void)
 		cmocka_unit_test(memory_files),
 		cmocka_unit_test(other_sockets),
 		cmocka_unit_test(swapped),
+		cmocka_unit_test(disk_rows),
 		cmocka_unit_test(programs),
 	};
 
