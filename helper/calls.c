@@ -11,8 +11,8 @@
 #include "banger/cleanup.h"
 #include "bridge.h"
 #include "calls.h"
+#include "calls_state.h"
 #include "check.h"
-#include "disk.h"
 #include "jail.h"
 #include "mount.h"
 #include "nat.h"
@@ -23,35 +23,6 @@
 #define VCPUS_MAX   64
 #define CONSOLE_MAX (64ull << 20)
 #define TSC_KHZ_MAX 100000000ull
-
-/* What is held of a VM while this helper runs: descriptors, which a journal can't keep. */
-struct held {
-	LIST_ENTRY(held) link;
-	uint32_t vm;
-	int tap_fd, pidfd;
-	int mounts_fd; /* of JAIL, until LAUNCH */
-};
-
-struct helper_state {
-	const struct instance *inst;
-	struct journal *journal;
-	struct launcher *launcher;
-	struct mount_held *mount;
-	struct bridge *bridge;
-	struct nat *nat;
-	struct disk disk;
-	LIST_HEAD(, held) held;
-};
-
-/* A request at work. */
-struct call {
-	struct helper_state *s;
-	const struct helper_request *q;
-	int *fds;
-	size_t nfds;
-	struct helper_reply *reply;
-	int ret_fd, ret_owned;
-};
 
 static struct held *find_held(struct helper_state *s, uint32_t vm)
 {
@@ -111,8 +82,7 @@ static int ended(int pidfd)
 	return poll(&p, 1, 0) > 0;
 }
 
-/* The VMM's pidfd, borrowed, opened again after a restart of ours where pid and start still agree. -ESRCH */
-static int living(struct helper_state *s, const struct journal_vm *slot, int *ret_pidfd)
+int calls_living(struct helper_state *s, const struct journal_vm *slot, int *ret_pidfd)
 {
 	_cleanup_close_ int fd = -EBADF;
 	struct held *h;
@@ -311,7 +281,7 @@ static int call_tap(struct call *c, struct err *e)
 	struct held *h;
 	int pidfd, r;
 
-	if (living(s, slot, &pidfd) == 0)
+	if (calls_living(s, slot, &pidfd) == 0)
 		return err_set(e, -EBUSY, "VM %u runs", c->q->vm);
 	r = take_held(s, c->q->vm, &h, e);
 	if (r < 0)
@@ -399,7 +369,7 @@ static int call_jail(struct call *c, struct err *e)
 	struct held *h;
 	int pidfd, r;
 
-	if (living(s, slot, &pidfd) == 0)
+	if (calls_living(s, slot, &pidfd) == 0)
 		return err_set(e, -EBUSY, "VM %u runs", c->q->vm);
 	if ((r = check_mount_namespace(c->fds[0], e)) < 0 || (r = take_held(s, c->q->vm, &h, e)) < 0 ||
 		(r = journal_take(s->journal, c->q->vm, &slot, e)) < 0)
@@ -517,7 +487,7 @@ static int call_launch(struct call *c, struct err *e)
 		r = take_held(c->s, c->q->vm, &h, e);
 	if (r < 0)
 		return r;
-	if (living(c->s, rec.slot, &pidfd) == 0)
+	if (calls_living(c->s, rec.slot, &pidfd) == 0)
 		return err_set(e, -EBUSY, "VM %u runs already", c->q->vm);
 	h->pidfd = close_fd(h->pidfd);
 	if (!c->q->u.launch.no_network && h->tap_fd < 0)
@@ -563,7 +533,7 @@ static int call_signal(struct call *c, struct err *e)
 
 	if (which < HELPER_SIGTERM || which > HELPER_SIGCONT)
 		return err_set(e, -EINVAL, "no such signal");
-	if (living(c->s, journal_find(c->s->journal, c->q->vm), &pidfd) < 0)
+	if (calls_living(c->s, journal_find(c->s->journal, c->q->vm), &pidfd) < 0)
 		return err_set(e, -ESRCH, "VM %u has no process", c->q->vm);
 	if (syscall(SYS_pidfd_send_signal, pidfd, signals[which], NULL, 0) < 0)
 		return err_sys(e, -errno, "signal to VM %u", c->q->vm);
@@ -575,7 +545,7 @@ static int release(struct helper_state *s, struct journal_vm *slot, struct err *
 	struct held *h;
 	int pidfd, r;
 
-	if (living(s, slot, &pidfd) == 0)
+	if (calls_living(s, slot, &pidfd) == 0)
 		return err_set(e, -EBUSY, "VM %u runs", slot->vm);
 	h = find_held(s, slot->vm);
 	if (h)
@@ -594,49 +564,6 @@ static int call_release(struct call *c, struct err *e)
 	return slot ? release(c->s, slot, e) : 0;
 }
 
-static int call_storage(struct call *c, struct err *e)
-{
-	(void)c;
-	return disk_probe(e);
-}
-
-static int call_disk(struct call *c, struct err *e)
-{
-	struct journal_vm *slot = journal_find(c->s->journal, c->q->vm);
-	uint32_t what = c->q->u.disk.what;
-	int pidfd, r;
-
-	if (what > HELPER_DISK_WRITE || c->nfds != (what == HELPER_DISK_OFF ? 0 : DISK_FD_COUNT))
-		return err_set(e, -EINVAL, "disk: %u with %zu descriptors", what, c->nfds);
-	if (living(c->s, slot, &pidfd) == 0)
-		return err_set(e, -EBUSY, "VM %u runs", c->q->vm);
-	if (what == HELPER_DISK_OFF)
-		return slot ? disk_remove(&c->s->disk, slot, e) : 0;
-	if ((r = check_disk_fds(c->fds, c->s->inst->owner, e)) < 0 ||
-		(r = disk_make(&c->s->disk, c->q->vm, c->fds[DISK_FD_IMAGE], c->fds[DISK_FD_COW],
-			 c->q->u.disk.size, e)) < 0)
-		return r;
-	slot = journal_find(c->s->journal, c->q->vm);
-	r = disk_open(slot, what == HELPER_DISK_WRITE ? O_RDWR : O_RDONLY, &c->ret_fd, e);
-	if (r < 0)
-		disk_remove(&c->s->disk, slot, NULL);
-	c->ret_owned = 1;
-	return r;
-}
-
-static int call_disk_status(struct call *c, struct err *e)
-{
-	struct snapshot_status status;
-	int r = disk_status(&c->s->disk, journal_find(c->s->journal, c->q->vm), &status, e);
-
-	if (r < 0)
-		return r;
-	c->reply->u.disk.used = status.used;
-	c->reply->u.disk.size = status.size;
-	c->reply->u.disk.state = status.state;
-	return 0;
-}
-
 static int call_list(struct call *c, struct err *e)
 {
 	struct journal_vm *slot = journal_next(c->s->journal, c->q->u.list.after);
@@ -648,7 +575,7 @@ static int call_list(struct call *c, struct err *e)
 	c->reply->u.list.has_tap = slot->tap != JOURNAL_NONE;
 	c->reply->u.list.has_nat = slot->nat != JOURNAL_NONE;
 	c->reply->u.list.has_process = slot->process != JOURNAL_NONE;
-	c->reply->u.list.alive = living(c->s, slot, &pidfd) == 0;
+	c->reply->u.list.alive = calls_living(c->s, slot, &pidfd) == 0;
 	c->reply->u.list.pid = slot->pid;
 	c->reply->u.list.starttime = slot->starttime;
 	return 0;
@@ -658,7 +585,7 @@ static int call_pidfd(struct call *c, struct err *e)
 {
 	struct journal_vm *slot = journal_find(c->s->journal, c->q->vm);
 
-	if (living(c->s, slot, &c->ret_fd) < 0)
+	if (calls_living(c->s, slot, &c->ret_fd) < 0)
 		return err_set(e, -ESRCH, "VM %u has no process", c->q->vm);
 	c->reply->u.launch.pid = slot->pid;
 	c->reply->u.launch.reaper_pid = slot->reaper_pid;
@@ -789,7 +716,7 @@ int calls_reconcile(struct helper_state *s, struct err *e)
 
 		vm = slot->vm;
 		/* Without its process a tap has no use any more. What lives is the daemon's to ask for. */
-		if (living(s, slot, &pidfd) < 0) {
+		if (calls_living(s, slot, &pidfd) < 0) {
 			int r;
 
 			if (slot->process == JOURNAL_INTENT)
