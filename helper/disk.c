@@ -61,15 +61,19 @@ static int remove_part(const struct snapshot_owner *owner, enum snapshot_part pa
 int disk_remove(const struct disk *d, struct journal_vm *slot, struct err *e)
 {
 	struct snapshot_owner owner = owner_of(d, slot->vm);
-	int r;
+	_cleanup_err_ struct err second = {0};
+	int r, k;
 
 	if (slot->disk == JOURNAL_NONE)
 		return 0;
 	slot->disk = JOURNAL_DELETING;
-	if ((r = journal_write(d->journal, slot, e)) < 0 ||
-		(r = remove_part(&owner, SNAPSHOT_ROOT, slot->root_dev, e)) < 0 ||
-		(r = remove_part(&owner, SNAPSHOT_BASE, slot->base_dev, e)) < 0)
+	if ((r = journal_write(d->journal, slot, e)) < 0)
 		return r;
+	/* Also where the first is held open: the kernel then removes the one after the other. */
+	r = remove_part(&owner, SNAPSHOT_ROOT, slot->root_dev, e);
+	k = remove_part(&owner, SNAPSHOT_BASE, slot->base_dev, r < 0 ? &second : e);
+	if (r < 0 || k < 0)
+		return r < 0 ? r : k;
 	slot->disk = JOURNAL_NONE;
 	slot->root_dev = slot->base_dev = slot->cow_ino = 0;
 	return journal_write(d->journal, slot, e);
