@@ -37,6 +37,20 @@ static const char *const packages[][FAMILY_COUNT] = {
 			[FAMILY_FEDORA] = "busybox",
 			[FAMILY_ARCH] = "busybox",
 		},
+	[PACKAGE_DROPBEAR] =
+		{
+			[FAMILY_DEBIAN] = "dropbear-bin",
+			[FAMILY_UBUNTU] = "dropbear-bin",
+			[FAMILY_FEDORA] = "dropbear",
+			[FAMILY_ARCH] = "dropbear",
+		},
+	[PACKAGE_SFTP] =
+		{
+			[FAMILY_DEBIAN] = "openssh-sftp-server",
+			[FAMILY_UBUNTU] = "openssh-sftp-server",
+			[FAMILY_FEDORA] = "openssh-server",
+			[FAMILY_ARCH] = "openssh",
+		},
 	[PACKAGE_UIDMAP] =
 		{
 			[FAMILY_DEBIAN] = "uidmap",

@@ -185,6 +185,22 @@ static void check_busybox(struct doctor *d, struct finding *f)
 			"busybox is not installed, which the image busybox is made of");
 }
 
+/* What is brought to guests whose image has no sshd (fsd/net/ssh_server.c). */
+static void check_ssh(struct doctor *d, struct finding *f)
+{
+	if (!is_program((const char *const[]){"/usr/bin/ssh-keygen", NULL}))
+		found_bad(
+			f, GRADE_WARN, mend_text("install OpenSSH's client"), "ssh to VMs needs ssh-keygen");
+	if (!is_program((const char *const[]){"/usr/sbin/dropbear", NULL}))
+		found_bad(f, GRADE_WARN, mend_package(d, PACKAGE_DROPBEAR, false),
+			"ssh to VMs whose image has no sshd needs dropbear");
+	if (!is_program((const char *const[]){"/usr/lib/openssh/sftp-server",
+		    "/usr/libexec/openssh/sftp-server", "/usr/lib/ssh/sftp-server", NULL}))
+		found_bad(f, GRADE_WARN, mend_package(d, PACKAGE_SFTP, false),
+			"sftp and scp to VMs whose image has no sshd need sftp-server");
+	found_good(f, "ssh to VMs has what it needs");
+}
+
 /* Whether an ordinary user can be root of a user namespace: by trying it, as one. */
 static bool user_namespaces(const struct doctor *d)
 {
@@ -254,5 +270,6 @@ const struct row doctor_rows_programs[] = {
 	{"qemu", check_qemu},
 	{"busybox", check_busybox},
 	{"mmdebstrap", check_mmdebstrap},
+	{"ssh", check_ssh},
 	{NULL, NULL},
 };

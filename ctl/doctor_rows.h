@@ -78,6 +78,8 @@ enum package {
 	PACKAGE_BUSYBOX,
 	PACKAGE_UIDMAP,
 	PACKAGE_MMDEBSTRAP,
+	PACKAGE_DROPBEAR,
+	PACKAGE_SFTP,
 };
 /* Text as it is. */
 char *mend_text(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -23,6 +23,7 @@ static char *const shell_argv[] = {(char *)"/bin/sh", (char *)"-c",
 
 struct request {
 	const char *vm;
+	const char *setup; /* a verb of the job's ctl that says what it runs; NULL: ARGV does */
 	bool tty, want_stdin, detach;
 	const char *env[ENV_MAX + 1], *cwd, *user;
 	size_t env_count;
@@ -194,9 +195,9 @@ static int make_job(struct ctl *c, const char *vm, int *ret_fd, char **ret_dir)
 
 static int set_up(struct ctl *c, const struct request *q, const char *dir)
 {
-	int r = q->argv ? 0 : tree_write(c, "main", "%s/ctl", dir);
+	int r = q->argv ? 0 : tree_write(c, q->setup ? q->setup : "main", "%s/ctl", dir);
 
-	if (q->argv || r == -EINVAL)
+	if (q->argv || (r == -EINVAL && !q->setup))
 		r = write_list(c, dir, "cmd", (const char *const *)(q->argv ? q->argv : shell_argv));
 	if (r == 0 && q->env_count > 0)
 		r = write_list(c, dir, "env", q->env);
@@ -289,7 +290,7 @@ static int run_job(struct ctl *c, const struct request *q)
 
 		if (code == -ENOTCONN)
 			ctl_fail("vm exec %s: the VM is not running: banger vm start %s", q->vm, q->vm);
-		else if (exit_as == EXIT_NO_PROGRAM)
+		else if (exit_as == EXIT_NO_PROGRAM && q->argv)
 			ctl_fail("vm exec %s: %s: %s", q->vm, q->argv[0], strerror(-code));
 		else
 			tree_failure(c, "vm exec", object, code);
@@ -307,6 +308,11 @@ static int run_job(struct ctl *c, const struct request *q)
 	close_fd(r.err);
 	unlinkat(c->fs, dir, AT_REMOVEDIR);
 	return code;
+}
+
+int exec_ssh(struct ctl *c, const char *vm)
+{
+	return run_job(c, &(struct request){.vm = vm, .setup = "ssh", .want_stdin = true});
 }
 
 static int vm_exec(struct ctl *c, int argc, char **argv)

@@ -1,31 +1,23 @@
 /*
- * `ssh NAME.vm`. ssh(1) is told by a file of ours to ask this command for three things: the connection (no DNS needed), the host's keys,
- * which come from the guest by its agent and not by the network, and the key to log in with, the instance's own.
+ * `ssh NAME.vm`. ssh(1) is told by a file of ours to ask this command for the connection, which goes through the tree and needs neither a network nor
+ * an sshd in the image, to log in with the instance's own key, and to know hosts by the tree's known_hosts.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <pwd.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "banger/cleanup.h"
-#include "banger/io.h"
 #include "banger/name.h"
-#include "banger/parse.h"
 #include "banger/place.h"
 #include "banger/proc.h"
+#include "banger/ssh_config.h"
 #include "ssh_file.h"
 #include "tree.h"
+#include "vm.h"
 
-#define ZONE         ".vm"
-#define CONNECT_SECS 20
-#define KEYS_MSEC    30000
-#define KEYS_MAX     65536
-#define KEY_COUNT    16 /* ssh-keygen -A makes three */
-
-/* What a path may not have for all of ssh_config(5), the shell and ssh's % and $ to take it as it is. */
-#define PATH_BAD "'\"\\%$`\n\r\t"
+#define ZONE     SSH_CONFIG_ZONE
+#define ASK_MSEC 30000
 
 /* Ssh itself looks there, and not at HOME. */
 static const char *home_of_user(void)
@@ -38,38 +30,20 @@ static const char *home_of_user(void)
 /* The file for ssh(1); NULL, and said. */
 static char *make_config(struct ctl *c)
 {
-	_cleanup_free_ char *program = realpath("/proc/self/exe", NULL), *state = NULL, *instance = NULL;
+	_cleanup_free_ char *program = realpath("/proc/self/exe", NULL);
 	_cleanup_err_ struct err e = {0};
 	char *text = NULL;
+	size_t n;
+	FILE *out = program ? open_memstream(&text, &n) : NULL;
+	int r = out ? ssh_config_write(out, c->instance, program, &e) : err_sys(&e, -ENOMEM, "banger");
 
-	if (!program || place_path(c->instance, PLACE_STATE, &state, &e) < 0 ||
-		asprintf(&instance, "%s%s", *c->instance ? " --instance " : "", c->instance) < 0) {
-		instance = NULL;
-		ctl_fail("ssh-config: %s", err_text(&e));
-		return NULL;
-	}
-	if (strpbrk(program, PATH_BAD) || strpbrk(state, PATH_BAD)) {
-		ctl_fail("ssh-config: ssh can't be given these paths: %s, %s", program, state);
-		return NULL;
-	}
-	/* A name with a quote could end the one around it, and the rest would be the shell's. */
-	if (asprintf(&text,
-		    "Host *" ZONE " \"!*'*\"\n"
-		    "\tUser root\n"
-		    "\tIdentityFile \"%s/ssh/id_ed25519\"\n"
-		    "\tIdentitiesOnly yes\n" /* an agent with many keys would use up all tries before ours */
-		    "\tProxyCommand '%s'%s ssh-config connect '%%h' '%%p'\n"
-		    "\tProxyUseFdpass yes\n"
-		    "\tKnownHostsCommand \"%s\"%s ssh-config host-keys %%n %%H\n"
-		    "\tUserKnownHostsFile /dev/null\n"
-		    "\tGlobalKnownHostsFile /dev/null\n"
-		    "\tStrictHostKeyChecking yes\n"
-		    "\tUpdateHostKeys no\n",
-		    state, program, instance, program, instance) < 0) {
-		ctl_fail("ssh-config: out of memory");
-		return NULL;
-	}
-	return text;
+	if (out && fclose(out) != 0)
+		r = -ENOMEM;
+	if (r == 0)
+		return text;
+	ctl_fail("ssh-config: %s", err_text(&e));
+	free(text);
+	return NULL;
 }
 
 static int print(struct ctl *c, int argc, char **argv)
@@ -94,7 +68,7 @@ static int ssh_reads(const char *path, struct err *e)
 	int r;
 
 	spec.argv = argv;
-	spec.timeout_msec = KEYS_MSEC;
+	spec.timeout_msec = ASK_MSEC;
 	r = proc_run(&spec, NULL, NULL, NULL, e);
 	if (r == -ENOENT)
 		return err_set(e, r, "there is no ssh on this host: apt install openssh-client");
@@ -173,107 +147,23 @@ static char *vm_of(const char *host)
 	return name;
 }
 
-/* The VM's address; false, and said. */
-static bool find_address(struct ctl *c, const char *name, uint32_t *ret)
-{
-	_cleanup_free_ char *state = tree_read(c, "vms/%s/state", name), *ip = NULL;
-
-	if (!state) {
-		ctl_fail("%s: there is no such VM: banger vm ls", name);
-		return false;
-	}
-	if (strcmp(state, "running") != 0) {
-		ctl_fail("%s is %s: banger vm %s %s", name, state,
-			strcmp(state, "paused") == 0 ? "resume" : "start", name);
-		return false;
-	}
-	ip = tree_read(c, "vms/%s/ip", name);
-	if (!ip || parse_ipv4(ip, ret) < 0) {
-		ctl_fail("%s has no address", name);
-		return false;
-	}
-	return true;
-}
-
-/* Connects, and gives ssh the socket itself: nothing of ours stands between (ssh_config(5), ProxyUseFdpass). */
+/* The connection is our standard input and output: its other end is a job of the guest's that is a server for it alone. */
 static int do_connect(struct ctl *c, int argc, char **argv)
 {
-	struct sockaddr_in there = {.sin_family = AF_INET};
-	struct timeval patience = {.tv_sec = CONNECT_SECS};
-	_cleanup_free_ char *name = NULL;
-	_cleanup_close_ int fd = -EBADF;
-	uint32_t address;
-	struct stat st;
-	uint64_t port;
-	int r;
+	_cleanup_free_ char *name = NULL, *state = NULL;
 
-	if (argc != 3 || parse_u64(argv[2], 1, UINT16_MAX, &port) < 0)
+	if (argc != 2)
 		return ctl_usage(ctl_command("ssh-config connect"));
-	if (fstat(STDOUT_FILENO, &st) < 0 || !S_ISSOCK(st.st_mode))
-		return ctl_fail("ssh-config connect: this is for ssh to call: banger ssh-config install");
 	name = vm_of(argv[1]);
-	if (!name || !ctl_need_tree(c) || !find_address(c, name, &address))
+	if (!name || !ctl_need_tree(c))
 		return EXIT_FAILED;
-	there.sin_addr.s_addr = htonl(address);
-	there.sin_port = htons((uint16_t)port);
-	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0)
-		return ctl_fail("%s: %s", name, strerror(errno));
-	if (connect(fd, (struct sockaddr *)&there, sizeof(there)) < 0) {
-		/* EINPROGRESS: what connect(2) says when SO_SNDTIMEO is over. */
-		r = errno == EINPROGRESS ? ETIMEDOUT : errno;
-		return ctl_fail("%s, port %s: %s%s", name, argv[2], strerror(r),
-			r == ECONNREFUSED ? ": does its image run an sshd? banger vm shell needs none" : "");
-	}
-	patience = (struct timeval){0};
-	(void)!setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-	r = io_send_fds(STDOUT_FILENO, "", 1, &fd, 1);
-	return r < 0 ? ctl_fail("%s: ssh: %s", name, strerror(-r)) : EXIT_OK;
-}
-
-/* "TYPE BASE64 ..." of a host key's file; the guest may have written anything. */
-static bool key_valid(const char *type, const char *key)
-{
-	return type && key && *key && strlen(type) < 64 &&
-	       (strncmp(type, "ssh-", 4) == 0 || strncmp(type, "ecdsa-", 6) == 0 ||
-		       strncmp(type, "sk-", 3) == 0) &&
-	       type[strspn(type, "abcdefghijklmnopqrstuvwxyz0123456789-@.")] == '\0' &&
-	       key[strspn(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=")] == '\0';
-}
-
-/* What the guest says its keys are, over the agent's channel, which nobody else can be at. In the form of known_hosts, for the host AS. */
-static int host_keys(struct ctl *c, int argc, char **argv)
-{
-	_cleanup_free_ char *program = realpath("/proc/self/exe", NULL), *name = NULL, *text = NULL;
-	struct proc_spec spec = PROC_SPEC_INIT;
-	_cleanup_err_ struct err e = {0};
-	const char *as = argc == 3 ? argv[2] : argv[1];
-	char *rest, *line;
-	unsigned n = 0;
-
-	if (argc < 2 || argc > 3)
-		return ctl_usage(ctl_command("ssh-config host-keys"));
-	name = vm_of(argv[1]);
-	if (!name || !program)
-		return EXIT_FAILED;
-	if (strpbrk(as, " \t\r\n"))
-		return ctl_fail("ssh-config host-keys: that is no host");
-	spec.argv = (const char *const[]){program, "--instance", c->instance, "vm", "exec", name, "--", "sh",
-		"-c", "cat /etc/ssh/ssh_host_*_key.pub", NULL};
-	spec.env = (const char *const *)environ;
-	spec.max_output = KEYS_MAX;
-	spec.timeout_msec = KEYS_MSEC;
-	if (proc_run(&spec, &text, NULL, NULL, &e) < 0)
-		return ctl_fail("%s: its host keys can't be read: %s", name, err_text(&e));
-	for (rest = text; n < KEY_COUNT && (line = strsep(&rest, "\n"));) {
-		const char *type = strsep(&line, " "), *key = strsep(&line, " ");
-
-		if (key_valid(type, key)) {
-			printf("%s %s %s\n", as, type, key);
-			n++;
-		}
-	}
-	return n > 0 ? EXIT_OK : ctl_fail("%s has no host keys in /etc/ssh", name);
+	state = tree_read(c, "vms/%s/state", name);
+	if (!state)
+		return ctl_fail("%s: there is no such VM: banger vm ls", name);
+	if (strcmp(state, "running") != 0)
+		return ctl_fail("%s is %s: banger vm %s %s", name, state,
+			strcmp(state, "paused") == 0 ? "resume" : "start", name);
+	return exec_ssh(c, name);
 }
 
 const struct command commands_ssh[] = {
@@ -281,8 +171,7 @@ const struct command commands_ssh[] = {
 		install},
 	{"ssh-config uninstall", "", "take it out again; ~/.ssh is as it was", uninstall},
 	{"ssh-config print", "", "what ssh is told, for whoever keeps its configuration himself", print},
-	{"ssh-config connect", "NAME" ZONE " PORT", "for ssh: a connection to the VM, passed on", do_connect},
-	{"ssh-config host-keys", "NAME" ZONE " [HOST]", "for ssh: the VM's host keys, from the guest itself",
-		host_keys},
+	{"ssh-config connect", "NAME" ZONE, "for ssh: a connection to the VM, as standard input and output",
+		do_connect},
 	{NULL, NULL, NULL, NULL},
 };

@@ -412,6 +412,7 @@ static int daemon_serve(struct daemon *d, struct err *e)
 		.run_fd = d->run_fd,
 		.tree =
 			{
+				.instance = d->instance,
 				.event = d->event,
 				.jobs = d->jobs,
 				.ops = d->ops,

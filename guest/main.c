@@ -11,6 +11,7 @@
 #include "guest.h"
 #include "power.h"
 #include "receive.h"
+#include "ssh.h"
 
 void guest_say(const char *fmt, ...)
 {
@@ -45,8 +46,16 @@ static int agent_by_hand(int argc, char **argv)
 	return agent_run((int)fd, CHANNEL_SOCKET, root, tree ? tree : root, AGENT_BY_HAND) < 0;
 }
 
+static const struct {
+	const char *name;
+	int (*run)(void);
+} ssh_commands[] = {{"receive", ssh_receive}, {"serve", ssh_serve}, {"session", ssh_session}};
+
 int main(int argc, char **argv)
 {
+	for (size_t i = 0; argc == 3 && strcmp(argv[1], "ssh") == 0 && i < ELEMENTSOF(ssh_commands); i++)
+		if (strcmp(argv[2], ssh_commands[i].name) == 0)
+			return ssh_commands[i].run();
 	if (argc > 1 && strcmp(argv[1], "agent") == 0)
 		return agent_by_hand(argc, argv);
 	if (argc == 4 && strcmp(argv[1], "workspace") == 0 && strcmp(argv[2], "receive") == 0)

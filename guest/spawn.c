@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -168,6 +169,8 @@ static void child(const struct spawn *s, const struct account *a, const int fds[
 	r = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 	if (r >= 0 && write(r, "0", 1) < 0)
 		errno = 0;
+	/* Nor is how many files it may have open: what systemd and the kernel give, for there are programs that close each one that there could be. */
+	setrlimit(RLIMIT_NOFILE, &(struct rlimit){1024, 524288});
 	clearenv();
 	setenv("PATH", BASE_PATH, 1);
 	setenv("HOME", a->home, 1);

@@ -7,13 +7,10 @@
 #include "banger/proc.h"
 #include "net/ssh_key.h"
 
-#define DIR_NAME     "ssh"
-#define PRIVATE_NAME "id_ed25519"
-#define PUBLIC_NAME  "id_ed25519.pub"
-#define NEW_NAME     "new"
-#define NEW_PUBLIC   "new.pub"
-#define KEY_MAX      4096
-#define MAKE_MSEC    20000
+#define NEW_NAME   "new"
+#define NEW_PUBLIC "new.pub"
+#define KEY_MAX    4096
+#define MAKE_MSEC  20000
 
 static int keygen(int dir, const char *const *argv, char **ret_output, struct err *e)
 {
@@ -41,20 +38,20 @@ static int make(int dir, struct err *e)
 	r = keygen(dir, argv, NULL, e);
 	if (r < 0)
 		return r;
-	if (renameat(dir, NEW_PUBLIC, dir, PUBLIC_NAME) < 0 ||
-		renameat2(dir, NEW_NAME, dir, PRIVATE_NAME, RENAME_NOREPLACE) < 0 || fsync(dir) < 0)
-		return err_sys(e, -errno, DIR_NAME "/" PRIVATE_NAME);
+	if (renameat(dir, NEW_PUBLIC, dir, SSH_KEY_PUBLIC) < 0 ||
+		renameat2(dir, NEW_NAME, dir, SSH_KEY_PRIVATE, RENAME_NOREPLACE) < 0 || fsync(dir) < 0)
+		return err_sys(e, -errno, SSH_KEY_DIR "/" SSH_KEY_PRIVATE);
 	return 0;
 }
 
 /* Somebody deleted the public half; the private one has it. */
 static int restore(int dir, struct err *e)
 {
-	static const char *const argv[] = {"ssh-keygen", "-y", "-f", PRIVATE_NAME, NULL};
+	static const char *const argv[] = {"ssh-keygen", "-y", "-f", SSH_KEY_PRIVATE, NULL};
 	_cleanup_free_ char *text = NULL;
 	int r = keygen(dir, argv, &text, e);
 
-	return r < 0 ? r : io_replace_file(dir, PUBLIC_NAME, text, strlen(text), 0644, e);
+	return r < 0 ? r : io_replace_file(dir, SSH_KEY_PUBLIC, text, strlen(text), 0644, e);
 }
 
 /* One line of the kind that authorized_keys has; it is about to be written into every guest. */
@@ -62,7 +59,7 @@ static int read_public(int dir, char **ret, struct err *e)
 {
 	_cleanup_free_ char *text = NULL;
 	size_t n;
-	int r = io_read_file(dir, PUBLIC_NAME, KEY_MAX, &text, &n, e);
+	int r = io_read_file(dir, SSH_KEY_PUBLIC, KEY_MAX, &text, &n, e);
 
 	if (r < 0)
 		return r;
@@ -70,26 +67,26 @@ static int read_public(int dir, char **ret, struct err *e)
 		text[--n] = '\0';
 	if (strncmp(text, "ssh-", 4) != 0 || strlen(text) != n || strpbrk(text, "\r\n"))
 		return err_set(e, -EBADMSG,
-			DIR_NAME "/" PUBLIC_NAME
-				 ": is no public key: delete it, it is made again of " PRIVATE_NAME);
+			SSH_KEY_DIR "/" SSH_KEY_PUBLIC
+				    ": is no public key: delete it, it is made again of " SSH_KEY_PRIVATE);
 	*ret = TAKE_PTR(text);
 	return 0;
 }
 
-int ssh_key_ensure(int state_fd, char **ret, struct err *e)
+int ssh_key_ensure(int dir_fd, char **ret, struct err *e)
 {
 	_cleanup_close_ int dir = -EBADF;
 	struct stat st;
 	int r = 0;
 
-	if (mkdirat(state_fd, DIR_NAME, 0700) < 0 && errno != EEXIST)
-		return err_sys(e, -errno, DIR_NAME);
-	dir = openat(state_fd, DIR_NAME, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (mkdirat(dir_fd, SSH_KEY_DIR, 0700) < 0 && errno != EEXIST)
+		return err_sys(e, -errno, SSH_KEY_DIR);
+	dir = openat(dir_fd, SSH_KEY_DIR, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (dir < 0)
-		return err_sys(e, -errno, DIR_NAME);
-	if (fstatat(dir, PRIVATE_NAME, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		r = errno == ENOENT ? make(dir, e) : err_sys(e, -errno, DIR_NAME "/" PRIVATE_NAME);
-	else if (fstatat(dir, PUBLIC_NAME, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return err_sys(e, -errno, SSH_KEY_DIR);
+	if (fstatat(dir, SSH_KEY_PRIVATE, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		r = errno == ENOENT ? make(dir, e) : err_sys(e, -errno, SSH_KEY_DIR "/" SSH_KEY_PRIVATE);
+	else if (fstatat(dir, SSH_KEY_PUBLIC, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		r = restore(dir, e);
 	return r < 0 ? r : read_public(dir, ret, e);
 }

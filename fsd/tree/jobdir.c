@@ -7,6 +7,7 @@
 #include "banger/parse.h"
 #include "tree/jobs.h"
 #include "tree/tables.h"
+#include "vm/ssh.h"
 
 #define CTL_LINES_MAX 8
 
@@ -158,8 +159,8 @@ static void tty_store(struct tree *t, const struct target *at, const struct inpu
 		call_done(call, exec_set_tty(job_of(t, at->row), on, NULL));
 }
 
-/* ctl: `start` is the last line, for it is the one that is waited for. */
-enum verb { START, MAIN, SIGNAL, WINSIZE, CLOSE };
+/* ctl: `start` and `ssh` are last lines, for they are waited for. */
+enum verb { START, SSH, MAIN, SIGNAL, WINSIZE, CLOSE };
 struct command {
 	enum verb verb;
 	uint32_t signal;
@@ -182,6 +183,10 @@ static int command_parse(const char *line, struct command *ret)
 	}
 	if (n == 1 && strcmp(words[0], "main") == 0) {
 		ret->verb = MAIN;
+		return 0;
+	}
+	if (n == 1 && strcmp(words[0], "ssh") == 0) {
+		ret->verb = SSH;
 		return 0;
 	}
 	if (n == 1 && strcmp(words[0], "close") == 0) {
@@ -242,6 +247,53 @@ void job_start(struct tree *t, uint64_t row, struct call *call)
 		on_started(s, r, &e);
 }
 
+struct ssh_call {
+	struct tree *t;
+	struct call *call;
+	uint64_t row;
+	struct ssh_waiter *waiter;
+};
+
+static void on_ssh(void *user, int code, const struct err *e)
+{
+	struct ssh_call *s = user;
+	struct exec *x = job_of(s->t, s->row);
+
+	if (code == 0)
+		code = x ? exec_set_ssh(x, NULL) : -ESTALE;
+	vm_deed(s->t, node_major(s->row), s->call, "ssh", code, e ? e->text : NULL, false);
+	free(s);
+}
+
+static void on_ssh_cancel(struct call *call)
+{
+	struct ssh_call *s = call->parked;
+
+	ssh_unwait(s->waiter);
+}
+
+static void set_up_ssh(struct tree *t, uint64_t row, struct call *call)
+{
+	struct ssh_call *s = malloc(sizeof(*s));
+	_cleanup_err_ struct err e = {0};
+	struct ssh_waiter *waiter;
+	int r;
+
+	if (!s) {
+		call_done(call, -ENOMEM);
+		return;
+	}
+	*s = (struct ssh_call){.t = t, .call = call, .row = row};
+	r = ssh_ready(tree_vm(t, node_major(row)), on_ssh, s, &waiter, &e);
+	if (r < 0) {
+		on_ssh(s, r, &e);
+	} else if (waiter) {
+		s->waiter = waiter;
+		call->parked = s;
+		call->cancel = on_ssh_cancel;
+	}
+}
+
 static void ctl_store(struct tree *t, const struct target *at, const struct input *in, struct call *call)
 {
 	struct command commands[CTL_LINES_MAX] = {0};
@@ -250,13 +302,16 @@ static void ctl_store(struct tree *t, const struct target *at, const struct inpu
 
 	for (size_t i = 0; i < in->count && r == 0; i++) {
 		r = command_parse(in->lines[i], &commands[i]);
-		if (r == 0 && commands[i].verb == START && i + 1 < in->count)
+		if (r == 0 && (commands[i].verb == START || commands[i].verb == SSH) && i + 1 < in->count)
 			r = -EINVAL;
 	}
 	for (size_t i = 0; i < in->count && r == 0; i++) {
 		switch (commands[i].verb) {
 		case START:
 			job_start(t, at->row, call);
+			return;
+		case SSH:
+			set_up_ssh(t, at->row, call);
 			return;
 		case SIGNAL:
 			r = exec_signal(x, commands[i].signal, NULL);
@@ -281,7 +336,7 @@ static void ctl_show(struct tree *t, const struct target *at, FILE *out)
 
 	exec_view(job_of(t, at->row), &v);
 	if (v.state == EXEC_NEW)
-		fputs("main\nstart\nwinsize\n", out);
+		fputs("main\nssh\nstart\nwinsize\n", out);
 	else if (!job_over(&v))
 		fputs("signal\nwinsize\nclose\n", out);
 }
@@ -293,7 +348,9 @@ static const struct attr exec_attrs[] = {
 		.show = ctl_show,
 		.store = ctl_store,
 		.doc = "`main` (sets it up as what the VM's image is for: entrypoint, cmd, workdir, user; "
-		       "EINVAL for an image that says nothing of that), `start` (returns when it runs; "
+		       "EINVAL for an image that says nothing of that), `ssh` (sets it up as an ssh server "
+		       "whose one connection is its standard streams, "
+		       "the image's own or one that is brought), `start` (returns when it runs; "
 		       "EINVAL without a command), `signal TERM`, `winsize "
 		       "ROWS COLUMNS`, `close` "
 		       "(end of its standard input). Reading lists the legal ones."},

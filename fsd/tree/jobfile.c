@@ -33,6 +33,24 @@ static int file_new(struct tree *t, struct handle *h)
 	return 0;
 }
 
+/* A connection's job is forgotten when it has ended and nobody has a file of it open: who made it may have been killed. */
+static void forget_fleeting(struct tree *t, uint64_t row)
+{
+	struct exec *x = row ? job_of(t, row) : NULL;
+	struct exec_view v;
+	struct handle *h;
+
+	if (!x || t->ending)
+		return;
+	exec_view(x, &v);
+	if (!v.fleeting || !job_over(&v))
+		return;
+	LIST_FOREACH (h, &t->jobs, link)
+		if (((const struct job_file *)h->state)->row == row)
+			return;
+	exec_delete(x, NULL);
+}
+
 static void file_release(struct tree *t, struct handle *h)
 {
 	struct job_file *f = h->state;
@@ -44,6 +62,8 @@ static void file_release(struct tree *t, struct handle *h)
 	handle_wake(h, -EINTR);
 	if (x && f->made_it && !t->ending)
 		exec_delete(x, NULL);
+	else
+		forget_fleeting(t, f->row);
 	free(f->pending);
 	free(f);
 }
@@ -476,6 +496,7 @@ static void on_changed(void *user, struct exec *x)
 	row = node_row(v.vm, v.number);
 	tree_stale_all(t, KIND_EXEC, row);
 	each_reader(t, row, 0);
+	forget_fleeting(t, row);
 }
 
 static void on_output(void *user, struct exec *x, int stream)

@@ -1,11 +1,14 @@
 /* The root, stream/, and what they say. */
 #include <errno.h>
 #include <inttypes.h>
+#include <arpa/inet.h>
 
 #include "banger/cleanup.h"
+#include "banger/ssh_config.h"
 #include "tree/state.h"
 #include "tree/tables.h"
 #include "vm/cache.h"
+#include "vm/ssh.h"
 
 static const char readme[] =
 	"banger: virtual machines as files. Whoever knows ls, cat, echo and mkdir can use them.\n"
@@ -151,6 +154,55 @@ static void metrics_show(struct tree *t, const struct target *at, FILE *out)
 		memory, vcpus, ops, t->events, t->listener->requests(t->user), t->began / 1000000);
 }
 
+static void ssh_config_show(struct tree *t, const struct target *at, FILE *out)
+{
+	(void)at;
+	/* A path that it can't name leaves it empty. */
+	ssh_config_write(out, t->config.instance, "banger", NULL);
+}
+
+/* Each VM that FN says a line of. */
+static void each_vm(
+	struct tree *t, FILE *out, void (*fn)(const struct vm *vm, const struct vm_view *v, FILE *out))
+{
+	struct vm_view v = {0};
+	struct vm *vm;
+
+	while ((vm = vms_next(t->vms, v.id))) {
+		vm_view(vm, &v);
+		fn(vm, &v, out);
+	}
+}
+
+static void put_known(const struct vm *vm, const struct vm_view *v, FILE *out)
+{
+	if (*ssh_host_key(vm))
+		fprintf(out, "%s" SSH_CONFIG_ZONE " %s\n", v->name, ssh_host_key(vm));
+}
+
+static void known_hosts_show(struct tree *t, const struct target *at, FILE *out)
+{
+	(void)at;
+	each_vm(t, out, put_known);
+}
+
+static void put_host(const struct vm *vm, const struct vm_view *v, FILE *out)
+{
+	struct in_addr a = {.s_addr = htonl(v->ip)};
+	char text[INET_ADDRSTRLEN];
+
+	(void)vm;
+	if (v->pid != 0 && v->ip != 0)
+		fprintf(out, "%s %s" SSH_CONFIG_ZONE "\n", inet_ntop(AF_INET, &a, text, sizeof(text)),
+			v->name);
+}
+
+static void hosts_show(struct tree *t, const struct target *at, FILE *out)
+{
+	(void)at;
+	each_vm(t, out, put_host);
+}
+
 static void log_read(struct tree *t, struct handle *h, size_t size, uint64_t offset, struct call *call)
 {
 	(void)h;
@@ -207,6 +259,22 @@ static const struct attr root_attrs[] = {
 		.mode = 0444,
 		.show = metrics_show,
 		.doc = "Counters as Prometheus text."},
+	{.id = 8,
+		.name = "ssh_config",
+		.mode = 0444,
+		.show = ssh_config_show,
+		.doc = "What makes `ssh NAME.vm` go to VMs, as their root, by a stream through this tree: "
+		       "for ssh_config(5)'s `Include`."},
+	{.id = 9,
+		.name = "known_hosts",
+		.mode = 0444,
+		.show = known_hosts_show,
+		.doc = "The VMs' host keys: banger's own, one a VM, made when it is first connected to."},
+	{.id = 10,
+		.name = "hosts",
+		.mode = 0444,
+		.show = hosts_show,
+		.doc = "Addresses and names of the VMs that run, as hosts(5) has them."},
 	{.id = 16, .name = "stream", .mode = S_IFDIR, .flags = ATTR_HIDDEN, .child = KIND_STREAM},
 	{.id = 17, .name = "config", .mode = S_IFDIR, .child = KIND_CONFIG},
 	{.id = 18, .name = "host", .mode = S_IFDIR, .child = KIND_HOST},

@@ -20,6 +20,7 @@
 #include "vm/vm.h"
 
 struct tree_config {
+	const char *instance; /* "": the default */
 	sd_event *event;
 	struct jobs *jobs;
 	struct ops *ops;

@@ -248,6 +248,7 @@ void exec_view(const struct exec *x, struct exec_view *ret)
 		.cwd = x->cwd,
 		.user = x->user,
 		.tty = x->tty,
+		.fleeting = x->fleeting,
 		.rows = x->rows,
 		.cols = x->cols,
 		.exit_kind = x->exit_kind,
@@ -373,6 +374,18 @@ int exec_set_user(struct exec *x, const char *text, struct err *e)
 	int r = frozen(x, e);
 
 	return r < 0 ? r : set_line(x, &x->user, text, e);
+}
+
+int exec_set_ssh(struct exec *x, struct err *e)
+{
+	static const char cmd[] = "/proc/self/exe\0ssh\0serve"; /* the agent's own program */
+	int r = exec_set_cmd(x, cmd, sizeof(cmd), e);
+
+	if (r == 0)
+		r = exec_set_cwd(x, "/", e);
+	if (r == 0)
+		x->fleeting = true;
+	return r;
 }
 
 int exec_set_tty(struct exec *x, bool on, struct err *e)

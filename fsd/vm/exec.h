@@ -45,6 +45,7 @@ struct exec_view {
 	uint16_t rows, cols;
 	uint32_t exit_kind, exit_code; /* as AGENT_EXIT; 128 + signal is the reader's */
 	int start_code;                /* -errno of EXEC_FAILED */
+	bool fleeting;                 /* nobody wants to read of it once it has ended */
 	uint64_t created, started, ended;
 };
 
@@ -101,6 +102,8 @@ int exec_set_user(struct exec *x, const char *text, struct err *e);
  * variables in any case, before their own.
  */
 int exec_set_main(struct exec *x, struct err *e);
+/* Sets it up as the guest's ssh server (vm/ssh.h has seen to it that there is one) for one connection, its standard streams. */
+int exec_set_ssh(struct exec *x, struct err *e);
 int exec_set_tty(struct exec *x, bool on, struct err *e);
 
 /*

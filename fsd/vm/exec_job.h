@@ -44,6 +44,7 @@ struct exec {
 	char **argv, **env; /* NULL-terminated, one block each */
 	char *cwd, *user;
 	uint32_t stop_signal; /* of the image's own command: what a stop tells it first; 0: any other job */
+	bool fleeting;
 	bool tty, want_stdin, stdin_closed;
 	bool close_wanted; /* stdin's end, not yet said */
 	uint16_t rows, cols;

@@ -253,6 +253,7 @@ void vm_free(struct vm *vm)
 {
 	vm_dead(vm);
 	store_vm_clear(&vm->row);
+	free(vm->host_key);
 	free(vm);
 }
 
@@ -267,6 +268,7 @@ static int add_row(void *user, const struct store_vm *row)
 	}
 	if (vm_state_parse(row->state, &vm->state) < 0)
 		vm->state = VM_FAILED;
+	ssh_load(vm);
 	TAILQ_INSERT_TAIL(&vms->list, vm, link);
 	vms->count++;
 	return 0;
@@ -346,6 +348,7 @@ void vms_end_background(struct vms *vms)
 	(void)!eventfd_write(vms->ending_fd, 1);
 	TAILQ_FOREACH (vm, &vms->list, link)
 		workspace_end(vm);
+	ssh_end(vm);
 }
 
 struct vms *vms_free(struct vms *vms)
