@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #include "banger/cleanup.h"
+#include "banger/fc_version.h"
 #include "banger/io.h"
 #include "banger/parse.h"
 #include "banger/proc.h"
@@ -17,6 +18,7 @@
 
 #define QEMU_NEEDED 6 /* -action panic=shutdown */
 #define INSTALL     "make install"
+#define FIRECRACKER "install -m 0755 firecracker jailer /usr/local/bin" /* of a release */
 
 static const char *const env[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", NULL};
 static const char *const ours[] = {"banger-fsd", "banger-helper", "banger-guest"};
@@ -264,10 +266,52 @@ static void check_mmdebstrap(struct doctor *d, struct finding *f)
 	found_good(f, "image build debian has what it needs");
 }
 
+/* None is fine: VMs run in QEMU then. */
+static void check_firecracker(struct doctor *d, struct finding *f)
+{
+	static const char *const names[] = {"jailer", "firecracker"};
+	_cleanup_err_ struct err e = {0};
+	_cleanup_free_ char *note = NULL;
+	struct fc_version vmm, jailer;
+	int r;
+
+	for (size_t i = 0; i < ELEMENTSOF(names); i++) {
+		_cleanup_err_ struct err mine = {0};
+		_cleanup_free_ char *path = NULL;
+		_cleanup_close_ int fd = -EBADF;
+
+		r = program_open_firecracker(names[i], &path, &fd, &mine);
+		if (r == -ENOENT) {
+			found_good(f, "no %s: VMs run in QEMU", names[i]);
+			return;
+		}
+		if (r < 0) {
+			found_bad(f, GRADE_FAIL,
+				mend_as_root(d, "chown root: %s && %schmod go-w %s", path,
+					d->root ? "" : "sudo ", path),
+				"%s", err_text(&mine));
+			return;
+		}
+	}
+	r = fc_version_read(DOCTOR_PATIENCE_MSEC, -1, &vmm, &jailer, &e);
+	if (r == 0)
+		r = fc_version_check(&vmm, &jailer, &e);
+	if (r == 0)
+		r = fc_version_note(&vmm, &note, &e);
+	if (r < 0)
+		found_bad(f, GRADE_FAIL, mend_as_root(d, FIRECRACKER), "%s", err_text(&e));
+	else if (note)
+		found_bad(f, GRADE_WARN, mend_as_root(d, FIRECRACKER), "%s", note);
+	else
+		found_good(
+			f, "Firecracker and its jailer, version %u.%u.%u", vmm.major, vmm.minor, vmm.patch);
+}
+
 const struct row doctor_rows_programs[] = {
 	{"programs", check_programs},
 	{"binaries", check_binaries},
 	{"qemu", check_qemu},
+	{"firecracker", check_firecracker},
 	{"busybox", check_busybox},
 	{"mmdebstrap", check_mmdebstrap},
 	{"ssh", check_ssh},

@@ -29,6 +29,7 @@
 #include "banger/io.h"
 #include "banger/place.h"
 #include "fuse/server.h"
+#include "engine/engine.h"
 #include "image/worker.h"
 #include "job/job.h"
 #include "net/dns.h"
@@ -162,21 +163,35 @@ static void on_shutdown(void *user)
 		sd_event_source_set_priority(d->idle, SD_EVENT_PRIORITY_IDLE);
 }
 
-/* host/accel and host/kvm: what the last proof on this boot said (engine_prove_accel() keeps it). */
+/* host/accel and host/kvm: what the last proofs on this boot said. */
 static char *accel_fact(struct daemon *d, bool why)
 {
-	_cleanup_free_ char *text = NULL;
-	char *reason;
+	_cleanup_free_ char *reason = NULL;
 
 	if (strcmp(settings_get(d->settings, "accel"), "tcg") == 0)
 		return strdup(why ? "the setting accel is tcg" : "tcg");
-	if (io_read_file(d->run_fd, "accel", 4096, &text, NULL, NULL) < 0 || !(reason = strchr(text, '\n')))
+	reason = engine_said(d->run_fd);
+	if (!reason)
 		return NULL;
-	reason++;
-	reason[strcspn(reason, "\n")] = '\0';
 	if (why)
 		return strdup(*reason ? reason : "proven");
 	return strdup(*reason ? "tcg" : "kvm");
+}
+
+static char *engines_fact(void)
+{
+	_cleanup_free_ char *text = NULL;
+	const struct engine *engine;
+	size_t size = 0;
+	FILE *out = open_memstream(&text, &size);
+
+	for (size_t i = 0; out && (engine = engine_each(i)); i++) {
+		_cleanup_free_ char *programs = NULL;
+
+		if (engine->programs(&programs, NULL) == 0)
+			fprintf(out, "%s%s", ftell(out) > 0 ? " " : "", engine->name);
+	}
+	return out && fclose(out) == 0 ? TAKE_PTR(text) : NULL;
 }
 
 static char *network_fact(struct daemon *d, const char *name)
@@ -301,7 +316,7 @@ static const char *host_fact(void *user, const char *name)
 	if (strcmp(name, "accel") == 0 || strcmp(name, "kvm") == 0)
 		text = accel_fact(d, strcmp(name, "kvm") == 0);
 	else if (strcmp(name, "engines") == 0)
-		text = strdup("qemu");
+		text = engines_fact();
 	else if (strcmp(name, "storage") == 0)
 		text = storage_fact(d);
 	else if (strcmp(name, "ssh_key") == 0)

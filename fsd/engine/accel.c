@@ -5,6 +5,8 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <time.h>
 
 #include "banger/cleanup.h"
@@ -15,6 +17,7 @@
 #define TSC_USEC      20000
 #define PROBE_MEMORY  (128ull << 20)
 #define PROBE_CONSOLE 65536
+#define CACHE_MAX     16384
 
 uint64_t engine_tsc_khz(void)
 {
@@ -57,56 +60,87 @@ static const char *kvm_lacks(void)
 	return NULL;
 }
 
-/* What a kept answer holds for: this boot, this kernel, this VMM. */
+/* What a kept answer holds for: this boot, this kernel, these programs. No blank at its end. */
 static char *cache_key(const struct engine *engine, int kernel_dir_fd)
 {
-	_cleanup_free_ char *boot = NULL, *version = NULL;
-	_cleanup_close_ int program = -EBADF;
-	struct stat st = {0};
+	_cleanup_free_ char *boot = NULL, *version = NULL, *programs = NULL;
 	char *key = NULL;
 
 	if (io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &boot, NULL, NULL) < 0 ||
-		io_read_file(kernel_dir_fd, "version", 256, &version, NULL, NULL) < 0)
+		io_read_file(kernel_dir_fd, "version", 256, &version, NULL, NULL) < 0 ||
+		engine->programs(&programs, NULL) < 0)
 		return NULL;
 	boot[strcspn(boot, "\n")] = '\0';
-	if (engine->open_program(&program, NULL) == 0)
-		(void)!fstat(program, &st);
-	return asprintf(&key, "%s %s %s %lld", boot, version, engine->name, (long long)st.st_mtime) < 0 ? NULL
-													: key;
+	version[strcspn(version, "\n")] = '\0';
+	return asprintf(&key, "%s %s %s %s", engine->name, boot, version, programs) < 0 ? NULL : key;
 }
 
-/* What is kept of a proof: "" (proven) or the reason, the caller's; NULL: nothing. That one engine came up is proof for all; that it didn't, for it alone. */
+/* The next record of *REST, an answer behind its key: a line. Modifies it. */
+static bool next_record(char **rest, char **ret_key, char **ret_why)
+{
+	char *line;
+
+	while ((line = strsep(rest, "\n"))) {
+		*ret_why = strchr(line, '\t');
+		if (!*ret_why)
+			continue;
+		*(*ret_why)++ = '\0';
+		*ret_key = line;
+		return true;
+	}
+	return false;
+}
+
+/* What is kept of a proof with ENGINE: "" (proven) or the reason, the caller's; NULL: nothing. */
 static char *kept(const struct engine *engine, int kernel_dir_fd, int cache_dir_fd)
 {
-	_cleanup_free_ char *text = NULL;
-	const struct engine *by;
-	char *why;
+	_cleanup_free_ char *text = NULL, *key = cache_key(engine, kernel_dir_fd);
+	char *rest, *of, *why;
 
-	if (io_read_file(cache_dir_fd, "accel", 4096, &text, NULL, NULL) < 0)
+	if (!key || io_read_file(cache_dir_fd, "accel", CACHE_MAX, &text, NULL, NULL) < 0)
 		return NULL;
-	why = strchr(text, '\n');
-	if (!why)
-		return NULL;
-	*why++ = '\0';
-	why[strcspn(why, "\n")] = '\0';
-	for (size_t i = 0; (by = engine_each(i)); i++) {
-		_cleanup_free_ char *key = cache_key(by, kernel_dir_fd);
-
-		if (key && strcmp(text, key) == 0 && (!*why || by == engine))
+	rest = text;
+	while (next_record(&rest, &of, &why))
+		if (strcmp(of, key) == 0)
 			return strdup(why);
-	}
 	return NULL;
 }
 
+/* Beside what is kept of other engines. */
 static void keep(const struct engine *engine, int kernel_dir_fd, int cache_dir_fd, const char *why)
 {
 	_cleanup_free_ char *key = cache_key(engine, kernel_dir_fd), *text = NULL;
+	const struct engine *other;
+	size_t size = 0;
+	FILE *out = open_memstream(&text, &size);
 
-	if (!key || asprintf(&text, "%s\n%s\n", key, why) < 0) {
-		text = NULL;
+	if (!out)
 		return;
+	if (key)
+		fprintf(out, "%s\t%s\n", key, why);
+	for (size_t i = 0; (other = engine_each(i)); i++) {
+		_cleanup_free_ char *theirs = other == engine ? NULL : cache_key(other, kernel_dir_fd),
+				    *said = other == engine ? NULL : kept(other, kernel_dir_fd, cache_dir_fd);
+
+		if (theirs && said)
+			fprintf(out, "%s\t%s\n", theirs, said);
 	}
-	io_replace_file(cache_dir_fd, "accel", text, strlen(text), 0600, NULL);
+	if (fclose(out) == 0)
+		io_replace_file(cache_dir_fd, "accel", text, size, 0600, NULL);
+}
+
+char *engine_said(int cache_dir_fd)
+{
+	_cleanup_free_ char *text = NULL;
+	char *rest, *key, *why, *first = NULL;
+
+	if (io_read_file(cache_dir_fd, "accel", CACHE_MAX, &text, NULL, NULL) < 0)
+		return NULL;
+	rest = text;
+	while (next_record(&rest, &key, &why))
+		if (!*why || !first)
+			first = why;
+	return first ? strdup(first) : NULL;
 }
 
 static int scratch(const char *name, off_t size, int *ret)
@@ -132,8 +166,7 @@ static int reopen_readonly(int *fd)
 struct probe {
 	struct helper *helper;
 	const struct engine *engine;
-	int kernel_dir_fd, cache_dir_fd;
-	unsigned timeout_msec;
+	const struct engine_wish *wish;
 	struct op *op;
 };
 
@@ -173,14 +206,14 @@ static int probe(const struct probe *p, struct err *e)
 	for (int i = 0; i < LAUNCH_FD_COUNT; i++)
 		fds[i] = -EBADF;
 	snprintf(name, sizeof(name), "%u", ENGINE_PROBE_VM);
-	if (mkdirat(p->cache_dir_fd, ENGINE_RUNS, 0700) < 0 && errno != EEXIST)
+	if (mkdirat(p->wish->cache_dir_fd, ENGINE_RUNS, 0700) < 0 && errno != EEXIST)
 		return err_sys(e, -errno, ENGINE_RUNS);
-	runs = openat(p->cache_dir_fd, ENGINE_RUNS, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	fds[LAUNCH_FD_KERNEL] = openat(p->kernel_dir_fd, "vmlinux", O_RDONLY | O_CLOEXEC);
+	runs = openat(p->wish->cache_dir_fd, ENGINE_RUNS, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fds[LAUNCH_FD_KERNEL] = openat(p->wish->kernel_dir_fd, "vmlinux", O_RDONLY | O_CLOEXEC);
 	if (runs < 0 || fds[LAUNCH_FD_KERNEL] < 0)
 		r = err_sys(e, -errno, "vmlinux");
 	if (r == 0)
-		r = kernel_initramfs_for(p->kernel_dir_fd, &spec, &fds[LAUNCH_FD_INITRD], e);
+		r = kernel_initramfs_for(p->wish->kernel_dir_fd, &spec, &fds[LAUNCH_FD_INITRD], e);
 	for (int i = LAUNCH_FD_IMAGE; r == 0 && i <= LAUNCH_FD_EXIT; i++)
 		if (scratch("banger-probe", 1 << 20, &fds[i]) < 0)
 			r = err_sys(e, -errno, "probe");
@@ -191,7 +224,8 @@ static int probe(const struct probe *p, struct err *e)
 	if (r == 0)
 		r = launch_probe(p, dir, fds, &pidfd, e);
 	if (r == 0)
-		r = engine_wait_agent(dir, pidfd, p->timeout_msec, op_cancel_fd(p->op), &agent, boot_id, e);
+		r = engine_wait_agent(
+			dir, pidfd, p->wish->timeout_msec, op_cancel_fd(p->op), &agent, boot_id, e);
 	if (pidfd >= 0) {
 		helper_signal(p->helper, op_id(p->op), ENGINE_PROBE_VM, HELPER_SIGKILL, NULL);
 		end = (struct pollfd){.fd = pidfd, .events = POLLIN};
@@ -204,47 +238,78 @@ static int probe(const struct probe *p, struct err *e)
 	return r;
 }
 
-int engine_prove_accel(struct helper *h, const struct engine *engine, const char *want, int kernel_dir_fd,
-	int cache_dir_fd, unsigned timeout_msec, struct op *op, enum helper_accel *ret, char **ret_why,
-	struct err *e)
+/* Whether KVM is proven with this engine: *RET_WHY "", or why it isn't. */
+static int prove(const struct probe *p, char **ret_why, struct err *e)
 {
-	const struct probe p = {.helper = h,
-		.engine = engine,
-		.kernel_dir_fd = kernel_dir_fd,
-		.cache_dir_fd = cache_dir_fd,
-		.timeout_msec = timeout_msec,
-		.op = op};
-	_cleanup_free_ char *why = NULL;
+	_cleanup_free_ char *why = kept(p->engine, p->wish->kernel_dir_fd, p->wish->cache_dir_fd);
 	_cleanup_err_ struct err failed = {0};
 	const char *lack;
 	int r;
 
-	if (strcmp(want, "tcg") == 0) {
-		*ret = HELPER_ACCEL_TCG;
-		*ret_why = strdup("the setting accel is tcg");
-		return *ret_why ? 0 : err_sys(e, -ENOMEM, "accelerator");
-	}
-	why = kept(engine, kernel_dir_fd, cache_dir_fd);
 	if (!why) {
 		lack = kvm_lacks();
-		if (lack) {
-			why = strdup(lack);
-		} else {
-			r = probe(&p, &failed);
-			if (r == -EINTR || r == -ECONNREFUSED)
-				return err_move(e, &failed);
-			if (r == 0)
-				why = strdup("");
-			else if (asprintf(&why, "a guest didn't come up with KVM: %s", err_text(&failed)) < 0)
-				why = NULL;
-		}
+		r = lack ? err_set(&failed, -ENODEV, "%s", lack) : 0;
+		if (r == 0 && p->engine->check)
+			r = p->engine->check(p->op, &failed);
+		if (r == 0 && (r = probe(p, &failed)) < 0)
+			err_wrap(&failed, "a guest didn't come up with KVM");
+		if (r == -EINTR || r == -ECONNREFUSED)
+			return err_move(e, &failed);
+		why = strdup(r < 0 ? err_text(&failed) : "");
 		if (!why)
 			return err_sys(e, -ENOMEM, "accelerator");
-		keep(engine, kernel_dir_fd, cache_dir_fd, why);
+		keep(p->engine, p->wish->kernel_dir_fd, p->wish->cache_dir_fd, why);
 	}
-	if (*why && strcmp(want, "kvm") == 0)
-		return err_set(e, -ENODEV, "KVM cannot be used: %s: set config/accel to auto or tcg", why);
-	*ret = *why ? HELPER_ACCEL_TCG : HELPER_ACCEL_KVM;
 	*ret_why = TAKE_PTR(why);
 	return 0;
+}
+
+/* With ENGINE: 0, or what is against it. */
+static int try(const struct probe *p, enum helper_accel *ret_accel, char **ret_why, struct err *e)
+{
+	_cleanup_free_ char *why = NULL, *programs = NULL;
+	bool tcg = strcmp(p->wish->accel, "tcg") == 0;
+	int r = p->engine->programs(&programs, e);
+
+	if (r < 0)
+		return r;
+	if (tcg)
+		why = strdup("the setting accel is tcg");
+	else if ((r = prove(p, &why, e)) < 0)
+		return r;
+	if (!why)
+		return err_sys(e, -ENOMEM, "accelerator");
+	if (*why && p->engine->needs_kvm)
+		return err_set(e, -ENODEV, "%s: %s", p->engine->name, why);
+	if (*why && strcmp(p->wish->accel, "kvm") == 0)
+		return err_set(e, -ENODEV, "KVM cannot be used: %s: set config/accel to auto or tcg", why);
+	*ret_accel = *why ? HELPER_ACCEL_TCG : HELPER_ACCEL_KVM;
+	*ret_why = TAKE_PTR(why);
+	return 0;
+}
+
+int engine_choose(struct helper *h, const struct engine_wish *wish, struct op *op, const struct engine **ret,
+	enum helper_accel *ret_accel, char **ret_why, struct err *e)
+{
+	bool any = strcmp(wish->engine, "auto") == 0;
+	_cleanup_free_ char *better = NULL, *why = NULL;
+	struct probe p = {.helper = h, .wish = wish, .op = op};
+
+	for (size_t i = 0; (p.engine = any ? engine_each(i) : engine_find(wish->engine)); i++) {
+		_cleanup_err_ struct err mine = {0};
+		int r = try(&p, ret_accel, &why, &mine);
+
+		if (r == 0) {
+			*ret = p.engine;
+			/* Why not KVM says more than why not another engine. */
+			*ret_why = *why || !better ? TAKE_PTR(why) : TAKE_PTR(better);
+			return 0;
+		}
+		if (!any || !engine_each(i + 1) || r == -EINTR || r == -ECONNREFUSED)
+			return err_move(e, &mine);
+		/* That one isn't installed is no news. */
+		if (r != -ENOENT && !better)
+			better = strdup(err_text(&mine));
+	}
+	return err_set(e, -EINVAL, "there is no engine %s", wish->engine);
 }

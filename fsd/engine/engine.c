@@ -31,3 +31,15 @@ const struct engine *engine_of(int vm_dir_fd)
 			return engines[i];
 	return engines[ELEMENTSOF(engines) - 1];
 }
+
+int engine_identify(int program_fd, const char *before, char **ret, struct err *e)
+{
+	struct stat st;
+
+	if (fstat(program_fd, &st) < 0)
+		return err_sys(e, -errno, "program");
+	if (asprintf(ret, "%s%llu:%llu:%lld.%09ld", before, (unsigned long long)st.st_dev,
+		    (unsigned long long)st.st_ino, (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec) < 0)
+		return err_sys(e, -ENOMEM, "program");
+	return 0;
+}

@@ -43,8 +43,11 @@ struct engine {
 	enum helper_engine id;
 	bool jailed;        /* HELPER_JAIL comes before its launch, and its sockets are in ENGINE_JAIL */
 	bool makes_serials; /* of its own for the disks: the guest is told their order (banger/guest_config.h) */
-	/* The programs that the helper would run. -ENOENT, -EPERM. *RET_FD: the VMM's, O_PATH, the caller's. */
-	int (*open_program)(int *ret_fd, struct err *e);
+	bool needs_kvm;
+	/* Which programs the helper would run, in words that change when they do; the caller's. -ENOENT, -EPERM. */
+	int (*programs)(char **ret, struct err *e);
+	/* Runs them, to see whether they are of use: -EPROTONOSUPPORT. NULL: any are. */
+	int (*check)(struct op *op, struct err *e);
 	/*
 	 * After its launch: configures it and lets the guest run; NULL: it does by itself. *RET_NOTE: what is to be said about it, or NULL; the
 	 * caller's. -ESRCH when the process PIDFD ended over it, -EINTR cancelled.
@@ -99,15 +102,28 @@ int engine_make_folder(const struct engine *engine, int runs_fd, const char *nam
 /* The folder with all that it may have in it; none is fine. */
 void engine_remove_folder(int runs_fd, const char *name);
 
-/*
- * Which accelerator is proven here: the result of an earlier proof on this boot with this kernel and ENGINE, read from CACHE_DIR_FD/accel; or
- * a proof now (a probe VM without network, killed after TIMEOUT_MSEC; VM number PROBE_VM), whose result is kept there. WANT: "auto", "kvm" (fail
- * when it is not there), "tcg" (no proof). *RET_WHY: why not KVM, or ""; the caller's to free. What one engine has proven holds for the others.
- */
+/* The wishes of a VM and of its host. */
+struct engine_wish {
+	const char *engine; /* a name, or "auto": the first that is there and has KVM, else the last */
+	const char *accel;  /* "auto"; "kvm": fail without it; "tcg": no proof */
+	int kernel_dir_fd;  /* the guest's kernel, with its initramfs's base */
+	int cache_dir_fd; /* "accel" in it keeps what was proven on this boot with this kernel and these programs */
+	unsigned
+		timeout_msec; /* for a proof: a VM of an engine, without network and disks, whose agent answers */
+};
+
+/* The number of the VM that proves. */
 #define ENGINE_PROBE_VM HELPER_VM_MAX
-int engine_prove_accel(struct helper *h, const struct engine *engine, const char *want, int kernel_dir_fd,
-	int cache_dir_fd, unsigned timeout_msec, struct op *op, enum helper_accel *ret, char **ret_why,
-	struct err *e);
+
+/*
+ * Finds engine and accelerator. *RET_WHY: why it isn't a better one, or ""; the caller's. -ENODEV: not what was wished, -EPROTONOSUPPORT a
+ * version of no use, -ENOENT, -EPERM no program; -EINTR.
+ */
+int engine_choose(struct helper *h, const struct engine_wish *wish, struct op *op, const struct engine **ret,
+	enum helper_accel *ret_accel, char **ret_why, struct err *e);
+
+/* What CACHE_DIR_FD keeps of proofs: "" (KVM is proven) or why it isn't, the caller's; NULL: nothing was proven yet. Any thread. */
+char *engine_said(int cache_dir_fd);
 
 /* What the reaper wrote when a VMM ended. */
 struct engine_exit {

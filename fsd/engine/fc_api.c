@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "banger/io.h"
-#include "banger/parse.h"
 #include "engine/engine.h"
 #include "engine/fc_api.h"
 #include "engine/qmp.h"
@@ -13,10 +12,6 @@
 #define HEADER_MAX  16384 /* libcurl keeps what it hears of them */
 #define TEXT_MAX    400   /* of Firecracker's words, in an error */
 #define LISTEN_MSEC 2
-
-/* The newest release that the suite has run with. */
-#define TESTED_MAJOR 1
-#define TESTED_MINOR 16
 
 struct fc_api {
 	int dir_fd;
@@ -305,57 +300,6 @@ int fc_api_call(struct fc_api *a, const char *method, const char *path, json_obj
 	return r;
 }
 
-/* Digits at *AT, and steps over them. */
-static int number(const char **at, unsigned *ret)
-{
-	size_t n = strspn(*at, "0123456789");
-	_cleanup_free_ char *digits = strndup(*at, n);
-	uint64_t v;
-
-	if (!digits || parse_u64(digits, 0, 9999, &v) < 0)
-		return -EINVAL;
-	*ret = (unsigned)v;
-	*at += n;
-	return 0;
-}
-
-int fc_version_parse(const char *text, struct fc_version *ret)
-{
-	struct fc_version v;
-
-	if (number(&text, &v.major) < 0 || *text++ != '.' || number(&text, &v.minor) < 0 || *text++ != '.' ||
-		number(&text, &v.patch) < 0 || (*text && *text != '-' && *text != '+'))
-		return -EINVAL;
-	*ret = v;
-	return 0;
-}
-
-bool fc_version_is(const struct fc_version *v, unsigned major, unsigned minor)
-{
-	return v->major > major || (v->major == major && v->minor >= minor);
-}
-
-static int note_on(const struct fc_version *v, char **ret)
-{
-	char *note = NULL;
-	int n = 0;
-
-	if (fc_version_is(v, TESTED_MAJOR, TESTED_MINOR + 1))
-		n = asprintf(&note,
-			"Firecracker %u.%u.%u is newer than any that banger was tested with (%u.%u)",
-			v->major, v->minor, v->patch, TESTED_MAJOR, TESTED_MINOR);
-	/* Before, it told a guest of its devices only by the command line, which distributions' kernels don't read (facts 1.9). */
-	else if (!fc_version_is(v, 1, 8))
-		n = asprintf(&note,
-			"Firecracker %u.%u.%u has no ACPI: most kernels find no disk in it: install 1.8.0 or "
-			"newer",
-			v->major, v->minor, v->patch);
-	if (n < 0)
-		return -ENOMEM;
-	*ret = note;
-	return 0;
-}
-
 int fc_version_get(struct fc_api *a, struct fc_version *ret, char **ret_note, struct err *e)
 {
 	json_object *o = NULL, *value = NULL;
@@ -371,12 +315,9 @@ int fc_version_get(struct fc_api *a, struct fc_version *ret, char **ret_note, st
 	json_object_put(o);
 	if (r < 0)
 		return err_set(e, -EPROTO, "Firecracker's version cannot be read from its answer");
-	if (!fc_version_is(&v, 1, 5))
-		return err_set(e, -EPROTONOSUPPORT, "Firecracker %u.%u.%u is too old: install 1.8.0 or newer",
-			v.major, v.minor, v.patch);
-	r = note_on(&v, ret_note);
+	r = fc_version_note(&v, ret_note, e);
 	if (r < 0)
-		return err_sys(e, r, "Firecracker");
+		return r;
 	*ret = v;
 	return 0;
 }

@@ -14,6 +14,7 @@
 
 #include "banger/cleanup.h"
 #include "banger/err.h"
+#include "banger/fc_version.h"
 #include "job/op.h"
 
 /* For most calls; Firecracker answers within milliseconds but for a start, which reads kernel and initramfs into memory. */
@@ -41,15 +42,7 @@ int fc_api_wait(struct fc_api *a, int pidfd, unsigned timeout_msec, struct err *
 int fc_api_call(struct fc_api *a, const char *method, const char *path, json_object *body,
 	unsigned timeout_msec, json_object **ret, struct err *e);
 
-struct fc_version {
-	unsigned major, minor, patch;
-};
-/* "1.16.1", also with something behind it ("1.17.0-dev"). -EINVAL */
-int fc_version_parse(const char *text, struct fc_version *ret);
-bool fc_version_is(const struct fc_version *v, unsigned major, unsigned minor); /* or newer */
-/*
- * Asks for it. -EPROTONOSUPPORT: older than 1.5.0. *RET_NOTE: what is to be said about it, or NULL; the caller's.
- */
+/* Asks for its version. *RET_NOTE and errors: fc_version_note(). */
 int fc_version_get(struct fc_api *a, struct fc_version *ret, char **ret_note, struct err *e);
 
 #endif

@@ -7,8 +7,9 @@
 #include "engine/engines.h"
 #include "engine/fc_machine.h"
 
-#define GUEST_CID   3 /* the first that a guest can have: it is alone on its vsock */
-#define BALLOON_SEC 10
+#define GUEST_CID    3 /* the first that a guest can have: it is alone on its vsock */
+#define BALLOON_SEC  10
+#define VERSION_MSEC 20000
 
 /* One call with a body of one pair. */
 static int say(int vm_dir_fd, const char *method, const char *path, const char *key, const char *value,
@@ -93,12 +94,29 @@ static int firecracker_status(int vm_dir_fd, enum engine_status *ret, struct err
 	return 0;
 }
 
-static int firecracker_open_program(int *ret_fd, struct err *e)
+static int firecracker_programs(char **ret, struct err *e)
 {
-	_cleanup_close_ int jailer = -EBADF;
-	int r = program_open_firecracker("jailer", NULL, &jailer, e);
+	_cleanup_close_ int jailer = -EBADF, vmm = -EBADF;
+	_cleanup_free_ char *first = NULL, *more = NULL;
+	int r;
 
-	return r == 0 ? program_open_firecracker("firecracker", NULL, ret_fd, e) : r;
+	if ((r = program_open_firecracker("jailer", NULL, &jailer, e)) < 0 ||
+		(r = program_open_firecracker("firecracker", NULL, &vmm, e)) < 0 ||
+		(r = engine_identify(jailer, "", &first, e)) < 0)
+		return r;
+	if (asprintf(&more, "%s,", first) < 0) {
+		more = NULL;
+		return err_sys(e, -ENOMEM, "Firecracker");
+	}
+	return engine_identify(vmm, more, ret, e);
+}
+
+static int firecracker_check(struct op *op, struct err *e)
+{
+	struct fc_version jailer, vmm;
+	int r = fc_version_read(VERSION_MSEC, op_cancel_fd(op), &vmm, &jailer, e);
+
+	return r == 0 ? fc_version_check(&vmm, &jailer, e) : r;
 }
 
 /* As Firecracker sees it, from within its jail (helper_proto.h). */
@@ -153,7 +171,9 @@ const struct engine engine_firecracker = {
 	.id = HELPER_ENGINE_FIRECRACKER,
 	.jailed = true,
 	.makes_serials = true,
-	.open_program = firecracker_open_program,
+	.needs_kvm = true,
+	.programs = firecracker_programs,
+	.check = firecracker_check,
 	.boot = firecracker_boot,
 	.pause = firecracker_pause,
 	.resume = firecracker_resume,

@@ -37,15 +37,18 @@ static int qemu_status(int vm_dir_fd, enum engine_status *ret, struct err *e)
 	return 0;
 }
 
-static int qemu_open_program(int *ret_fd, struct err *e)
+static int qemu_programs(char **ret, struct err *e)
 {
-	return program_open_qemu(NULL, ret_fd, e);
+	_cleanup_close_ int fd = -EBADF;
+	int r = program_open_qemu(NULL, &fd, e);
+
+	return r == 0 ? engine_identify(fd, "", ret, e) : r;
 }
 
 const struct engine engine_qemu = {
 	.name = "qemu",
 	.id = HELPER_ENGINE_QEMU,
-	.open_program = qemu_open_program,
+	.programs = qemu_programs,
 	.pause = qemu_pause,
 	.resume = qemu_resume,
 	.powerdown = qemu_powerdown,

@@ -7,6 +7,7 @@
 #include "banger/io.h"
 #include "banger/name.h"
 #include "banger/parse.h"
+#include "engine/engine.h"
 #include "net/dns.h"
 #include "registry/hosts.h"
 #include "registry/reference.h"
@@ -97,6 +98,13 @@ static int check_dns_listen(const char *text, struct err *e)
 	return *text ? dns_place_parse(text, &address, &port, e) : 0;
 }
 
+static int check_engine(const char *text, struct err *e)
+{
+	if (strcmp(text, "auto") == 0 || engine_find(text))
+		return 0;
+	return err_set(e, -EINVAL, "'%.64s' is none: auto, firecracker or qemu", text);
+}
+
 const struct setting settings_table[] = {
 	{"accel", "auto",
 		"What runs guests: `kvm`, `tcg` (emulation), or `auto`: KVM once a guest has come up with it "
@@ -124,6 +132,11 @@ const struct setting settings_table[] = {
 		"port. "
 		"Empty: nowhere.",
 		check_dns_listen},
+	{"engine", "auto",
+		"What runs VMs whose own `engine` is `auto`: `firecracker`, `qemu`, or `auto`: Firecracker "
+		"where it "
+		"and its jailer are there and a guest has come up in it, else QEMU.",
+		check_engine},
 	{"registry_insecure", "",
 		"Registries that are asked by http, or by https whose certificate isn't verified: "
 		"HOST[:PORT], blanks "

@@ -98,8 +98,8 @@ void vm_set_state(struct vm *vm, enum vm_state state);
 void vm_changed(struct vm *vm);
 void vm_set_text(char **field, const char *text);
 uint32_t vm_address(const struct vm *vm);
-/* Which runs it, or would. */
-const struct engine *vm_engine(const struct vm *vm);
+/* Which runs it; else the one that was asked for, or "auto". */
+const char *vm_engine_name(const struct vm *vm);
 /* False: this host has no IPv6, and the guest gets none. */
 bool vm_ip6(const struct vm *vm, uint8_t ret[16]);
 /* PLACE_STATE/vms/ID; the caller's. */

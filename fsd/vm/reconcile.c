@@ -72,13 +72,12 @@ static void mark_down(struct vm *vm)
 static int adopt(struct vm *vm, const struct helper_process *process, int pidfd, struct err *e)
 {
 	enum engine_status status = ENGINE_RUNNING;
-	const struct engine *engine = vm_engine(vm);
 	int r = vm_alive(vm, process->pid, pidfd, -1, e);
 
 	if (r < 0)
 		return r;
 	if (vm->run_fd >= 0)
-		engine->status(vm->run_fd, &status, NULL);
+		vm->engine->status(vm->run_fd, &status, NULL);
 	vm_set_state(vm, status == ENGINE_PAUSED ? VM_PAUSED : VM_RUNNING);
 	vm_log(vm, "goes on under a new daemon, process %d", process->pid);
 	return 0;

@@ -96,21 +96,21 @@ static int apply_kernel(struct vm *vm, const char *text, struct err *e)
 
 static void show_engine(const struct vm *vm, FILE *out)
 {
-	fputs(vm_engine(vm)->name, out);
+	fputs(vm_engine_name(vm), out);
 }
 
 static int check_engine(const struct vm *vm, const char *text, struct err *e)
 {
 	int r = must_not_run(vm, "engine", e);
 
-	if (r == 0 && !engine_find(text))
-		return err_set(e, -EINVAL, "engine: '%.64s' is none: qemu or firecracker", text);
+	if (r == 0 && strcmp(text, "auto") != 0 && !engine_find(text))
+		return err_set(e, -EINVAL, "engine: '%.64s' is none: auto, firecracker or qemu", text);
 	return r;
 }
 
 static int apply_engine(struct vm *vm, const char *text, struct err *e)
 {
-	return put_text(&vm->row.engine, text, e);
+	return put_text(&vm->row.engine, strcmp(text, "auto") == 0 ? "" : text, e);
 }
 
 static void show_storage(const struct vm *vm, FILE *out)
@@ -262,7 +262,12 @@ const struct vm_setting vm_settings[] = {
 	{"image", "The image that the root file system is of. Read at the start.", show_image, check_image,
 		apply_image},
 	{"kernel", "The kernel that it boots.", show_kernel, check_kernel, apply_kernel},
-	{"engine", "What runs it: `qemu` or `firecracker`.", show_engine, check_engine, apply_engine},
+	{"engine",
+		"What runs it: `firecracker`, `qemu`, or `auto`, which `config/engine` and the host decide "
+		"at "
+		"the start; "
+		"while it runs, what does.",
+		show_engine, check_engine, apply_engine},
 	{"storage",
 		"How the root is made writable: `dm`, a device-mapper snapshot of the image, or `overlay`, "
 		"in the "

@@ -28,7 +28,7 @@ struct start {
 	uint8_t ip6[16];
 	uint64_t memory, console_max, timeout_usec;
 	bool nat;
-	char *name, *want_accel, *want_storage, *dns, *image_file;
+	char *name, *want_engine, *want_accel, *want_storage, *dns, *image_file;
 	struct disks disks;
 	int image_fd, kernel_fd, dir_fd, run_fd; /* kernel_fd: its folder */
 	int fds[LAUNCH_FD_COUNT];
@@ -76,6 +76,25 @@ static unsigned read_dns(const struct start *s, uint32_t ret[DNS_MAX])
 	return resolvers_of_host(ret, DNS_MAX);
 }
 
+static int step_engine(void *ctx, struct err *e)
+{
+	struct start *s = ctx;
+	/* Where it is KVM or nothing, a slow proof is better than none. */
+	bool must = strcmp(s->want_accel, "kvm") == 0 && s->timeout_usec / 1000 > PROVE_MSEC;
+	const struct engine_wish wish = {
+		.engine = s->want_engine,
+		.accel = s->want_accel,
+		.kernel_dir_fd = s->kernel_fd,
+		.cache_dir_fd = s->vms->config.run_fd,
+		.timeout_msec = must ? (unsigned)(s->timeout_usec / 1000) : PROVE_MSEC,
+	};
+	int r = kernel_initramfs_base(s->kernel_fd, s->vms->config.guest_fd, e);
+
+	return r == 0 ? engine_choose(s->vms->config.helper, &wish, s->deed->op, &s->engine, &s->accel,
+				&s->accel_why, e)
+		      : r;
+}
+
 static int step_initramfs(void *ctx, struct err *e)
 {
 	struct start *s = ctx;
@@ -98,13 +117,12 @@ static int step_initramfs(void *ctx, struct err *e)
 		.disks = serials,
 		.disk_count = s->engine->makes_serials ? n : 0,
 	};
-	int r = kernel_initramfs_base(s->kernel_fd, s->vms->config.guest_fd, e);
+	int r;
 
 	for (size_t i = 0; i < n; i++)
 		serials[i] = disks[i].serial;
 	helper_gateway_ip6(s->vms->subnet.prefix6, gateway6);
-	if (r == 0)
-		r = kernel_initramfs_for(s->kernel_fd, &spec, &s->fds[LAUNCH_FD_INITRD], e);
+	r = kernel_initramfs_for(s->kernel_fd, &spec, &s->fds[LAUNCH_FD_INITRD], e);
 	if (r < 0)
 		return r;
 	s->fds[LAUNCH_FD_KERNEL] = openat(s->kernel_fd, "vmlinux", O_RDONLY | O_CLOEXEC);
@@ -125,21 +143,6 @@ static int undo_root(void *ctx, struct err *e)
 	return s->disks.storage == HELPER_STORAGE_DM
 		       ? helper_disk_off(s->vms->config.helper, op_of(s), s->id, e)
 		       : 0;
-}
-
-static int step_accel(void *ctx, struct err *e)
-{
-	struct start *s = ctx;
-	/* Where it is KVM or nothing, a slow proof is better than none. */
-	bool must = strcmp(s->want_accel, "kvm") == 0 && s->timeout_usec / 1000 > PROVE_MSEC;
-	int r;
-
-	r = engine_prove_accel(s->vms->config.helper, s->engine, s->want_accel, s->kernel_fd,
-		s->vms->config.run_fd, must ? (unsigned)(s->timeout_usec / 1000) : PROVE_MSEC, s->deed->op,
-		&s->accel, &s->accel_why, e);
-	if (r == 0 && s->accel != HELPER_ACCEL_KVM && s->engine->id == HELPER_ENGINE_FIRECRACKER)
-		return err_set(e, -ENODEV, "Firecracker needs KVM: %s: echo qemu > engine", s->accel_why);
-	return r;
 }
 
 static int step_sockets(void *ctx, struct err *e)
@@ -280,8 +283,8 @@ static int step_agent(void *ctx, struct err *e)
 
 static const struct step steps[] = {
 	{"disks", step_disks, NULL},
+	{"engine", step_engine, NULL},
 	{"initramfs", step_initramfs, NULL},
-	{"accelerator", step_accel, NULL},
 	{"root disk", step_root, undo_root},
 	{"sockets", step_sockets, undo_sockets},
 	{"network", step_network, NULL},
@@ -310,6 +313,7 @@ static void start_free(struct start *s)
 	close_fd(s->pidfd);
 	close_fd(s->agent_fd);
 	free(s->name);
+	free(s->want_engine);
 	free(s->want_accel);
 	free(s->want_storage);
 	free(s->disks.why);
@@ -350,7 +354,8 @@ static void done_start(void *data, int code, struct err *e)
 	}
 	if (code == 0) {
 		if (s->accel_why && *s->accel_why)
-			vm_log(vm, "emulated: %s", s->accel_why);
+			vm_log(vm, "%s: %s", s->accel == HELPER_ACCEL_TCG ? "emulated" : "in another engine",
+				s->accel_why);
 		if (s->disks.why)
 			vm_log(vm, "%s", s->disks.why);
 		if (s->note)
@@ -387,7 +392,7 @@ static void start_launch(struct deed *d)
 		.memory = vm->row.memory,
 		.nat = vm->row.nat,
 		.address = vm_address(vm),
-		.engine = vm_engine(vm),
+		.want_engine = strdup(*vm->row.engine ? vm->row.engine : settings_get(settings, "engine")),
 		.console_max = settings_get_u64(settings, "console_max"),
 		.timeout_usec = settings_get_u64(settings, "start_timeout_usec"),
 		.name = strdup(vm->row.name),
@@ -411,7 +416,8 @@ static void start_launch(struct deed *d)
 		.size = vm->row.disk,
 		.over_fd = -EBADF,
 		.work_fd = -EBADF};
-	if (r == 0 && (!s->name || !s->want_accel || !s->want_storage || !s->dns || !s->image_file))
+	if (r == 0 && (!s->name || !s->want_engine || !s->want_accel || !s->want_storage || !s->dns ||
+			      !s->image_file))
 		r = err_sys(&e, -ENOMEM, "start");
 	if (r == 0)
 		r = objects_runs_here(vm->vms->config.images, image, &e);

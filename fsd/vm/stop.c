@@ -236,7 +236,7 @@ static struct stop *stop_new(struct vm *vm, struct deed *d)
 		.run_fd = fcntl(vm->run_fd, F_DUPFD_CLOEXEC, 3),
 		.dir_fd = -EBADF,
 		.down_msec = (unsigned)(settings_get_u64(vm->vms->config.settings, "stop_down_usec") / 1000),
-		.engine = vm_engine(vm),
+		.engine = vm->engine,
 	};
 	return s;
 }

@@ -154,7 +154,7 @@ void vm_view(const struct vm *vm, struct vm_view *ret)
 		.error = vm->row.error,
 		.image = vm->row.image,
 		.kernel = vm->row.kernel,
-		.engine = vm_engine(vm)->name,
+		.engine = vm_engine_name(vm),
 		.storage = *vm->row.storage ? vm->row.storage : "auto",
 		.vcpus = vm->row.vcpus,
 		.memory = vm->row.memory,
@@ -282,11 +282,9 @@ static int open_below(int dir_fd, const char *name, int *ret, struct err *e)
 	return *ret < 0 ? err_sys(e, -errno, "%s", name) : 0;
 }
 
-const struct engine *vm_engine(const struct vm *vm)
+const char *vm_engine_name(const struct vm *vm)
 {
-	const struct engine *set = engine_find(vm->row.engine);
-
-	return vm->engine ? vm->engine : set ? set : engine_find("qemu");
+	return vm->engine ? vm->engine->name : *vm->row.engine ? vm->row.engine : "auto";
 }
 
 int vm_open_dir(struct vms *vms, uint32_t id, int *ret_fd, struct err *e)

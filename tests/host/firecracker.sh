@@ -14,6 +14,8 @@ chmod g+w /usr/local/bin/jailer
 is "one that others could change" "$(errno_write "$VM/ctl" start)" EPERM
 like "is refused" "$(cat "$VM/error")" 'jailer: refused'
 chmod g-w /usr/local/bin/jailer
+is "with both, the best engine is" "$(cat "$FS/host/engines")" "firecracker qemu"
+is "to be chosen by the host" "$(errno_write "$VM/engine" auto) $(cat "$VM/engine")" "OK auto"
 
 ok "it starts" as_owner sh -c "echo start >$VM/ctl"
 is "in Firecracker" "$(cat "$VM/engine")" firecracker

@@ -83,6 +83,33 @@ umount "$BANGER_RUN_BASE"
 doctor
 is "and with room" "$(row run-space 2)" PASS
 
+# Programs that say they are of a release: firecracker's, jailer's.
+mount -t tmpfs -o mode=755 local /usr/local/bin
+pretend()
+{
+	printf '#!/bin/sh\necho "Firecracker v%s"\n' "$1" >/usr/local/bin/firecracker
+	printf '#!/bin/sh\necho "Jailer v%s"\n' "$2" >/usr/local/bin/jailer
+	chmod 0755 /usr/local/bin/firecracker /usr/local/bin/jailer
+}
+doctor
+is "without Firecracker" "$(row firecracker 2) $(row firecracker 4)" "PASS no jailer: VMs run in QEMU"
+pretend 1.16.1 1.16.1
+doctor
+is "with one" "$(row firecracker 2) $(row firecracker 4)" "PASS Firecracker and its jailer, version 1.16.1"
+chmod g+w /usr/local/bin/jailer
+fails_alone "one that others could change" firecracker 'jailer: refused'
+ok "is mended: $mend" eval "$mend"
+pretend 1.14.0 1.14.0
+fails_alone "a jailer that follows links" firecracker 'CVE-2026-1386'
+pretend 1.4.0 1.4.0
+fails_alone "one too old" firecracker 'too old'
+pretend 1.16.1 1.16.0
+fails_alone "two releases" firecracker 'both from one release'
+pretend 1.99.0 1.99.0
+doctor
+is "one too new" "$(row firecracker 2) $(failing)" "WARN "
+umount /usr/local/bin
+
 up
 healthy "up, without a VM"
 mkdir "$FS/vms/box"

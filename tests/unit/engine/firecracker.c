@@ -504,6 +504,37 @@ static void versions(void **state)
 	assert_false(fc_version_is(&v, 2, 0));
 }
 
+static void versions_of_use(void **state)
+{
+	static const struct {
+		const char *vmm, *jailer, *why; /* NULL: of use */
+	} rows[] = {
+		{"1.16.1", "1.16.1", NULL},
+		{"1.14.1", "1.14.1", NULL},
+		{"1.13.2", "1.13.2", NULL},
+		{"2.0.0", "2.0.0", NULL},
+		{"1.14.0", "1.14.0", "CVE-2026-1386"},
+		{"1.13.1", "1.13.1", "CVE-2026-1386"},
+		{"1.12.1", "1.12.1", "CVE-2026-1386"},
+		{"1.4.1", "1.4.1", "too old"},
+		{"1.16.1", "1.16.0", "one release"},
+		{"1.15.1", "1.16.1", "one release"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+		_cleanup_err_ struct err e = {0};
+		struct fc_version vmm, jailer;
+		int r;
+
+		assert_int_equal(fc_version_parse(rows[i].vmm, &vmm), 0);
+		assert_int_equal(fc_version_parse(rows[i].jailer, &jailer), 0);
+		r = fc_version_check(&vmm, &jailer, &e);
+		assert_int_equal(r, rows[i].why ? -EPROTONOSUPPORT : 0);
+		assert_true(!rows[i].why || strstr(err_text(&e), rows[i].why));
+	}
+}
+
 static void version_asked(void **state)
 {
 	static const struct {
@@ -634,6 +665,7 @@ int main(void)
 		cmocka_unit_test(silence),
 		cmocka_unit_test(waiting),
 		cmocka_unit_test(versions),
+		cmocka_unit_test(versions_of_use),
 		cmocka_unit_test(version_asked),
 		cmocka_unit_test(verbs),
 		cmocka_unit_test(no_pause),
