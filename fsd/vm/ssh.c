@@ -234,7 +234,6 @@ const char *ssh_host_key(const struct vm *vm)
 
 void ssh_load(struct vm *vm)
 {
-	_cleanup_close_ int dir = -EBADF;
 	_cleanup_free_ char *path = NULL, *key = NULL;
 
 	if (asprintf(&path, "%u/" SSH_KEY_DIR "/" SSH_KEY_PUBLIC, vm->row.id) < 0) {
