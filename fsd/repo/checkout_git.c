@@ -81,7 +81,6 @@ static int find_head(struct make *m, struct err *e)
 static int make_places(struct make *m, struct err *e)
 {
 	const char *scratch = m->s->c->scratch;
-	_cleanup_free_ char *objects = NULL, *line = NULL;
 	int r;
 
 	if (asprintf(&m->index, "%s/index.%u", scratch, m->number) < 0 ||
