@@ -154,7 +154,7 @@ int argv_jailer(
 	add(a, "--chroot-base-dir");
 	add(a, "%s/" INSTANCE_JAIL_BASE, helper_dir);
 	add(a, "--");
-	add_pair(a, "--api-sock", HELPER_JAIL_SOCKETS "/" HELPER_JAIL_API);
+	add_pair(a, "--api-sock", "/" HELPER_JAIL_SOCKETS "/" HELPER_JAIL_API);
 	/* It logs where the serial line goes. What a guest does at odd ports is a warning each. */
 	add_pair(a, "--level", "Error");
 	if (a->failed)

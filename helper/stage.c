@@ -86,7 +86,7 @@ static void choose_files(const struct stage *s, struct files *ret)
 	size_t n;
 	const struct launch_disk *disks = disks_of(s, &n);
 
-	ret->all[0] = (struct file){HELPER_JAIL_KERNEL + 1, s->fds[LAUNCH_FD_KERNEL], 1, STEP_KERNEL, -EBADF};
+	ret->all[0] = (struct file){HELPER_JAIL_KERNEL, s->fds[LAUNCH_FD_KERNEL], 1, STEP_KERNEL, -EBADF};
 	ret->n = 1;
 	/* One that is a device will be a node instead. */
 	for (size_t i = 0; i < n; i++)
@@ -188,7 +188,7 @@ static int size_of(int fd, uint64_t *ret)
 static int copy_initrd(int from, int folder)
 {
 	_cleanup_close_ int to =
-		openat(folder, HELPER_JAIL_INITRD + 1, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		openat(folder, HELPER_JAIL_INITRD, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	char buf[65536];
 	off_t at = 0;
 	ssize_t n;
@@ -264,9 +264,9 @@ int stage_jail(const struct stage *s, enum launch_step *ret_step)
 	if ((r = tree_of(s->program_fd, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID, -1, &program)) < 0 ||
 		(r = tree_of(s->sockets_fd, 0, -1, &sockets)) < 0 ||
 		(r = mount_base(s, &base, ret_step)) < 0 || (r = make_root(s, base, program, &root)) < 0 ||
-		(r = make_folder(root, HELPER_JAIL_SOCKETS + 1, &folder)) < 0)
+		(r = make_folder(root, HELPER_JAIL_SOCKETS, &folder)) < 0)
 		return r;
-	if (move_mount(sockets, "", root, HELPER_JAIL_SOCKETS + 1, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+	if (move_mount(sockets, "", root, HELPER_JAIL_SOCKETS, MOVE_MOUNT_F_EMPTY_PATH) < 0)
 		return -errno;
 	for (size_t i = 0; r == 0 && i < files.n; i++) {
 		*ret_step = files.all[i].step;

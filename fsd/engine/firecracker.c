@@ -132,13 +132,13 @@ static int firecracker_boot(int vm_dir_fd, int pidfd, const struct engine_machin
 	struct fc_machine machine = {
 		.memory = m->memory,
 		.vcpus = m->vcpus,
-		.kernel = HELPER_JAIL_KERNEL,
-		.initrd = HELPER_JAIL_INITRD,
+		.kernel = "/" HELPER_JAIL_KERNEL,
+		.initrd = "/" HELPER_JAIL_INITRD,
 		.disks = disks,
 		.disk_count = probe ? 0 : n,
 		.tap = probe ? NULL : m->tap,
 		.mac = mac,
-		.vsock = HELPER_JAIL_SOCKETS "/" HELPER_JAIL_VSOCK,
+		.vsock = "/" HELPER_JAIL_SOCKETS "/" HELPER_JAIL_VSOCK,
 		.cid = GUEST_CID,
 		.balloon_stats_sec = BALLOON_SEC,
 	};

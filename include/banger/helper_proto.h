@@ -87,12 +87,12 @@ enum helper_engine {
 };
 
 /* Where a jailed VMM has its sockets: in the folder PLACE_JAILS/NUMBER, which is its HELPER_JAIL_SOCKETS. */
-#define HELPER_JAIL_SOCKETS "/sockets"
+#define HELPER_JAIL_SOCKETS "sockets"
 #define HELPER_JAIL_API     "api.sock"
 #define HELPER_JAIL_VSOCK   "vsock.sock"
 /* What it finds besides: kernel, initramfs, and the disks by their serials (guest_config.h), in its root. */
-#define HELPER_JAIL_KERNEL "/kernel"
-#define HELPER_JAIL_INITRD "/initrd"
+#define HELPER_JAIL_KERNEL "kernel"
+#define HELPER_JAIL_INITRD "initrd"
 
 /* Order of the descriptors of LAUNCH; all are needed, but by an engine in a jail none from QMP on. */
 enum helper_launch_fd {
