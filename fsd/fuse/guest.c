@@ -32,6 +32,7 @@ const struct fuse_lowlevel_ops guest_ops = {
 	.read = guest_read,
 	.write = guest_write,
 	.release = guest_release,
+	.flush = guest_flush,
 	.fsync = guest_fsync,
 	.opendir = guest_opendir,
 	.releasedir = guest_release,

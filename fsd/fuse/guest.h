@@ -37,6 +37,10 @@ struct ask {
 	uint64_t offset;
 	unsigned pieces; /* not answered yet */
 	int code;
+	/* Waits for what was written behind: */
+	struct behind *parked;
+	uint64_t after;
+	TAILQ_ENTRY(ask) link;
 };
 
 /* For the file NODE; who serves it is *RET_AGENT, borrowed. NULL: REQ is answered. */
@@ -46,7 +50,7 @@ void ask_sent(struct ask *a, int r);
 void ask_free(struct ask *a);
 /* The answer is an error, and A is over. */
 void ask_fail(struct ask *a, int code);
-/* The errno that the kernel is told of an agent's CODE. */
+/* The errno that the kernel is told of an agent's CODE; A may be NULL. */
 int ask_code(const struct ask *a, int code);
 /* A's agent, as it is now; NULL: nobody serves the files. */
 struct agent *ask_agent(const struct ask *a);
@@ -63,6 +67,8 @@ struct guest_cache *guest_cache(struct server *s, uint32_t vm, struct agent *age
 /* Seconds for which a file's attributes are right, and its name is. */
 double guest_attr_timeout(const struct guest_cache *c, const struct agent_attr *attr);
 double guest_entry_timeout(const struct guest_cache *c, const struct agent_attr *attr, bool in_root);
+/* Which run of the guest it is (journal_boot()). */
+uint32_t guest_boot(const struct guest_cache *c);
 /* The guest tells of changes. */
 bool guest_is_live(const struct guest_cache *c);
 /* The kernel may keep the pages that it has of NODE, which is opened. */
@@ -76,6 +82,28 @@ void guest_changed_in_root(const struct ask *a);
 
 /* -ESTALE; -EBUSY: nobody serves the VM's files. */
 int place_find(struct server *s, uint64_t number, struct place *ret);
+
+/*
+ * Writing behind (guest_behind.c). A file is written behind while it is open for writing: behind_opened() and behind_released() count that. NODE is the file's,
+ * ATTR what the guest has said of it. True: A is answered, and gone.
+ */
+void behind_opened(const struct ask *a, uint64_t node, const struct agent_attr *attr);
+void behind_released(struct server *s, uint64_t node);
+bool behind_write(struct ask *a, struct agent *agent, const char *data);
+bool behind_setattr(struct ask *a, struct agent *agent, const struct files_change *change);
+void behind_seen(struct server *s, uint64_t node, const struct agent_attr *attr);
+/* Others have changed it. */
+void behind_changed(struct server *s, uint64_t node);
+/* Something is not confirmed. */
+bool behind_is_busy(struct server *s, uint64_t node);
+/* Answers A, of a busy one, when all that was written before is confirmed, with what went wrong. */
+void behind_flush(struct ask *a);
+/* Nobody waits for A any more, which is parked. */
+void behind_unpark(struct ask *a);
+/* What went wrong and nobody was told of yet, or 0; it is told now. */
+int behind_error(struct server *s, uint64_t node);
+/* What an earlier daemon has left unconfirmed goes to VM's AGENT, before anything else does. */
+void behinds_replay(struct server *s, uint32_t vm, uint32_t boot, struct agent *agent);
 
 /* Owners as the guest has them; who makes something is who asked. */
 uint32_t ask_uid_there(const struct server *s, uid_t uid);
@@ -110,6 +138,7 @@ void guest_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void guest_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
 void guest_write(
 	fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off, struct fuse_file_info *fi);
+void guest_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void guest_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
 void guest_fallocate(
 	fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length, struct fuse_file_info *fi);

@@ -62,7 +62,7 @@ int ask_code(const struct ask *a, int code)
 {
 	switch (code) {
 	case -ECANCELED:
-		return a->forgotten ? EINTR : EIO;
+		return a && a->forgotten ? EINTR : EIO;
 	case -ENOTCONN:
 	case -EPROTO:
 		return EIO;
@@ -86,6 +86,10 @@ static int on_late(sd_event_source *source, uint64_t usec, void *user)
 	(void)source;
 	(void)usec;
 	a->forgotten = true;
+	if (a->parked) {
+		behind_unpark(a);
+		return 0;
+	}
 	requests[0] = a->request;
 	memcpy(requests + 1, a->more, sizeof(a->more));
 	/* With the last of them A goes. */
@@ -200,6 +204,7 @@ void ask_stat(const struct ask *a, const struct agent_attr *attr, struct stat *r
 		.st_ctim = {attr->ctime, attr->ctime_nsec},
 	};
 	guest_plain(a->cache, ret->st_ino, attr);
+	behind_seen(a->s, ret->st_ino, attr);
 }
 
 void ask_entry(const struct ask *a, const struct agent_attr *attr, struct fuse_entry_param *ret)

@@ -5,6 +5,7 @@
  */
 #include "banger/cleanup.h"
 #include "fuse/guest.h"
+#include "fuse/journal.h"
 #include "tree/node.h"
 
 /* A file that is written through a shared mapping in the guest tells so when it is closed; this is how long that may stay unseen. */
@@ -17,6 +18,7 @@ struct guest_cache {
 	uint32_t vm;
 	struct agent *agent; /* who was asked to tell; NULL: nobody is */
 	bool live;           /* it does */
+	uint32_t boot;
 	/* Nodes whose pages are as they were when it was opened last; one that another takes the place of has to be read again. */
 	uint64_t kept[KEPT_SLOTS];
 	uint64_t plain[KEPT_SLOTS]; /* likewise, those without extended attributes */
@@ -72,6 +74,7 @@ static void on_changed(void *user, const void *data, size_t n)
 
 		forget(c->kept, node);
 		forget(c->plain, node);
+		behind_changed(c->s, node);
 		if (!notify_attributes(c->s, node)) {
 			drop_all(c);
 			return;
@@ -105,8 +108,13 @@ struct guest_cache *guest_cache(struct server *s, uint32_t vm, struct agent *age
 		LIST_INSERT_HEAD(&s->caches[vm % CACHE_BUCKETS], c, link);
 	}
 	if (c->agent != agent) {
+		struct vm_view v;
+
+		vm_view(tree_vm(s->tree, vm), &v);
 		c->live = false;
 		c->agent = agent;
+		c->boot = journal_boot(v.boot_id);
+		behinds_replay(s, vm, c->boot, agent);
 		if (files_watch(agent, on_changed, on_watched, c, NULL) < 0)
 			c->agent = NULL;
 	}
@@ -137,6 +145,7 @@ void guest_cache_forget(struct server *s, uint32_t vm)
 {
 	struct guest_cache *c = find(s, vm);
 
+	behinds_forget(s, vm);
 	if (c)
 		destroy(c);
 }
@@ -146,6 +155,11 @@ void guest_caches_free(struct server *s)
 	for (size_t i = 0; i < CACHE_BUCKETS; i++)
 		while (LIST_FIRST(&s->caches[i]))
 			destroy(LIST_FIRST(&s->caches[i]));
+}
+
+uint32_t guest_boot(const struct guest_cache *c)
+{
+	return c ? c->boot : 0;
 }
 
 bool guest_is_live(const struct guest_cache *c)

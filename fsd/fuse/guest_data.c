@@ -35,6 +35,8 @@ static void on_opened(void *user, int code, const struct agent_attr *attr)
 		ask_entry(a, attr, &entry);
 		guest_keeps(a->cache, entry.ino);
 	}
+	if ((a->fi.flags & O_ACCMODE) != O_RDONLY)
+		behind_opened(a, a->plus ? entry.ino : a->node, attr);
 	opened(a, a->plus ? &entry : NULL);
 }
 
@@ -102,6 +104,8 @@ void guest_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	node_parse(ino, &n);
 	if (fi->fh == s->first_fh)
 		tree_use(s->tree, n.guest ? n.vm : n.row, false);
+	if ((fi->flags & O_ACCMODE) != O_RDONLY)
+		behind_released(s, ino);
 	/* Nobody waits for it; a guest that is not there has nothing open. */
 	if (place_find(s, ino, &at) == 0)
 		files_release(at.agent, at.file, on_released, NULL, NULL);
@@ -238,7 +242,33 @@ void guest_write(
 	a->fi = *fi;
 	a->size = a->have = size;
 	a->offset = (uint64_t)off;
-	ask_sent(a, in_pieces(a, agent, buf, send_write));
+	if (!behind_write(a, agent, buf))
+		ask_sent(a, in_pieces(a, agent, buf, send_write));
+}
+
+void guest_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct server *s = fuse_req_userdata(req);
+	struct agent *agent;
+	struct ask *a;
+
+	(void)fi;
+	if (!behind_is_busy(s, ino)) {
+		fuse_reply_err(req, -behind_error(s, ino));
+		return;
+	}
+	a = ask_new(req, ino, &agent);
+	if (a)
+		behind_flush(a);
+}
+
+static void on_synced(void *user, int code)
+{
+	struct ask *a = user;
+	/* All that was written behind is answered by now. */
+	int behind = behind_error(a->s, a->node);
+
+	ask_on_code(a, code < 0 ? code : behind);
 }
 
 void guest_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
@@ -248,7 +278,7 @@ void guest_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_
 
 	(void)fi;
 	if (a)
-		ask_sent(a, files_fsync(agent, a->file, datasync, ask_on_code, a, &a->request));
+		ask_sent(a, files_fsync(agent, a->file, datasync, on_synced, a, &a->request));
 }
 
 void guest_fallocate(

@@ -64,7 +64,8 @@ void guest_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what, st
 		if (what & FUSE_SET_ATTR_MTIME_NOW)
 			change.mtime.tv_nsec = UTIME_NOW;
 	}
-	ask_sent(a, files_setattr(agent, a->file, &change, ask_on_attr, a, &a->request));
+	if (!behind_setattr(a, agent, &change))
+		ask_sent(a, files_setattr(agent, a->file, &change, ask_on_attr, a, &a->request));
 }
 
 static void on_link(void *user, int code, const void *data, size_t n)

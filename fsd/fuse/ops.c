@@ -388,6 +388,12 @@ static void on_write(
 	request_end(s, r);
 }
 
+static void on_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	IF_GUEST(req, ino, flush, ino, fi);
+	fuse_reply_err(req, 0);
+}
+
 static void on_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
 	IF_GUEST(req, ino, fsync, ino, datasync, fi);
@@ -590,6 +596,7 @@ const struct fuse_lowlevel_ops server_ops = {
 	.read = on_read,
 	.write = on_write,
 	.release = on_release,
+	.flush = on_flush,
 	.fsync = on_fsync,
 	.opendir = on_opendir,
 	.readdir = on_readdir,

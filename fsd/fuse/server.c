@@ -133,6 +133,7 @@ void server_detach(struct server *s)
 
 	if (!s)
 		return;
+	behinds_end(s->behinds);
 	if (s->tree)
 		tree_set_vms(s->tree, NULL);
 	if (!s->session)
@@ -155,6 +156,7 @@ struct server *server_free(struct server *s)
 	server_detach(s);
 	requests_free(s);
 	guest_caches_free(s);
+	behinds_free(s->behinds);
 	tree_free(s->tree);
 	if (s->session)
 		fuse_session_destroy(s->session);
@@ -277,6 +279,11 @@ int server_start_fd(struct server *s, struct vms *vms, int fd, bool adopted, str
 	int r;
 
 	tree_set_vms(s->tree, vms);
+	/* Without it each write waits for the guest. */
+	if (behinds_new(s->config.run_fd, &s->behinds, e) < 0) {
+		tree_log(s->tree, "%s", err_text(e));
+		err_clear(e);
+	}
 	if (asprintf(&path, "/dev/fd/%d", mine) < 0) {
 		path = NULL;
 		return err_sys(e, -ENOMEM, "mount");

@@ -66,6 +66,7 @@ struct server {
 	uint64_t aliases; /* given out (node_alias()) */
 	bool epochs;      /* the kernel has FUSE_NOTIFY_INC_EPOCH */
 	LIST_HEAD(, guest_cache) caches[CACHE_BUCKETS];
+	struct behinds *behinds; /* NULL: nothing is written behind */
 	uid_t owner;
 	gid_t group;
 
@@ -142,6 +143,14 @@ struct guest_cache;
 void guest_cache_check(struct server *s, struct vm *vm);
 void guest_cache_forget(struct server *s, uint32_t vm);
 void guest_caches_free(struct server *s);
+
+/* guest_behind.c: what guests are told without waiting. RUN_FD as server_config's. */
+struct behinds;
+int behinds_new(int run_fd, struct behinds **ret, struct err *e);
+/* No answer of a guest's that comes from now on is an answer. */
+void behinds_end(struct behinds *all);
+struct behinds *behinds_free(struct behinds *all);
+void behinds_forget(struct server *s, uint32_t vm);
 
 /* ops.c */
 extern const struct fuse_lowlevel_ops server_ops;
