@@ -79,7 +79,10 @@ int fs_create(struct input *in, uint16_t flags, size_t *ret_n)
 	r = handle_attr_at(id, dir, name, &attr);
 	if (r < 0)
 		return r;
-	return open_and_pin(file_of(&attr), fd, how | (made >= 0 ? O_RDWR : 0), ret_n);
+	r = open_and_pin(file_of(&attr), fd, how | (made >= 0 ? O_RDWR : 0), ret_n);
+	if (r == 0)
+		files_answer_folder(id, dir, ret_n);
+	return r;
 }
 
 int fs_release(struct input *in, uint16_t flags, size_t *ret_n)

@@ -100,13 +100,17 @@ int fs_readlink(struct input *in, uint16_t flags, size_t *ret_n)
 static int own(struct file_id id, int dir, const char *name, uint32_t uid, uint32_t gid, int unlink_flags,
 	size_t *ret_n)
 {
-	if (fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0) {
-		int r = -errno;
+	int r;
 
+	if (fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0) {
+		r = -errno;
 		unlinkat(dir, name, unlink_flags);
 		return r;
 	}
-	return files_answer_attr_at(id, dir, name, ret_n);
+	r = files_answer_attr_at(id, dir, name, ret_n);
+	if (r == 0)
+		files_answer_folder(id, dir, ret_n);
+	return r;
 }
 
 int fs_mknod(struct input *in, uint16_t flags, size_t *ret_n)

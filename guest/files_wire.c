@@ -91,3 +91,15 @@ int files_answer_attr_at(struct file_id dir, int dir_fd, const char *name, size_
 	}
 	return r;
 }
+
+void files_answer_folder(struct file_id dir, int dir_fd, size_t *ret_n)
+{
+	struct agent_attr attr[2];
+
+	if (*ret_n != sizeof(attr[0]) || handle_attr(dir, dir_fd, &attr[1]) < 0)
+		return;
+	memcpy(&attr[0], files_answer, sizeof(attr[0]));
+	attr[0].flags |= AGENT_ATTR_FOLDER;
+	memcpy(files_answer, attr, sizeof(attr));
+	*ret_n = sizeof(attr);
+}

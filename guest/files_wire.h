@@ -36,6 +36,9 @@ extern uint8_t files_answer[AGENT_PAYLOAD_MAX];
 int files_answer_attr(struct file_id id, int fd, size_t *ret_n);
 int files_answer_attr_at(struct file_id dir, int dir_fd, const char *name, size_t *ret_n);
 
+/* The attributes of the folder in which it was made follow. */
+void files_answer_folder(struct file_id dir, int dir_fd, size_t *ret_n);
+
 /* What calls that take no descriptor of O_PATH are given. */
 void files_proc_path(int fd, char ret[32]);
 

@@ -30,7 +30,9 @@ struct ask {
 	bool plus, dots;
 	/* Folders in which names are made or removed: */
 	struct file_ref dirs[2];
+	uint64_t dir_nodes[2];
 	unsigned dir_count;
+	bool fresh; /* what is made is an empty folder */
 	/* Reads and writes: */
 	char *data;
 	size_t size, have; /* asked for; of them there */
@@ -48,6 +50,8 @@ struct ask *ask_new(fuse_req_t req, uint64_t node, struct agent **ret_agent);
 /* After the request was sent (R 0), or was not, and then it is answered. */
 void ask_sent(struct ask *a, int r);
 void ask_free(struct ask *a);
+/* Likewise, for what makes (MADE) or removes a name in the folder NODE. */
+struct ask *change_new(fuse_req_t req, uint64_t node, const char *made, struct agent **ret_agent);
 /* The answer is an error, and A is over. */
 void ask_fail(struct ask *a, int code);
 /* The errno that the kernel is told of an agent's CODE; A may be NULL. */
@@ -62,11 +66,32 @@ struct place {
 	bool in_root;
 	struct agent *agent; /* borrowed */
 };
+/* What is known of folders (guest_known.c); K may be NULL in all: nothing is. */
+struct known;
+struct known *known_new(void);
+struct known *known_free(struct known *k);
+/* Others have changed NODE; anything. */
+void known_changed(struct known *k, uint64_t node);
+void known_drop(struct known *k);
+/* NODE is about to be changed by what is asked for here. */
+void known_changing(struct known *k, uint64_t node);
+/* Some folder has moved. */
+void known_moved(struct known *k);
+/* What NODE is like. */
+void known_attr(struct known *k, uint64_t node, const struct agent_attr *attr);
+bool known_get(const struct known *k, uint64_t node, struct agent_attr *ret);
+/* NODE was made, empty; NAME is about to be made in it; NAME cannot be in it. */
+void known_fresh(struct known *k, uint64_t node);
+void known_name(struct known *k, uint64_t node, const char *name);
+bool known_absent(struct known *k, uint64_t node, const char *name);
+
 /* What the kernel may keep of the files of VM's guest, served by AGENT; from now on, if the guest tells of changes. */
 struct guest_cache *guest_cache(struct server *s, uint32_t vm, struct agent *agent);
 /* Seconds for which a file's attributes are right, and its name is. */
 double guest_attr_timeout(const struct guest_cache *c, const struct agent_attr *attr);
 double guest_entry_timeout(const struct guest_cache *c, const struct agent_attr *attr, bool in_root);
+/* What is known of the guest's folders; NULL: it does not tell of changes. */
+struct known *guest_known(const struct guest_cache *c);
 /* Which run of the guest it is (journal_boot()). */
 uint32_t guest_boot(const struct guest_cache *c);
 /* The guest tells of changes. */
@@ -90,8 +115,12 @@ int place_find(struct server *s, uint64_t number, struct place *ret);
 void behind_opened(const struct ask *a, uint64_t node, const struct agent_attr *attr);
 void behind_released(struct server *s, uint64_t node);
 bool behind_write(struct ask *a, struct agent *agent, const char *data);
+/* What the file is like, with what is under way; false: the guest knows better. */
+bool behind_attr(struct server *s, uint64_t node, struct agent_attr *ret);
 bool behind_setattr(struct ask *a, struct agent *agent, const struct files_change *change);
 void behind_seen(struct server *s, uint64_t node, const struct agent_attr *attr);
+/* A name is about to go or come, or has: the counts of links that were seen before may be no more. */
+void behind_names(struct server *s);
 /* Others have changed it. */
 void behind_changed(struct server *s, uint64_t node);
 /* Something is not confirmed. */
@@ -111,6 +140,8 @@ uint32_t ask_gid_there(const struct server *s, gid_t gid);
 struct files_owner ask_owner(const struct ask *a);
 /* What the kernel is told of a file. */
 void ask_stat(const struct ask *a, const struct agent_attr *attr, struct stat *ret);
+/* After A has made something, or found it (and then nothing is done). */
+void ask_made(const struct ask *a, const struct agent_attr *attr);
 void ask_entry(const struct ask *a, const struct agent_attr *attr, struct fuse_entry_param *ret);
 
 /* Answers that many requests have: an entry, attributes, nothing but a code. USER: the ask. */

@@ -218,6 +218,17 @@ void ask_entry(const struct ask *a, const struct agent_attr *attr, struct fuse_e
 	ret->ino = ret->attr.st_ino;
 }
 
+/* What was made in a folder comes with what the folder is like now. */
+void ask_made(const struct ask *a, const struct agent_attr *attr)
+{
+	struct node n;
+
+	guest_changed_in_root(a);
+	if ((attr->flags & AGENT_ATTR_FOLDER) && a->dir_count == 1 && node_parse(a->dir_nodes[0], &n) &&
+		n.guest && n.space == NODE_WORK && attr[1].space == AGENT_SPACE_WORK)
+		known_attr(guest_known(a->cache), a->dir_nodes[0], &attr[1]);
+}
+
 void ask_on_entry(void *user, int code, const struct agent_attr *attr)
 {
 	struct ask *a = user;
@@ -227,8 +238,12 @@ void ask_on_entry(void *user, int code, const struct agent_attr *attr)
 		ask_fail(a, code);
 		return;
 	}
-	guest_changed_in_root(a);
+	ask_made(a, attr);
+	if (a->dir_count > 0)
+		behind_names(a->s);
 	ask_entry(a, attr, &entry);
+	if (a->fresh && !a->in_root && attr->space == AGENT_SPACE_WORK)
+		known_fresh(guest_known(a->cache), entry.ino);
 	fuse_reply_entry(a->req, &entry);
 	ask_free(a);
 }
@@ -253,6 +268,10 @@ void ask_on_code(void *user, int code)
 
 	if (code == 0)
 		guest_changed_in_root(a);
+	if (a->dir_count > 0)
+		behind_names(a->s);
+	if (a->dir_count > 1)
+		known_moved(guest_known(a->cache));
 	fuse_reply_err(a->req, ask_code(a, code));
 	ask_free(a);
 }

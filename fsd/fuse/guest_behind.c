@@ -23,14 +23,17 @@ struct behind {
 	unsigned opens;
 	uint64_t sent, done; /* operations; the guest answers them in this order */
 	size_t bytes;
-	int error;              /* the first that nobody was told of, 0: none */
-	bool known;             /* what it is like: */
+	int error;  /* the first that nobody was told of, 0: none */
+	bool known; /* what it is like, while NAMES is the same: */
+	uint64_t names;
 	struct agent_attr attr; /* with all that was sent */
 	TAILQ_HEAD(, ask) waiting;
 };
 
 struct behinds {
 	struct journal *journal;
+	uint64_t
+		names; /* so many times a name of some file went or came: any could have another count of links */
 	bool ending; /* what is not confirmed is left to the next daemon */
 	LIST_HEAD(, behind) files[BUCKETS];
 };
@@ -215,7 +218,19 @@ void behind_seen(struct server *s, uint64_t node, const struct agent_attr *attr)
 	if (!b || b->sent != b->done)
 		return;
 	b->attr = *attr;
+	b->names = s->behinds->names;
 	b->known = true;
+}
+
+void behind_names(struct server *s)
+{
+	if (s->behinds)
+		s->behinds->names++;
+}
+
+static bool is_known(const struct behind *b)
+{
+	return b->known && b->names == b->s->behinds->names;
 }
 
 void behind_changed(struct server *s, uint64_t node)
@@ -275,6 +290,16 @@ bool behind_write(struct ask *a, struct agent *agent, const char *data)
 	return true;
 }
 
+bool behind_attr(struct server *s, uint64_t node, struct agent_attr *ret)
+{
+	struct behind *b = find(s, node);
+
+	if (!b || !is_known(b) || b->sent == b->done)
+		return false;
+	*ret = b->attr;
+	return true;
+}
+
 bool behind_setattr(struct ask *a, struct agent *agent, const struct files_change *change)
 {
 	struct behind *b = find(a->s, a->node);
@@ -286,7 +311,7 @@ bool behind_setattr(struct ask *a, struct agent *agent, const struct files_chang
 	struct agent_attr *attr;
 	struct stat st;
 
-	if (!b || !b->known || b->opens == 0 || b->error != 0 || !guest_is_live(a->cache) ||
+	if (!b || !is_known(b) || b->opens == 0 || b->error != 0 || !guest_is_live(a->cache) ||
 		(change->valid & AGENT_SET_SIZE))
 		return false;
 	/* What "now" is, once: done again it is no other. */

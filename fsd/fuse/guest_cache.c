@@ -19,6 +19,7 @@ struct guest_cache {
 	struct agent *agent; /* who was asked to tell; NULL: nobody is */
 	bool live;           /* it does */
 	uint32_t boot;
+	struct known *known;
 	/* Nodes whose pages are as they were when it was opened last; one that another takes the place of has to be read again. */
 	uint64_t kept[KEPT_SLOTS];
 	uint64_t plain[KEPT_SLOTS]; /* likewise, those without extended attributes */
@@ -54,6 +55,7 @@ static void drop_all(struct guest_cache *c)
 {
 	memset(c->kept, 0, sizeof(c->kept));
 	memset(c->plain, 0, sizeof(c->plain));
+	known_drop(c->known);
 	notify_names(c->s);
 }
 
@@ -75,6 +77,7 @@ static void on_changed(void *user, const void *data, size_t n)
 		forget(c->kept, node);
 		forget(c->plain, node);
 		behind_changed(c->s, node);
+		known_changed(c->known, node);
 		if (!notify_attributes(c->s, node)) {
 			drop_all(c);
 			return;
@@ -105,6 +108,7 @@ struct guest_cache *guest_cache(struct server *s, uint32_t vm, struct agent *age
 			return NULL;
 		c->s = s;
 		c->vm = vm;
+		c->known = known_new();
 		LIST_INSERT_HEAD(&s->caches[vm % CACHE_BUCKETS], c, link);
 	}
 	if (c->agent != agent) {
@@ -138,6 +142,7 @@ void guest_cache_check(struct server *s, struct vm *vm)
 static void destroy(struct guest_cache *c)
 {
 	LIST_REMOVE(c, link);
+	known_free(c->known);
 	free(c);
 }
 
@@ -157,14 +162,19 @@ void guest_caches_free(struct server *s)
 			destroy(LIST_FIRST(&s->caches[i]));
 }
 
-uint32_t guest_boot(const struct guest_cache *c)
-{
-	return c ? c->boot : 0;
-}
-
 bool guest_is_live(const struct guest_cache *c)
 {
 	return c && c->live;
+}
+
+struct known *guest_known(const struct guest_cache *c)
+{
+	return guest_is_live(c) ? c->known : NULL;
+}
+
+uint32_t guest_boot(const struct guest_cache *c)
+{
+	return c ? c->boot : 0;
 }
 
 double guest_attr_timeout(const struct guest_cache *c, const struct agent_attr *attr)
@@ -214,13 +224,16 @@ void guest_not_plain(struct guest_cache *c, uint64_t node)
 
 void guest_changed_in_root(const struct ask *a)
 {
+	uint64_t node;
+
 	if (!a->in_root || !guest_is_live(a->cache))
 		return;
 	for (unsigned i = 0; i < a->dir_count; i++) {
 		if (a->dirs[i].tag & AGENT_TAG_TREE)
 			continue;
-		notify_attributes(
-			a->s, node_guest_number(a->vm, NODE_WORK, a->dirs[i].ino, a->dirs[i].tag - 1));
+		node = node_guest_number(a->vm, NODE_WORK, a->dirs[i].ino, a->dirs[i].tag - 1);
+		known_changed(a->cache->known, node);
+		notify_attributes(a->s, node);
 		notify_names(a->s);
 	}
 }

@@ -31,7 +31,7 @@ static void on_opened(void *user, int code, const struct agent_attr *attr)
 		return;
 	}
 	if (a->plus) {
-		guest_changed_in_root(a);
+		ask_made(a, attr);
 		ask_entry(a, attr, &entry);
 		guest_keeps(a->cache, entry.ino);
 	}
@@ -78,13 +78,12 @@ void guest_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 void guest_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
 {
 	struct agent *agent;
-	struct ask *a = ask_new(req, parent, &agent);
+	struct ask *a = change_new(req, parent, name, &agent);
 
 	if (!a)
 		return;
 	a->fi = *fi;
 	a->plus = true;
-	a->dirs[a->dir_count++] = a->file;
 	ask_sent(a, files_create(agent, a->file, name, flags_of(fi->flags), mode, ask_owner(a), on_opened, a,
 			    &a->request));
 }

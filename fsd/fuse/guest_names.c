@@ -13,7 +13,11 @@ void guest_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct agent *agent;
 	struct ask *a = ask_new(req, parent, &agent);
 
-	if (a)
+	if (!a)
+		return;
+	if (known_absent(guest_known(a->cache), parent, name))
+		ask_fail(a, -ENOENT);
+	else
 		ask_sent(a, files_lookup(agent, a->file, name, ask_on_entry, a, &a->request));
 }
 
@@ -21,10 +25,21 @@ void guest_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct agent *agent;
 	struct ask *a = ask_new(req, ino, &agent);
+	struct agent_attr attr;
+	struct stat st;
 
 	(void)fi;
-	if (a)
+	if (!a)
+		return;
+	if (known_get(guest_known(a->cache), ino, &attr)) {
+		ask_on_attr(a, 0, &attr);
+	} else if (behind_attr(a->s, ino, &attr)) {
+		ask_stat(a, &attr, &st);
+		fuse_reply_attr(req, &st, 0);
+		ask_free(a);
+	} else {
 		ask_sent(a, files_getattr(agent, a->file, ask_on_attr, a, &a->request));
+	}
 }
 
 void guest_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what, struct fuse_file_info *fi)
@@ -64,6 +79,7 @@ void guest_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what, st
 		if (what & FUSE_SET_ATTR_MTIME_NOW)
 			change.mtime.tv_nsec = UTIME_NOW;
 	}
+	known_changing(guest_known(a->cache), ino);
 	if (!behind_setattr(a, agent, &change))
 		ask_sent(a, files_setattr(agent, a->file, &change, ask_on_attr, a, &a->request));
 }
@@ -94,20 +110,27 @@ void guest_readlink(fuse_req_t req, fuse_ino_t ino)
 		ask_sent(a, files_readlink(agent, a->file, on_link, a, &a->request));
 }
 
-/* What is asked for makes or removes a name in the folder NODE. */
-static struct ask *change_new(fuse_req_t req, uint64_t node, struct agent **ret_agent)
+/* What is asked for makes (MADE) or removes a name in the folder NODE. */
+struct ask *change_new(fuse_req_t req, uint64_t node, const char *made, struct agent **ret_agent)
 {
 	struct ask *a = ask_new(req, node, ret_agent);
 
-	if (a)
-		a->dirs[a->dir_count++] = a->file;
+	if (!a)
+		return NULL;
+	known_changing(guest_known(a->cache), node);
+	if (made)
+		known_name(guest_known(a->cache), node, made);
+	else
+		behind_names(a->s);
+	a->dir_nodes[a->dir_count] = node;
+	a->dirs[a->dir_count++] = a->file;
 	return a;
 }
 
 void guest_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
 	struct agent *agent;
-	struct ask *a = change_new(req, parent, &agent);
+	struct ask *a = change_new(req, parent, name, &agent);
 
 	if (a)
 		ask_sent(a, files_mknod(agent, a->file, name, mode, (uint32_t)rdev, ask_owner(a),
@@ -117,17 +140,18 @@ void guest_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mod
 void guest_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
 	struct agent *agent;
-	struct ask *a = change_new(req, parent, &agent);
+	struct ask *a = change_new(req, parent, name, &agent);
 
-	if (a)
-		ask_sent(a,
-			files_mkdir(agent, a->file, name, mode, ask_owner(a), ask_on_entry, a, &a->request));
+	if (!a)
+		return;
+	a->fresh = true;
+	ask_sent(a, files_mkdir(agent, a->file, name, mode, ask_owner(a), ask_on_entry, a, &a->request));
 }
 
 void guest_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
 {
 	struct agent *agent;
-	struct ask *a = change_new(req, parent, &agent);
+	struct ask *a = change_new(req, parent, name, &agent);
 
 	if (a)
 		ask_sent(a, files_symlink(
@@ -137,7 +161,7 @@ void guest_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const ch
 void guest_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct agent *agent;
-	struct ask *a = change_new(req, parent, &agent);
+	struct ask *a = change_new(req, parent, NULL, &agent);
 
 	if (a)
 		ask_sent(a, files_unlink(agent, a->file, name, ask_on_code, a, &a->request));
@@ -146,36 +170,41 @@ void guest_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 void guest_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct agent *agent;
-	struct ask *a = change_new(req, parent, &agent);
+	struct ask *a = change_new(req, parent, NULL, &agent);
 
 	if (a)
 		ask_sent(a, files_rmdir(agent, a->file, name, ask_on_code, a, &a->request));
 }
 
 /* The second directory or file of a request: of the same guest, or -EXDEV. */
-static int second(struct ask *a, uint64_t node, struct file_ref *ret)
+static int second(struct ask *a, uint64_t node, const char *made, struct file_ref *ret)
 {
 	struct place at;
 	int r = place_find(a->s, node, &at);
 
 	if (r == 0 && at.vm != a->vm)
 		r = -EXDEV;
-	if (r == 0)
-		*ret = a->dirs[a->dir_count++] = at.file;
-	return r;
+	if (r < 0)
+		return r;
+	known_changing(guest_known(a->cache), node);
+	known_name(guest_known(a->cache), node, made);
+	a->dir_nodes[a->dir_count] = node;
+	*ret = a->dirs[a->dir_count++] = at.file;
+	return 0;
 }
 
 void guest_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
 	const char *newname, unsigned flags)
 {
 	struct agent *agent;
-	struct ask *a = change_new(req, parent, &agent);
+	struct ask *a = change_new(req, parent, NULL, &agent);
 	struct file_ref dir;
 	int r;
 
 	if (!a)
 		return;
-	r = second(a, newparent, &dir);
+	known_moved(guest_known(a->cache));
+	r = second(a, newparent, newname, &dir);
 	if (r == 0)
 		r = files_rename(agent, a->file, name, dir, newname, flags, ask_on_code, a, &a->request);
 	ask_sent(a, r);
@@ -190,7 +219,8 @@ void guest_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char
 
 	if (!a)
 		return;
-	r = second(a, newparent, &dir);
+	behind_names(a->s);
+	r = second(a, newparent, newname, &dir);
 	if (r == 0)
 		r = files_link(agent, a->file, dir, newname, ask_on_entry, a, &a->request);
 	ask_sent(a, r);

@@ -17,6 +17,7 @@ struct file_ref {
 	uint32_t ino, tag; /* as in agent_proto.h: {0, 0} the workspace */
 };
 
+/* With AGENT_ATTR_FOLDER in ATTR's flags, ATTR[1] is what the folder is like in which a name was made. */
 typedef void (*files_attr_fn)(void *user, int code, const struct agent_attr *attr);
 typedef void (*files_done_fn)(void *user, int code);
 typedef void (*files_data_fn)(void *user, int code, const void *data, size_t n); /* borrowed for the call */

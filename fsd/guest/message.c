@@ -74,20 +74,23 @@ bool attr_valid(const struct agent_attr *attr)
 static void on_reply(void *user, int code, const void *data, size_t n)
 {
 	struct call *call = user;
-	struct agent_attr attr;
+	struct agent_attr attr[2];
 	struct files_statfs st;
 	uint64_t offset;
 	uint32_t count;
 
 	switch (call->kind) {
 	case CALL_ATTR:
-		if (code == 0 && n != sizeof(attr))
+		if (code == 0 && n != sizeof(attr[0]) && n != sizeof(attr))
 			code = -EPROTO;
 		if (code == 0) {
-			memcpy(&attr, data, sizeof(attr));
-			code = attr_valid(&attr) ? 0 : -EPROTO;
+			memcpy(attr, data, n);
+			if (!attr_valid(&attr[0]) || (n == sizeof(attr) && !attr_valid(&attr[1])))
+				code = -EPROTO;
+			if (n != sizeof(attr))
+				attr[0].flags &= ~AGENT_ATTR_FOLDER;
 		}
-		call->fn.attr(call->user, code, code == 0 ? &attr : NULL);
+		call->fn.attr(call->user, code, code == 0 ? attr : NULL);
 		break;
 	case CALL_DONE:
 		call->fn.done(call->user, code);

@@ -169,7 +169,8 @@ struct agent_attr {
 	uint32_t space; /* AGENT_SPACE_* */
 };
 
-#define AGENT_ATTR_PLAIN 1u /* it has no extended attributes */
+#define AGENT_ATTR_PLAIN  1u /* it has no extended attributes */
+#define AGENT_ATTR_FOLDER 2u /* the folder's follow, in an answer to what makes a name */
 
 #define AGENT_SPACE_WORK 0u
 #define AGENT_SPACE_TREE 1u
