@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <string.h>
 
 #include "banger/cleanup.h"
 #include "files.h"
@@ -8,9 +9,14 @@
 
 static int fs_watch(struct input *in, uint16_t flags, size_t *ret_n)
 {
-	(void)in;
+	uint32_t fresh = input_u32(in);
+
 	(void)flags;
 	(void)ret_n;
+	if (in->bad)
+		return -EINVAL;
+	if (fresh)
+		handle_unpin_all();
 	return watch_begin(handle_root());
 }
 
@@ -44,6 +50,51 @@ static int (*const calls[])(struct input *in, uint16_t flags, size_t *ret_n) = {
 	[AGENT_FS_WATCH] = fs_watch,
 };
 
+/* Answers to requests that are done once. */
+static struct once {
+	uint64_t token, sum; /* of the payload */
+	uint16_t type;
+	int code;
+	size_t n;
+	uint8_t answer[2 * sizeof(struct agent_attr)];
+} once[AGENT_ONCE_KEPT];
+static size_t once_next;
+
+static struct once *find_once(uint64_t token, uint16_t type, uint64_t sum)
+{
+	for (size_t i = 0; i < ELEMENTSOF(once); i++)
+		if (once[i].token == token && once[i].type == type && once[i].sum == sum)
+			return &once[i];
+	return NULL;
+}
+
+static int do_once(const struct agent_header *h, struct input *in, size_t *ret_n)
+{
+	uint64_t token, sum = 0xcbf29ce484222325; /* FNV-1a */
+	struct once *o;
+	int r;
+
+	if (in->left < sizeof(token))
+		return -EINVAL;
+	in->left -= sizeof(token);
+	memcpy(&token, in->at + in->left, sizeof(token));
+	for (size_t i = 0; i < in->left; i++)
+		sum = (sum ^ in->at[i]) * 0x100000001b3;
+	o = find_once(token, h->type, sum);
+	if (o) {
+		memcpy(files_answer, o->answer, o->n);
+		*ret_n = o->n;
+		return o->code;
+	}
+	r = calls[h->type](in, h->code & (uint16_t)~AGENT_ONCE, ret_n);
+	if (*ret_n > sizeof(o->answer))
+		return r;
+	o = &once[once_next++ % ELEMENTSOF(once)];
+	*o = (struct once){.token = token, .sum = sum, .type = h->type, .code = r, .n = *ret_n};
+	memcpy(o->answer, files_answer, o->n);
+	return r;
+}
+
 void files_request(struct channel *c, const struct agent_header *h, const uint8_t *payload)
 {
 	struct input in = {.at = payload, .left = h->length};
@@ -51,7 +102,7 @@ void files_request(struct channel *c, const struct agent_header *h, const uint8_
 	int r = -EOPNOTSUPP;
 
 	if (h->type < ELEMENTSOF(calls) && calls[h->type])
-		r = calls[h->type](&in, h->code, &n);
+		r = h->code & AGENT_ONCE ? do_once(h, &in, &n) : calls[h->type](&in, h->code, &n);
 	channel_send(c, AGENT_REPLY, (uint16_t)-r, h->id, files_answer, r == 0 ? n : 0, NULL, 0);
 }
 
@@ -62,7 +113,6 @@ int files_init(const char *root, const char *tree)
 
 void files_new_host(void)
 {
-	handle_unpin_all();
 	watch_end();
 }
 

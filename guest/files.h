@@ -12,7 +12,7 @@ int files_init(const char *root, const char *tree);
 /* Does one request and answers it. */
 void files_request(struct channel *c, const struct agent_header *h, const uint8_t *payload);
 
-/* Another host: nothing is pinned or watched any more. */
+/* Another host: nothing is watched any more. */
 void files_new_host(void);
 
 /* The folder itself, for statistics. */

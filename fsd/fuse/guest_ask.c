@@ -139,6 +139,11 @@ struct ask *ask_new(fuse_req_t req, uint64_t node, struct agent **ret_agent)
 void ask_sent(struct ask *a, int r)
 {
 	if (r < 0) {
+		struct agent *agent = ask_agent(a);
+
+		/* What its number was meant for was not sent. */
+		if (agent)
+			agent_once(agent, 0);
 		ask_fail(a, r);
 		return;
 	}

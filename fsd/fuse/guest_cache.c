@@ -18,6 +18,7 @@ struct guest_cache {
 	uint32_t vm;
 	struct agent *agent; /* who was asked to tell; NULL: nobody is */
 	bool live;           /* it does */
+	bool asked;          /* somebody was, before */
 	uint32_t boot;
 	struct known *known;
 	/* Nodes whose pages are as they were when it was opened last; one that another takes the place of has to be read again. */
@@ -119,8 +120,10 @@ struct guest_cache *guest_cache(struct server *s, uint32_t vm, struct agent *age
 		c->agent = agent;
 		c->boot = journal_boot(v.boot_id);
 		behinds_replay(s, vm, c->boot, agent);
-		if (files_watch(agent, on_changed, on_watched, c, NULL) < 0)
+		if (files_watch(agent, !s->adopted && !c->asked, on_changed, on_watched, c, NULL) < 0)
 			c->agent = NULL;
+		else
+			c->asked = true;
 	}
 	return c;
 }

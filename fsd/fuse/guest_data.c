@@ -66,6 +66,7 @@ void guest_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	a->fi.keep_cache = guest_keeps(a->cache, ino);
 	/* Nothing is written, so that there is nothing to be told at the end. */
 	a->fi.noflush = reading;
+	agent_once(agent, a->s->unique);
 	/* What is known of the file is right: it is there. */
 	if (reading && guest_is_live(a->cache) &&
 		files_open(agent, a->file, flags, on_opened_later, NULL, NULL) == 0) {
@@ -106,8 +107,10 @@ void guest_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	if ((fi->flags & O_ACCMODE) != O_RDONLY)
 		behind_released(s, ino);
 	/* Nobody waits for it; a guest that is not there has nothing open. */
-	if (place_find(s, ino, &at) == 0)
+	if (place_find(s, ino, &at) == 0) {
+		agent_once(at.agent, s->unique);
 		files_release(at.agent, at.file, on_released, NULL, NULL);
+	}
 	fuse_reply_err(req, 0);
 }
 
@@ -216,6 +219,7 @@ static void on_written_piece(void *user, int code, uint32_t n)
 
 	if (!piece_done(p, code, n))
 		return;
+	behind_changed(a->s, a->node);
 	/* What was written is told; the rest's error comes with the next write. */
 	if (a->have > 0)
 		fuse_reply_write(a->req, a->have);
@@ -226,6 +230,9 @@ static void on_written_piece(void *user, int code, uint32_t n)
 
 static int send_write(struct ask *a, struct agent *agent, const char *data, struct piece *p, uint32_t *ret_id)
 {
+	/* At the end again would be twice. */
+	if (a->fi.flags & O_APPEND)
+		agent_once(agent, a->s->unique);
 	return files_write(agent, a->file, a->offset + p->at, data + p->at, (uint32_t)p->size,
 		a->fi.flags & O_APPEND, on_written_piece, p, ret_id);
 }
@@ -280,6 +287,15 @@ void guest_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_
 		ask_sent(a, files_fsync(agent, a->file, datasync, on_synced, a, &a->request));
 }
 
+/* The file's size may be another. */
+static void on_allocated(void *user, int code)
+{
+	struct ask *a = user;
+
+	behind_changed(a->s, a->node);
+	ask_on_code(a, code);
+}
+
 void guest_fallocate(
 	fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length, struct fuse_file_info *fi)
 {
@@ -289,7 +305,7 @@ void guest_fallocate(
 	(void)fi;
 	if (a)
 		ask_sent(a, files_fallocate(agent, a->file, (uint32_t)mode, (uint64_t)offset,
-				    (uint64_t)length, ask_on_code, a, &a->request));
+				    (uint64_t)length, on_allocated, a, &a->request));
 }
 
 static void on_offset(void *user, int code, uint64_t offset)
@@ -319,6 +335,7 @@ static void on_copied(void *user, int code, uint32_t n)
 {
 	struct ask *a = user;
 
+	behind_changed(a->s, a->node);
 	if (code < 0) {
 		ask_fail(a, code);
 		return;
@@ -342,6 +359,7 @@ void guest_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in, stru
 	(void)flags;
 	if (!a)
 		return;
+	a->node = ino_out;
 	r = place_find(s, ino_out, &out);
 	if (r == 0 && out.vm != a->vm)
 		r = -EXDEV;

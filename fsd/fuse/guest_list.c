@@ -24,6 +24,8 @@ void guest_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	int r = place_find(s, ino, &at);
 
 	if (r == 0)
+		agent_once(at.agent, s->unique);
+	if (r == 0)
 		r = files_open(at.agent, at.file, O_RDONLY, on_opened, NULL, NULL);
 	if (r < 0) {
 		fuse_reply_err(req, -r);

@@ -80,8 +80,10 @@ void guest_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what, st
 			change.mtime.tv_nsec = UTIME_NOW;
 	}
 	known_changing(guest_known(a->cache), ino);
-	if (!behind_setattr(a, agent, &change))
-		ask_sent(a, files_setattr(agent, a->file, &change, ask_on_attr, a, &a->request));
+	if (behind_setattr(a, agent, &change))
+		return;
+	behind_changed(a->s, ino);
+	ask_sent(a, files_setattr(agent, a->file, &change, ask_on_attr, a, &a->request));
 }
 
 static void on_link(void *user, int code, const void *data, size_t n)
@@ -117,6 +119,7 @@ struct ask *change_new(fuse_req_t req, uint64_t node, const char *made, struct a
 
 	if (!a)
 		return NULL;
+	agent_once(*ret_agent, a->s->unique);
 	known_changing(guest_known(a->cache), node);
 	if (made)
 		known_name(guest_known(a->cache), node, made);
@@ -219,6 +222,7 @@ void guest_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char
 
 	if (!a)
 		return;
+	agent_once(agent, a->s->unique);
 	behind_names(a->s);
 	r = second(a, newparent, newname, &dir);
 	if (r == 0)

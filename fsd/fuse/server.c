@@ -14,6 +14,7 @@
 #define BATCH         64  /* requests a turn of the loop */
 #define SPIN_USEC     100 /* a wake-up costs half of this and more (design: what a FUSE read costs) */
 #define NOTIFY_RESEND 7   /* FUSE_NOTIFY_RESEND, protocol 7.40 */
+#define UNIQUE_RESEND (1ull << 63) /* FUSE_UNIQUE_RESEND: set where the request is asked again */
 #define WRITE_MAX     (1u << 20)
 
 static void on_created(void *user, struct vm *vm)
@@ -207,6 +208,7 @@ static int turn(struct server *s)
 		if (n > 0) {
 			s->requests++;
 			keep_init(s);
+			s->unique = ((struct fuse_in_header *)s->buf.mem)->unique & ~UNIQUE_RESEND;
 			fuse_session_process_buf(s->session, &s->buf);
 			if (++count >= BATCH)
 				return 0;
@@ -278,6 +280,7 @@ int server_start_fd(struct server *s, struct vms *vms, int fd, bool adopted, str
 	_cleanup_close_ int mine = fd;
 	int r;
 
+	s->adopted = adopted;
 	tree_set_vms(s->tree, vms);
 	/* Without it each write waits for the guest. */
 	if (behinds_new(s->config.run_fd, &s->behinds, e) < 0) {

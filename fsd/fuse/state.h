@@ -61,7 +61,9 @@ struct server {
 	sd_event_source *io;
 	struct fuse_buf buf;
 	bool stopped;
-	bool spins; /* more than one CPU: looking again beats sleeping */
+	bool adopted;    /* the mount is an earlier daemon's: what was open is open */
+	uint64_t unique; /* of the request at work; one that was asked of an earlier daemon has the same */
+	bool spins;      /* more than one CPU: looking again beats sleeping */
 	uint64_t requests;
 	uint64_t aliases; /* given out (node_alias()) */
 	bool epochs;      /* the kernel has FUSE_NOTIFY_INC_EPOCH */

@@ -17,6 +17,7 @@
 #define OUT_LOW     (256u * 1024)
 #define ERRNO_MAX   4095
 #define TIMER_SLACK 10000 /* usec */
+#define ONCE_PARTS  16
 
 static void drop_requests(struct agent *a, int code)
 {
@@ -430,6 +431,29 @@ struct agent *agent_free(struct agent *a)
 	return NULL;
 }
 
+void agent_once(struct agent *a, uint64_t token)
+{
+	a->once = token;
+}
+
+/* With its number at the end, where it has one. */
+static int send_once(struct agent *a, enum agent_type type, uint16_t flags, uint32_t id,
+	const struct agent_part *parts, size_t n)
+{
+	struct agent_part with[ONCE_PARTS];
+	uint64_t token = a->once;
+
+	a->once = 0;
+	if (token == 0)
+		return agent_send(a, type, flags, id, parts, n);
+	if (n >= ONCE_PARTS)
+		return -EMSGSIZE;
+	if (n > 0)
+		memcpy(with, parts, n * sizeof(*parts));
+	with[n] = (struct agent_part){&token, sizeof(token)};
+	return agent_send(a, type, flags | AGENT_ONCE, id, with, n + 1);
+}
+
 int agent_request(struct agent *a, enum agent_type type, uint16_t flags, const struct agent_part *parts,
 	size_t n, unsigned timeout_msec, agent_reply_fn fn, void *user, uint32_t *ret_id, struct err *e)
 {
@@ -446,7 +470,7 @@ int agent_request(struct agent *a, enum agent_type type, uint16_t flags, const s
 	row->user = user;
 	if (timeout_msec > 0)
 		row->deadline = io_now_usec() + (uint64_t)timeout_msec * 1000;
-	r = agent_send(a, type, flags, row->id, parts, n);
+	r = send_once(a, type, flags, row->id, parts, n);
 	if (r < 0) {
 		free(row);
 		return err_sys(e, r, "agent");

@@ -41,6 +41,8 @@ struct agent_part {
 };
 int agent_request(struct agent *a, enum agent_type type, uint16_t flags, const struct agent_part *parts,
 	size_t n, unsigned timeout_msec, agent_reply_fn fn, void *user, uint32_t *ret_id, struct err *e);
+/* The next request on files has the number TOKEN (AGENT_ONCE); 0: it has none after all. */
+void agent_once(struct agent *a, uint64_t token);
 /* Nobody waits for it any more: the callback gets -ECANCELED now, a late answer is dropped. */
 void agent_forget(struct agent *a, uint32_t id);
 

@@ -78,10 +78,12 @@ int files_copy(struct agent *a, struct file_ref from, uint64_t from_offset, stru
 	return message_send(a, AGENT_FS_COPY, 0, &m, CALL_FOR_COUNT(fn, user, n), ret_id);
 }
 
-int files_watch(struct agent *a, agent_event_fn changed, files_done_fn fn, void *user, uint32_t *ret_id)
+int files_watch(
+	struct agent *a, bool fresh, agent_event_fn changed, files_done_fn fn, void *user, uint32_t *ret_id)
 {
 	struct message m = {0};
 
+	put_u32(&m, fresh);
 	agent_on_changed(a, changed, user);
 	return message_send(a, AGENT_FS_WATCH, 0, &m, CALL_FOR_DONE(fn, user), ret_id);
 }

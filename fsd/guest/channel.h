@@ -45,6 +45,7 @@ struct agent {
 	sd_event_source *io, *timer, *dead, *more;
 	agent_lost_fn lost;
 	void *user;
+	uint64_t once;          /* of the next request; 0: none */
 	agent_event_fn changed; /* NULL: nobody wants to know */
 	void *changed_user;
 	uint32_t next_id;

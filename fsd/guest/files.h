@@ -117,10 +117,11 @@ int files_lseek(struct agent *a, struct file_ref file, uint64_t offset, uint32_t
 	void *user, uint32_t *ret_id);
 
 /*
- * CHANGED is called with what others change on the work disk (files_changed_next()), until the agent goes. FN: -EOPNOTSUPP: the guest's kernel does not
+ * FRESH: nothing that was opened earlier is open any more. CHANGED is called with what others change on the work disk (files_changed_next()), until the agent goes. FN: -EOPNOTSUPP: the guest's kernel does not
  * tell, and CHANGED is not called.
  */
-int files_watch(struct agent *a, agent_event_fn changed, files_done_fn fn, void *user, uint32_t *ret_id);
+int files_watch(
+	struct agent *a, bool fresh, agent_event_fn changed, files_done_fn fn, void *user, uint32_t *ret_id);
 /* Of what CHANGED is given: flags (AGENT_CHANGED_*), then a file each. -EPROTO: garbage. 1: *RET is set; 0: no more. */
 int files_changed_flags(const void **data, size_t *n, uint32_t *ret);
 int files_changed_next(const void **data, size_t *n, struct file_ref *ret);

@@ -11,8 +11,8 @@
  *
  * The host sends HELLO first whenever it connects: a 16-byte random cookie (AGENT_HELLO) that the agent sends back in
  * its own HELLO; the host throws away everything before that frame, so bytes left in the channel by an earlier
- * connection cannot be mistaken. At HELLO the agent drops unfinished file requests and pins of the connection
- * before; jobs go on, and their output waits. A HELLO with the cookie of the one before is only answered again: the host
+ * connection cannot be mistaken. At HELLO the agent drops unfinished file requests of the connection
+ * before; pins stay, since what is open on the host stays open over its daemon's end; jobs go on, and their output waits. A HELLO with the cookie of the one before is only answered again: the host
  * repeats it each second until it hears something. A host that died in the middle of a frame may have left the agent waiting for the rest of
  * it: after 5 s without an answer the next host sends AGENT_HEADER + AGENT_PAYLOAD_MAX zeros before its HELLO; the agent passes over
  * what can't be a frame (type 0 or unknown, too long) byte by byte.
@@ -114,8 +114,8 @@ enum agent_type {
 	AGENT_FS_COPY =
 		57, /* file from, file to, u64 offset in FROM, u64 in TO, u32 size -> u32 copied (copy_file_range(2)) */
 	/*
-	 * Tell of what others change on the work disk, until another host says HELLO; EOPNOTSUPP: it can't be seen. Changes by the requests of this
-	 * host are not told.
+	 * u32 fresh: 1: nothing that was opened before is open any more, all pins go. Tell of what others change on the work disk, until another host
+	 * says HELLO; EOPNOTSUPP: it can't be seen. Changes by the requests of this host are not told.
 	 */
 	AGENT_FS_WATCH,
 	/*
@@ -133,7 +133,14 @@ enum agent_type {
 #define AGENT_WINDOW          (256u * 1024)
 #define AGENT_WRITE_APPEND    1u
 #define AGENT_READDIR_PLUS    1u
-#define AGENT_TAG_TREE        0x80000000u
+/*
+ * In the flags of a request on files: its payload ends with u64, a number that the host gives to nothing else. A request that has it and comes again
+ * (from the next daemon, which does not know whether the one before was answered) is answered as before and not done again, while the agent
+ * remembers: the last AGENT_ONCE_KEPT.
+ */
+#define AGENT_ONCE      0x8000u
+#define AGENT_ONCE_KEPT 256u
+#define AGENT_TAG_TREE  0x80000000u
 
 #define AGENT_CHANGED_NAMES 1u /* a name of something is no longer its */
 #define AGENT_CHANGED_ALL   2u /* too much to be told: anything may have changed */

@@ -176,7 +176,7 @@ static void ask(struct tally *t, uint32_t *ret_base)
 	r |= files_lseek(t->agent, root, 0, SEEK_DATA, on_offset, t, NULL);
 	r |= files_unlink(t->agent, root, "a", on_done, t, NULL);
 	r |= files_copy(t->agent, root, 0, root, 0, 4, on_count, t, NULL);
-	r |= files_watch(t->agent, on_changed, on_done, t, NULL);
+	r |= files_watch(t->agent, false, on_changed, on_done, t, NULL);
 	t->asked = 10;
 	r |= agent_exec(t->agent, &what, &events, t, &t->job, NULL);
 	if (r != 0)

@@ -395,7 +395,7 @@ static void tells_of_changes(void **state)
 	need_handles(b);
 	a = b->agent;
 	seen = (struct seen){0};
-	if (CALL(b, files_watch(a, on_changed, on_done, b, NULL)) == -EOPNOTSUPP) {
+	if (CALL(b, files_watch(a, true, on_changed, on_done, b, NULL)) == -EOPNOTSUPP) {
 		print_message("# no fanotify of file systems\n");
 		skip();
 	}

@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Files of a running guest beside tar over ssh and sshfs to the same guest, and the raw rate of its channel; git status beside a local disk.
+. "$(dirname "$0")/../lib/case.sh"
+if [ -z "${CASE_INSIDE:-}" ]; then
+	export BANGER_TEMPLATE=${BANGER_TEMPLATE:-}-debian
+	[ -f "$BANGER_TEMPLATE.skip" ] && skip mirror "apt can't reach its archive: $(cat "$BANGER_TEMPLATE.skip")"
+fi
+command -v sshfs >/dev/null || skip sshfs "no sshfs"
+case_begin "$@"
+up
+mkdir "$FS/vms/box"
+echo debian >"$FS/vms/box/image"
+echo 512M >"$FS/vms/box/memory"
+echo start >"$FS/vms/box/ctl" || { fail "start"; case_logs; exit 1; }
+eventually "sshd listens" banger vm exec box -- systemctl is-active ssh
+W=$FS/vms/box/workspace
+files=${FILES:-1000} megabytes=${MEGABYTES:-200} trees=${TREES:-20000}
+options=(-i "$(ls "$STATE"/ssh/id_* "$STATE"/ssh/key 2>/dev/null | grep -v pub | head -n 1)" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null
+	-o LogLevel=ERROR -o IdentitiesOnly=yes)
+to=root@$(cat "$FS/vms/box/ip")
+clock() { perl -MTime::HiRes=time -e 'printf "%d\n", time() * 1e6'; }
+# took COMMAND...: its time in milliseconds into $msec.
+took()
+{
+	local began
+	began=$(clock)
+	"$@" >/dev/null || fail "$*"
+	msec=$((($(clock) - began) / 1000))
+}
+ratio() { perl -e 'printf "%.2f", $ARGV[0] / ($ARGV[1] || 1)' "$1" "$2"; }
+
+mkdir "$CASE_DIR/src" "$CASE_DIR/sshfs"
+for ((i = 0; i < files; i++)); do head -c 4096 /dev/urandom >"$CASE_DIR/src/$i"; done
+ssh "${options[@]}" "$to" true || fail "ssh"
+sshfs "${options[@]}" "$to:/root" "$CASE_DIR/sshfs" || fail "sshfs"
+for round in ${BENCH_ROUNDS:-1 2}; do
+	took cp -a "$CASE_DIR/src" "$W/in$round"; ours=$msec
+	took sh -c "tar -C '$CASE_DIR/src' -cf - . | ssh ${options[*]} $to 'mkdir tar$round && tar -C tar$round -xf -'"; tar=$msec
+	took cp -a "$CASE_DIR/src" "$CASE_DIR/sshfs/in$round"; sshfs=$msec
+	echo "$files files of 4 KiB in: $ours ms; tar over ssh: $tar ms: $(ratio $ours $tar) x; sshfs: $sshfs ms: $(ratio $ours $sshfs) x"
+	took cp -a "$W/in$round" "$CASE_DIR/out$round"; ours=$msec
+	took sh -c "mkdir $CASE_DIR/tar$round && ssh ${options[*]} $to 'tar -C tar$round -cf - .' | tar -C $CASE_DIR/tar$round -xf -"; tar=$msec
+	took cp -a "$CASE_DIR/sshfs/in$round" "$CASE_DIR/sshfsout$round"; sshfs=$msec
+	echo "$files files of 4 KiB out: $ours ms; tar over ssh: $tar ms: $(ratio $ours $tar) x; sshfs: $sshfs ms: $(ratio $ours $sshfs) x"
+	diff -r "$CASE_DIR/src" "$CASE_DIR/out$round" >/dev/null || fail "the same bytes"
+	rm -rf "$CASE_DIR"/*out"$round" "$CASE_DIR"/tar"$round"
+done
+head -c $((megabytes << 20)) /dev/urandom >"$CASE_DIR/large"
+for round in ${BENCH_ROUNDS:-1 2}; do
+	# The channel's own rate: a job's streams, with nothing at their ends.
+	took sh -c "'$BANGER_BIN/banger' vm exec box -- sh -c 'cat >/dev/null' <$CASE_DIR/large"; raw=$msec
+	took cp "$CASE_DIR/large" "$W/large"; ours=$msec
+	echo "$megabytes MiB in: $ours ms; raw: $raw ms: $(ratio $raw $ours) of its rate"
+	took sh -c "'$BANGER_BIN/banger' vm exec box -- cat large >/dev/null"; raw=$msec
+	# What the host's kernel has kept of it goes: a change that the guest makes.
+	banger vm exec box -- sh -c 'printf x | dd of=large conv=notrunc status=none'
+	took cp "$W/large" "$CASE_DIR/back"; ours=$msec
+	echo "$megabytes MiB out: $ours ms; raw: $raw ms: $(ratio $raw $ours) of its rate"
+done
+rm "$W/large" "$CASE_DIR/back" "$CASE_DIR/large"
+
+mkdir "$CASE_DIR/git"
+perl -e '
+	for my $i (0 .. $ARGV[1] - 1) {
+		my $dir = sprintf "%s/p%d/lib%d", $ARGV[0], $i / 200, $i / 20 % 10;
+		mkdir $dir =~ s{/lib\d+$}{}r; mkdir $dir;
+		open my $f, ">", "$dir/$i.js" or die; print $f "module.exports = $i\n";
+	}' "$CASE_DIR/git" "$trees"
+export HOME=$CASE_DIR
+git config --global safe.directory '*'
+git -C "$CASE_DIR/git" init -q && git -C "$CASE_DIR/git" add . && git -C "$CASE_DIR/git" -c user.name=n -c user.email=e commit -qm x
+took cp -a "$CASE_DIR/git" "$W/git"
+echo "a git tree of $trees files in: $msec ms"
+git -C "$CASE_DIR/git" status --porcelain >/dev/null
+took git -C "$W/git" status --porcelain
+echo "git status, the first time: $msec ms"
+for round in ${BENCH_ROUNDS:-1 2}; do
+	took git -C "$CASE_DIR/git" status --porcelain; bare=$msec
+	took git -C "$W/git" status --porcelain; ours=$msec
+	echo "git status of $trees files again: $ours ms; on a local disk: $bare ms: $(ratio $ours $bare) x"
+done
+umount "$CASE_DIR/sshfs"
+[ "$CASE_FAILED" = 0 ] || case_logs
+exit $((CASE_FAILED > 0))
