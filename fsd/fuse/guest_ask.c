@@ -208,7 +208,6 @@ void ask_stat(const struct ask *a, const struct agent_attr *attr, struct stat *r
 		.st_mtim = {attr->mtime, attr->mtime_nsec},
 		.st_ctim = {attr->ctime, attr->ctime_nsec},
 	};
-	guest_plain(a->cache, ret->st_ino, attr);
 	behind_seen(a->s, ret->st_ino, attr);
 }
 
@@ -220,6 +219,7 @@ void ask_entry(const struct ask *a, const struct agent_attr *attr, struct fuse_e
 		.entry_timeout = guest_entry_timeout(a->cache, attr, a->in_root),
 	};
 	ask_stat(a, attr, &ret->attr);
+	guest_plain(a->cache, ret->attr.st_ino, attr);
 	ret->ino = ret->attr.st_ino;
 }
 
@@ -263,6 +263,7 @@ void ask_on_attr(void *user, int code, const struct agent_attr *attr)
 		return;
 	}
 	ask_stat(a, attr, &st);
+	guest_plain(a->cache, st.st_ino, attr);
 	fuse_reply_attr(a->req, &st, guest_attr_timeout(a->cache, attr));
 	ask_free(a);
 }

@@ -218,6 +218,8 @@ void behind_seen(struct server *s, uint64_t node, const struct agent_attr *attr)
 	if (!b || b->sent != b->done)
 		return;
 	b->attr = *attr;
+	/* Whether it has extended attributes is not kept up with here. */
+	b->attr.flags = 0;
 	b->names = s->behinds->names;
 	b->known = true;
 }

@@ -96,6 +96,7 @@ static void on_set(void *ask, int code)
 
 	/* Attributes that were asked for before have come by now. */
 	guest_not_plain(a->cache, a->node);
+	known_changing(guest_known(a->cache), a->node);
 	ask_on_code(a, code);
 }
 
