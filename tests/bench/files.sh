@@ -15,9 +15,17 @@ echo start >"$FS/vms/box/ctl" || { fail "start"; case_logs; exit 1; }
 eventually "sshd listens" banger vm exec box -- systemctl is-active ssh
 W=$FS/vms/box/workspace
 files=${FILES:-1000} megabytes=${MEGABYTES:-200} trees=${TREES:-20000}
-options=(-i "$(ls "$STATE"/ssh/id_* "$STATE"/ssh/key 2>/dev/null | grep -v pub | head -n 1)" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null
-	-o LogLevel=ERROR -o IdentitiesOnly=yes)
-to=root@$(cat "$FS/vms/box/ip")
+cat >"$CASE_DIR/ssh" <<END
+Host *
+	User root
+	IdentityFile $(ls "$STATE"/ssh/id_* | grep -v pub | head -n 1)
+	IdentitiesOnly yes
+	StrictHostKeyChecking no
+	UserKnownHostsFile /dev/null
+	LogLevel ERROR
+END
+options=(-F "$CASE_DIR/ssh")
+to=$(cat "$FS/vms/box/ip")
 clock() { perl -MTime::HiRes=time -e 'printf "%d\n", time() * 1e6'; }
 # took COMMAND...: its time in milliseconds into $msec.
 took()
@@ -35,11 +43,11 @@ ssh "${options[@]}" "$to" true || fail "ssh"
 sshfs "${options[@]}" "$to:/root" "$CASE_DIR/sshfs" || fail "sshfs"
 for round in ${BENCH_ROUNDS:-1 2}; do
 	took cp -a "$CASE_DIR/src" "$W/in$round"; ours=$msec
-	took sh -c "tar -C '$CASE_DIR/src' -cf - . | ssh ${options[*]} $to 'mkdir tar$round && tar -C tar$round -xf -'"; tar=$msec
+	took sh -c "tar -C '$CASE_DIR/src' -cf - . | ssh ${options[*]} $to 'mkdir tar$round && tar -C tar$round --warning=no-timestamp -xf -'"; tar=$msec
 	took cp -a "$CASE_DIR/src" "$CASE_DIR/sshfs/in$round"; sshfs=$msec
 	echo "$files files of 4 KiB in: $ours ms; tar over ssh: $tar ms: $(ratio $ours $tar) x; sshfs: $sshfs ms: $(ratio $ours $sshfs) x"
 	took cp -a "$W/in$round" "$CASE_DIR/out$round"; ours=$msec
-	took sh -c "mkdir $CASE_DIR/tar$round && ssh ${options[*]} $to 'tar -C tar$round -cf - .' | tar -C $CASE_DIR/tar$round -xf -"; tar=$msec
+	took sh -c "mkdir $CASE_DIR/tar$round && ssh ${options[*]} $to 'tar -C tar$round -cf - .' | tar -C $CASE_DIR/tar$round --warning=no-timestamp -xf -"; tar=$msec
 	took cp -a "$CASE_DIR/sshfs/in$round" "$CASE_DIR/sshfsout$round"; sshfs=$msec
 	echo "$files files of 4 KiB out: $ours ms; tar over ssh: $tar ms: $(ratio $ours $tar) x; sshfs: $sshfs ms: $(ratio $ours $sshfs) x"
 	diff -r "$CASE_DIR/src" "$CASE_DIR/out$round" >/dev/null || fail "the same bytes"
