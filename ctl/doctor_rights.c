@@ -12,6 +12,8 @@
 /* VMs' users: docs/privileges.md, helper/instance.h. */
 #define VM_UID_FIRST 1879113728u
 
+#define SYSTEMD_BOOTED "/run/systemd/system" /* sd_booted(3) */
+
 #define CAP(n) (UINT64_C(1) << (n))
 
 static const char *const no_caps = "0000000000000000";
@@ -29,12 +31,14 @@ static char *read_status(pid_t pid)
 	return io_read_file(AT_FDCWD, path, 65536, &text, NULL, NULL) < 0 ? NULL : text;
 }
 
-/* What follows "\nKEY:\t" up to the end of the line; the caller's. */
+/* What follows "KEY:\t" at the beginning of a line, up to its end; the caller's. */
 static char *status_value(const char *status, const char *key)
 {
-	_cleanup_free_ char *words = mend_text("\n%s:\t", key);
+	_cleanup_free_ char *words = mend_text("%s:\t", key);
 	const char *at = words ? strstr(status, words) : NULL;
 
+	while (at && at > status && at[-1] != '\n')
+		at = strstr(at + 1, words);
 	return at ? strndup(at + strlen(words), strcspn(at + strlen(words), "\n")) : NULL;
 }
 
@@ -108,16 +112,27 @@ static void check_helper_rights(struct doctor *d, struct finding *f)
 	free(p.status);
 }
 
-/* The helper's only child. */
-static void check_launcher_rights(struct doctor *d, struct finding *f)
+/* The helper's children, each of which has what the helper has not. */
+static const struct {
+	const char *name, *without;
+	uint64_t caps;
+	bool systemd; /* only where that runs the machine */
+} children_of_helper[] = {
+	{"banger-launcher", "no VM can be started",
+		CAP(CAP_SETUID) | CAP(CAP_SETGID) | CAP(CAP_SYS_ADMIN) | CAP(CAP_SYS_CHROOT) |
+			CAP(CAP_MKNOD) | CAP(CAP_CHOWN) | CAP(CAP_DAC_OVERRIDE),
+		false},
+	{"banger-mounter", "the tree can't be mounted", CAP(CAP_SYS_ADMIN), false},
+	{"banger-scopes", "no VM can be started", 0, true},
+};
+
+static void check_children_rights(struct doctor *d, struct finding *f)
 {
-	const uint64_t caps = CAP(CAP_SETUID) | CAP(CAP_SETGID) | CAP(CAP_SYS_ADMIN) | CAP(CAP_SYS_CHROOT) |
-			      CAP(CAP_MKNOD) | CAP(CAP_CHOWN) | CAP(CAP_DAC_OVERRIDE);
 	_cleanup_free_ char *path = NULL, *children = NULL;
+	bool found[ELEMENTSOF(children_of_helper)] = {false};
 	struct process p;
 	char *rest, *word;
 	uint64_t pid;
-	bool any = false;
 
 	if (d->helper_code == 0)
 		path = mend_text("/proc/%d/task/%d/children", d->hello.pid, d->hello.pid);
@@ -127,20 +142,29 @@ static void check_launcher_rights(struct doctor *d, struct finding *f)
 	}
 	rest = children;
 	while ((word = strsep(&rest, " \n"))) {
-		if (parse_u64(word, 1, INT32_MAX, &pid) < 0 || !process_open(&p, "the launcher", (pid_t)pid))
+		_cleanup_free_ char *name = NULL;
+
+		if (parse_u64(word, 1, INT32_MAX, &pid) < 0 || !process_open(&p, "", (pid_t)pid))
 			continue;
-		wants_user(d, f, &p, 0);
-		wants_caps(d, f, &p, caps);
-		wants(d, f, &p, "CapBnd", "%016" PRIx64, caps);
-		wants(d, f, &p, "NoNewPrivs", "1");
+		name = status_value(p.status, "Name");
+		for (size_t i = 0; name && i < ELEMENTSOF(children_of_helper); i++) {
+			if (strcmp(name, children_of_helper[i].name) != 0)
+				continue;
+			found[i] = true;
+			p.name = children_of_helper[i].name;
+			wants_user(d, f, &p, 0);
+			wants_caps(d, f, &p, children_of_helper[i].caps);
+			wants(d, f, &p, "CapBnd", "%016" PRIx64, children_of_helper[i].caps);
+			wants(d, f, &p, "NoNewPrivs", "1");
+		}
 		free(p.status);
-		any = true;
 	}
-	if (any)
-		found_good(f, "the helper's launcher has what a VM's user and a jail take, and no_new_privs");
-	else
-		found_bad(f, GRADE_FAIL, mend_restart(d),
-			"the helper's launcher has gone: no VM can be started");
+	for (size_t i = 0; i < ELEMENTSOF(children_of_helper); i++)
+		if (!found[i] && (!children_of_helper[i].systemd || access(SYSTEMD_BOOTED, F_OK) == 0))
+			found_bad(f, GRADE_FAIL, mend_restart(d),
+				"%s, a child of banger-helper's, has gone: %s", children_of_helper[i].name,
+				children_of_helper[i].without);
+	found_good(f, "the helper's children have what each of them needs, and no_new_privs");
 }
 
 /* The daemon's process by its lock, else by its own word. */
@@ -240,7 +264,7 @@ static void check_vmm_rights(struct doctor *d, struct finding *f)
 
 const struct row doctor_rows_rights[] = {
 	{"helper-rights", check_helper_rights},
-	{"launcher-rights", check_launcher_rights},
+	{"children-rights", check_children_rights},
 	{"fsd-rights", check_fsd_rights},
 	{"vm-rights", check_vmm_rights},
 	{NULL, NULL},

@@ -81,12 +81,16 @@ static int up(struct ctl *c, int argc, char **argv)
 			return ctl_usage(ctl_command("up"));
 	}
 	r = system_need_root("up");
-	if (r == EXIT_OK && service_installed(c))
-		return named || n ? ctl_fail("up: banger is a service here, and has its owner: banger up, "
-					     "and settings "
-					     "in %s/config",
-					    c->mount)
-				  : service_up(c);
+	if (r == EXIT_OK && service_installed(c)) {
+		if (named || n)
+			return ctl_fail("up: banger is a service here, and has its owner: banger up, and "
+					"settings in %s/config",
+				c->mount);
+		r = service_up(c);
+		if (r == EXIT_OK && daemons_helper(c, &hello))
+			mend_network(c, &hello);
+		return r;
+	}
 	if (r == EXIT_OK)
 		r = system_owner("up", named, &owner);
 	if (r != EXIT_OK)

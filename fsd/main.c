@@ -27,6 +27,7 @@
 #include "banger/err.h"
 #include "banger/helper_client.h"
 #include "banger/io.h"
+#include "banger/journald.h"
 #include "banger/place.h"
 #include "fuse/server.h"
 #include "engine/engine.h"
@@ -585,5 +586,6 @@ int main(int argc, char **argv)
 			"usage: banger-fsd [--instance NAME] [--set KEY=VALUE]...; banger up starts it\n");
 		return 2;
 	}
+	journald_open("banger-fsd");
 	return run(instance, settings, n);
 }

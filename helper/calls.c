@@ -17,12 +17,16 @@
 #include "mount.h"
 #include "nat.h"
 #include "pool.h"
+#include "scope.h"
 
 #define MEMORY_MIN  (32ull << 20)
 #define MEMORY_MAX  (1ull << 40)
 #define VCPUS_MAX   64
 #define CONSOLE_MAX (64ull << 20)
 #define TSC_KHZ_MAX 100000000ull
+/* Of a VM's cgroup, beyond the guest's memory and processors: a VMM's own, page tables (which grow with the guest) and the caches of its disks. */
+#define VMM_MEMORY (512ull << 20)
+#define VMM_TASKS  128 /* QEMU's pool for disks has up to 64 threads */
 
 static struct held *find_held(struct helper_state *s, uint32_t vm)
 {
@@ -393,6 +397,7 @@ static int call_jail(struct call *c, struct err *e)
 
 struct record {
 	struct helper_state *s;
+	const struct helper_request *q;
 	struct journal_vm *slot;
 	struct helper_reply *reply;
 };
@@ -400,6 +405,12 @@ struct record {
 static int record_process(void *user, int pid, int reaper_pid, uint64_t starttime, struct err *e)
 {
 	struct record *rec = user;
+	const int pids[] = {reaper_pid, pid};
+	const struct scope_limits limits = {
+		.memory = rec->q->u.launch.memory + rec->q->u.launch.memory / 16 + VMM_MEMORY,
+		.tasks = rec->q->u.launch.vcpus + VMM_TASKS,
+	};
+	int r;
 
 	rec->slot->process = JOURNAL_LIVE;
 	rec->slot->pid = pid;
@@ -408,7 +419,9 @@ static int record_process(void *user, int pid, int reaper_pid, uint64_t starttim
 	rec->reply->u.launch.pid = pid;
 	rec->reply->u.launch.reaper_pid = reaper_pid;
 	rec->reply->u.launch.starttime = starttime;
-	return journal_write(rec->s->journal, rec->slot, e);
+	r = journal_write(rec->s->journal, rec->slot, e);
+	return r < 0 ? r
+		     : scope_enter(rec->s->inst->scopes, rec->slot->vm, pids, ELEMENTSOF(pids), &limits, e);
 }
 
 static int check_launch(const struct call *c, struct err *e)
@@ -475,7 +488,7 @@ static int open_root_disk(const struct call *c, const struct journal_vm *slot, i
 
 static int call_launch(struct call *c, struct err *e)
 {
-	struct record rec = {.s = c->s, .reply = c->reply};
+	struct record rec = {.s = c->s, .q = c->q, .reply = c->reply};
 	_cleanup_close_ int root = -EBADF;
 	struct held *h;
 	int fds[LAUNCH_FD_COUNT], pidfd = -EBADF, r;
@@ -510,7 +523,8 @@ static int call_launch(struct call *c, struct err *e)
 	h->tap_fd = close_fd(h->tap_fd);
 	h->mounts_fd = close_fd(h->mounts_fd);
 	if (r < 0) {
-		rec.slot->process = JOURNAL_NONE;
+		if (scope_leave(c->s->inst->scopes, c->q->vm, NULL) == 0)
+			rec.slot->process = JOURNAL_NONE;
 		journal_write(c->s->journal, rec.slot, NULL);
 		drop_tap(c->s, rec.slot, NULL);
 		drop_jail(c->s, rec.slot, NULL);
@@ -550,6 +564,9 @@ static int release(struct helper_state *s, struct journal_vm *slot, struct err *
 	h = find_held(s, slot->vm);
 	if (h)
 		drop_held(h);
+	r = slot->process == JOURNAL_NONE ? 0 : scope_leave(s->inst->scopes, slot->vm, e);
+	if (r < 0)
+		return r;
 	slot->process = JOURNAL_NONE;
 	if ((r = drop_nat(s, slot, e)) < 0 || (r = drop_tap(s, slot, e)) < 0 ||
 		(r = drop_jail(s, slot, e)) < 0 || (r = disk_remove(&s->disk, slot, e)) < 0)

@@ -24,8 +24,10 @@ static int keep(const cap_value_t *wanted, int n, struct err *e)
 	if (prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED) < 0)
 		return err_sys(e, -errno, "securebits");
 	caps = cap_init();
-	if (!caps || cap_set_flag(caps, CAP_PERMITTED, n, wanted, CAP_SET) < 0 ||
-		cap_set_flag(caps, CAP_EFFECTIVE, n, wanted, CAP_SET) < 0 || cap_set_proc(caps) < 0)
+	if (!caps ||
+		(n > 0 && (cap_set_flag(caps, CAP_PERMITTED, n, wanted, CAP_SET) < 0 ||
+				  cap_set_flag(caps, CAP_EFFECTIVE, n, wanted, CAP_SET) < 0)) ||
+		cap_set_proc(caps) < 0)
 		r = err_sys(e, -errno, "capabilities");
 	if (caps)
 		cap_free(caps);
@@ -69,4 +71,16 @@ int caps_jailer(struct err *e)
 	if (caps)
 		cap_free(caps);
 	return r;
+}
+
+int caps_mounter(struct err *e)
+{
+	static const cap_value_t wanted[] = {CAP_SYS_ADMIN};
+
+	return keep(wanted, ELEMENTSOF(wanted), e);
+}
+
+int caps_none(struct err *e)
+{
+	return keep(NULL, 0, e);
 }

@@ -12,5 +12,9 @@ int caps_helper(struct err *e);
 int caps_launcher(struct err *e);
 /* In a process of the launcher's that becomes Firecracker's jailer: what that needs until it is another user, kept over its exec (ambient). */
 int caps_jailer(struct err *e);
+/* The mounter: SYS_ADMIN. */
+int caps_mounter(struct err *e);
+/* Who asks systemd for scopes. */
+int caps_none(struct err *e);
 
 #endif

@@ -31,9 +31,12 @@ struct instance {
 	gid_t group;
 	char *run, *mount, *socket, *helper_dir, *fsd_dir, *jails; /* paths, of place.h */
 	int run_fd, helper_fd, jails_fd;
-	char bridge[IFNAMSIZ];   /* "bg0", "bgNAME" */
-	char *table;             /* nft: "banger", "banger_NAME" */
-	struct service *service; /* borrowed; NULL: started by hand */
+	char bridge[IFNAMSIZ]; /* "bg0", "bgNAME" */
+	char *table;           /* nft: "banger", "banger_NAME" */
+	/* Borrowed: */
+	struct service *service; /* NULL: started by hand */
+	struct mounter *mounter;
+	struct scopes *scopes;
 };
 
 /* Only the names: bridge and table. Nothing is made or taken; instance_close() frees. */

@@ -9,7 +9,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 
 #include "banger/cleanup.h"
 #include "banger/io.h"
@@ -17,6 +16,7 @@
 #include "banger/program.h"
 #include "caps.h"
 #include "check.h"
+#include "child.h"
 #include "launch_fds.h"
 #include "launcher.h"
 #include "stage.h"
@@ -50,8 +50,7 @@ struct order {
 _Static_assert(PARCEL_COUNT <= 32, "a bit each");
 
 struct launcher {
-	int sock;
-	pid_t pid;
+	struct child child;
 };
 
 /* --- in the launcher --- */
@@ -231,10 +230,17 @@ static int unpack(const struct order *o, const int *fds, size_t n, int ret[PARCE
 	return k == n ? 0 : -EBADMSG;
 }
 
-static _Noreturn void launcher_loop(const struct instance *inst, int sock)
+static void launcher_loop(int sock, int none, const void *data)
 {
+	const struct instance *inst = data;
 	int reaper_file = make_reaper_file();
+	_cleanup_err_ struct err e = {0};
 
+	(void)none;
+	if (caps_launcher(&e) < 0) {
+		fprintf(stderr, "banger-helper: launcher: %s\n", err_text(&e));
+		return;
+	}
 	signal(SIGCHLD, SIG_IGN); /* reapers are not waited for */
 	for (;;) {
 		int fds[IO_FDS_MAX], parcels[PARCEL_COUNT];
@@ -260,41 +266,13 @@ static _Noreturn void launcher_loop(const struct instance *inst, int sock)
 int launcher_new(const struct instance *inst, struct launcher **ret, struct err *e)
 {
 	struct launcher *l = calloc(1, sizeof(*l));
-	int pair[2];
+	int r = l ? child_new("banger-launcher", launcher_loop, -1, inst, &l->child, e)
+		  : err_sys(e, -ENOMEM, "launcher");
 
-	if (!l)
-		return err_sys(e, -ENOMEM, "launcher");
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+	if (r < 0) {
 		free(l);
-		return err_sys(e, -errno, "launcher");
+		return r;
 	}
-	l->pid = fork();
-	if (l->pid < 0) {
-		int code = -errno;
-
-		close_fd(pair[0]);
-		close_fd(pair[1]);
-		free(l);
-		return err_sys(e, code, "launcher");
-	}
-	if (l->pid == 0) {
-		sigset_t none;
-
-		/* The helper's signals, blocked for its signalfd, are not ours; nor is anything it has open. */
-		sigemptyset(&none);
-		sigprocmask(SIG_SETMASK, &none, NULL);
-		if (dup2(pair[1], 3) < 0)
-			_exit(1);
-		syscall(SYS_close_range, 4, ~0u, 0);
-		fcntl(3, F_SETFD, FD_CLOEXEC);
-		if (caps_launcher(e) < 0) {
-			fprintf(stderr, "banger-helper: launcher: %s\n", err_text(e));
-			_exit(1);
-		}
-		launcher_loop(inst, 3);
-	}
-	close_fd(pair[1]);
-	l->sock = pair[0];
 	*ret = l;
 	return 0;
 }
@@ -302,8 +280,7 @@ int launcher_new(const struct instance *inst, struct launcher **ret, struct err 
 struct launcher *launcher_free(struct launcher *l)
 {
 	if (l) {
-		close_fd(l->sock);
-		waitpid(l->pid, NULL, 0);
+		child_end(&l->child);
 		free(l);
 	}
 	return NULL;
@@ -465,7 +442,7 @@ int launcher_run(struct launcher *l, const struct launch *what, launcher_record_
 			o.there |= 1u << i;
 			all[n++] = parcels[i];
 		}
-	r = io_send_fds(l->sock, &o, sizeof(o), all, n);
+	r = io_send_fds(l->child.sock, &o, sizeof(o), all, n);
 	if (r < 0)
 		return err_sys(e, r, "the launcher");
 	theirs = close_fd(theirs);

@@ -1,5 +1,6 @@
 /*
  * banger-helper --owner UID [--instance NAME]: the only part of banger that is root. docs/privileges.md says what it does for whom.
+ * banger-helper --keep-namespace: has the service manager keep the host's mount namespace, for the helper that is to be started.
  * banger-helper --compare-nft [--instance NAME]: for `banger doctor`, whether the nft tables are as the helper makes them; changes nothing.
  */
 #include <errno.h>
@@ -11,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "banger/cleanup.h"
+#include "banger/journald.h"
 #include "banger/name.h"
 #include "banger/parse.h"
 #include "calls.h"
@@ -19,7 +21,9 @@
 #include "instance.h"
 #include "journal.h"
 #include "launcher.h"
+#include "mounter.h"
 #include "nat.h"
+#include "scope.h"
 #include "server.h"
 #include "service.h"
 
@@ -50,6 +54,7 @@ static int watch_signals(void)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
@@ -79,6 +84,18 @@ static int serve(const struct instance *inst, struct helper_state *s, int sock, 
 	return server_run(inst, s, sock, signals, e);
 }
 
+/* Each with rights of its own. Of the host's mount namespace only the first has anything. */
+static int make_children(struct instance *inst, struct launcher **ret_launcher, struct err *e)
+{
+	_cleanup_close_ int namespace_fd = service_take_namespace(inst->service);
+	int r;
+
+	if ((r = mounter_new(inst, namespace_fd, &inst->mounter, e)) < 0 ||
+		(r = scopes_new(inst, &inst->scopes, e)) < 0)
+		return r;
+	return launcher_new(inst, ret_launcher, e);
+}
+
 static int run(const char *name, uid_t owner, struct service *service, struct err *e)
 {
 	_cleanup_(instance_close) struct instance inst = {
@@ -91,7 +108,7 @@ static int run(const char *name, uid_t owner, struct service *service, struct er
 
 	inst.service = service;
 	if (r < 0 || (r = journal_open(inst.helper_fd, INSTANCE_VMS_MAX, &journal, e)) < 0 ||
-		(r = launcher_new(&inst, &launcher, e)) < 0 || (r = raise_limit(e)) < 0 ||
+		(r = make_children(&inst, &launcher, e)) < 0 || (r = raise_limit(e)) < 0 ||
 		(r = calls_new(&inst, journal, launcher, &s, e)) < 0 ||
 		(r = server_listen(&inst, &sock, e)) < 0 || (r = caps_helper(e)) < 0 ||
 		(r = filter_install(e)) < 0 || (r = serve(&inst, s, sock, signals, e)) < 0)
@@ -101,6 +118,8 @@ static int run(const char *name, uid_t owner, struct service *service, struct er
 		instance_remove(&inst);
 	calls_free(s);
 	launcher_free(launcher);
+	scopes_free(inst.scopes);
+	mounter_free(inst.mounter);
 	journal_close(journal);
 	return r;
 }
@@ -121,15 +140,29 @@ static int compare_nft(const char *name)
 	return r < 0;
 }
 
+static int keep_namespace(void)
+{
+	_cleanup_err_ struct err e = {0};
+	struct service *service = NULL;
+	int r = service_new(&service, &e);
+
+	if (r == 0)
+		r = service_keep_namespace(service, &e);
+	if (r < 0)
+		fprintf(stderr, "banger-helper: %s\n", err_text(&e));
+	service_free(service);
+	return r < 0;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {{"owner", required_argument, NULL, 'o'},
 		{"instance", required_argument, NULL, 'i'}, {"compare-nft", no_argument, NULL, 'c'},
-		{"version", no_argument, NULL, 'v'}, {0}};
+		{"keep-namespace", no_argument, NULL, 'k'}, {"version", no_argument, NULL, 'v'}, {0}};
 	_cleanup_err_ struct err e = {0};
 	struct service *service = NULL;
 	const char *name = "";
-	bool compare = false;
+	bool compare = false, keep = false;
 	uint64_t owner = 0;
 	int option, r;
 
@@ -154,6 +187,9 @@ int main(int argc, char **argv)
 		case 'c':
 			compare = true;
 			break;
+		case 'k':
+			keep = true;
+			break;
 		case 'v':
 			puts("banger-helper " BANGER_VERSION);
 			return 0;
@@ -163,12 +199,15 @@ int main(int argc, char **argv)
 	}
 	if (compare && owner == 0 && optind == argc && geteuid() == 0)
 		return compare_nft(name);
+	if (keep && owner == 0 && optind == argc)
+		return keep_namespace();
 	if (owner == 0 || optind != argc || geteuid() != 0) {
 		fprintf(stderr, "usage: banger-helper --owner UID [--instance NAME], as root; banger up does "
 				"it, or banger system install\n");
 		return 2;
 	}
 	umask(077);
+	journald_open("banger-helper");
 	if (service_new(&service, &e) < 0) {
 		fprintf(stderr, "banger-helper: %s\n", err_text(&e));
 		return 1;

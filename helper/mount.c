@@ -1,12 +1,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 #include "banger/cleanup.h"
 #include "mount.h"
+#include "mounter.h"
 #include "mountinfo.h"
 
 #define FUSE_MAJOR 10  /* Documentation/admin-guide/devices.txt: misc */
@@ -17,8 +17,6 @@ struct mount_held {
 	struct journal *journal;
 	int fd;
 };
-
-#define TYPE "fuse.banger"
 
 struct place {
 	const char *path;
@@ -33,7 +31,7 @@ static void look(void *user, const struct mountinfo *m)
 	if (strcmp(m->place, p->path) != 0)
 		return;
 	p->dev = m->dev;
-	p->foreign = strcmp(m->type, TYPE) != 0;
+	p->foreign = strcmp(m->type, MOUNT_TYPE) != 0;
 }
 
 /*
@@ -97,8 +95,11 @@ static int clear(struct mount_held *m, struct err *e)
 			return r;
 		if (dev == 0)
 			break;
-		if (umount2(m->inst->mount, MNT_DETACH | UMOUNT_NOFOLLOW) < 0)
-			return err_sys(e, -errno, "unmounting %s", m->inst->mount);
+		r = mounter_unmount(m->inst->mounter, e);
+		if (r < 0) {
+			err_wrap(e, "unmounting %s", m->inst->mount);
+			return r;
+		}
 	}
 	head->mount = JOURNAL_NONE;
 	head->mount_dev = 0;
@@ -108,7 +109,6 @@ static int clear(struct mount_held *m, struct err *e)
 int mount_get(struct mount_held *m, int *ret_fd, int *ret_adopted, struct err *e)
 {
 	struct journal_head *head = journal_head(m->journal);
-	_cleanup_free_ char *options = NULL;
 	_cleanup_close_ int fd = -EBADF;
 	uint64_t dev;
 	int r;
@@ -127,18 +127,13 @@ int mount_get(struct mount_held *m, int *ret_fd, int *ret_adopted, struct err *e
 	fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		return err_sys(e, -errno, "/dev/fuse (try: modprobe fuse)");
-	/* Permissions are checked by the kernel; others may look where the modes allow it (facts on FUSE, 44). */
-	if (asprintf(&options, "fd=%d,rootmode=40755,user_id=%u,group_id=%u,default_permissions,allow_other",
-		    fd, m->inst->owner, m->inst->group) < 0) {
-		options = NULL;
-		return err_sys(e, -ENOMEM, "mount");
-	}
 	head->mount = JOURNAL_INTENT;
 	r = journal_write_head(m->journal, e);
 	if (r < 0)
 		return r;
-	if (mount("banger", m->inst->mount, TYPE, MS_NOSUID | MS_NODEV | MS_NOEXEC, options) < 0) {
-		r = err_sys(e, -errno, "mounting %s", m->inst->mount);
+	r = mounter_mount(m->inst->mounter, fd, e);
+	if (r < 0) {
+		err_wrap(e, "mounting %s", m->inst->mount);
 		head->mount = JOURNAL_NONE;
 		journal_write_head(m->journal, NULL);
 		return r;

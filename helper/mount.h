@@ -7,6 +7,8 @@
 #include "instance.h"
 #include "journal.h"
 
+#define MOUNT_TYPE "fuse.banger"
+
 struct mount_held; /* the /dev/fuse descriptor and what we know of it */
 
 int mount_new(const struct instance *inst, struct journal *journal, struct mount_held **ret, struct err *e);

@@ -2,12 +2,16 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <syslog.h>
 
 #include "banger/cleanup.h"
 #include "banger/io.h"
+#include "banger/journald.h"
 #include "server.h"
 
 #define LOG_MAX     (1 << 20)
@@ -90,6 +94,27 @@ static void client_new(const struct instance *inst, int listen_fd, struct client
 	fprintf(stderr, "banger-helper: refused pid %d: as many as may be are connected\n", peer.pid);
 }
 
+static void log_call(const struct client *c, const struct helper_request *q, const char *name,
+	const struct helper_reply *reply)
+{
+	char op[40], vm[24], caller[32], call[32], code[24], line[sizeof(reply->text) + 128];
+	const char *const fields[] = {op, vm, caller, call, code, NULL};
+
+	/* Looking changes nothing and isn't worth a line. */
+	if (q->call == HELPER_LIST || q->call == HELPER_HELLO || q->call == HELPER_PIDFD ||
+		q->call == HELPER_STORAGE || q->call == HELPER_DISK_STATUS)
+		return;
+	snprintf(op, sizeof(op), "OPERATION=%" PRIu64, q->op);
+	snprintf(vm, sizeof(vm), "VM_ID=%u", q->vm);
+	snprintf(caller, sizeof(caller), "CALLER_UID=%u", c->uid);
+	snprintf(call, sizeof(call), "CALL=%s", name);
+	snprintf(code, sizeof(code), "CODE=%d", reply->code);
+	snprintf(line, sizeof(line), "op=%" PRIu64 " uid=%u call=%s vm=%u code=%d%s%s", q->op, c->uid, name,
+		q->vm, reply->code, *reply->text ? " " : "", reply->text);
+	if (!journald_line(reply->code < 0 ? LOG_WARNING : LOG_INFO, line, fields))
+		fprintf(stderr, "banger-helper: %s\n", line);
+}
+
 /* One request. -EPIPE or -EPROTO: the connection is to be closed. */
 static int serve(struct helper_state *s, const struct client *c, struct err *e)
 {
@@ -118,11 +143,7 @@ static int serve(struct helper_state *s, const struct client *c, struct err *e)
 	reply.code = calls_run(s, &q, fds, nfds, &reply, &fd, &owned, &failed);
 	if (reply.code < 0)
 		snprintf(reply.text, sizeof(reply.text), "%s", err_text(&failed));
-	/* Looking changes nothing and isn't worth a line. */
-	if (q.call != HELPER_LIST && q.call != HELPER_HELLO && q.call != HELPER_PIDFD &&
-		q.call != HELPER_STORAGE && q.call != HELPER_DISK_STATUS)
-		fprintf(stderr, "banger-helper: op=%" PRIu64 " uid=%u call=%s vm=%u code=%d%s%s\n", q.op,
-			c->uid, name, q.vm, reply.code, *reply.text ? " " : "", reply.text);
+	log_call(c, &q, name, &reply);
 	r = io_send_fds(c->fd, &reply, sizeof(reply), &fd, fd >= 0);
 	if (owned)
 		close_fd(fd);
@@ -137,6 +158,16 @@ static void bound_log(void)
 	if (fstat(STDERR_FILENO, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > LOG_MAX &&
 		ftruncate(STDERR_FILENO, 0) == 0)
 		fprintf(stderr, "banger-helper: the log was full and begins anew\n");
+}
+
+/* 0: to end. -ECHILD: a child has ended, without which nobody can be served as they should; whoever starts us anew starts it too. */
+static int signalled(int signal_fd, struct err *e)
+{
+	struct signalfd_siginfo info;
+
+	if (read(signal_fd, &info, sizeof(info)) == sizeof(info) && info.ssi_signo == SIGCHLD)
+		return err_set(e, -ECHILD, "process %u, a child of the helper's, has ended", info.ssi_pid);
+	return 0;
 }
 
 int server_run(
@@ -160,8 +191,10 @@ int server_run(
 			break;
 		}
 		bound_log();
-		if (p[1].revents)
+		if (p[1].revents) {
 			going = 0;
+			r = signalled(signal_fd, e);
+		}
 		if (p[0].revents)
 			client_new(inst, listen_fd, clients);
 		for (int i = 0; i < CLIENTS_MAX; i++) {

@@ -8,7 +8,7 @@
 
 /* The socket that the service manager made, or one of our own. -EBADMSG: the manager's is another than the instance's. */
 int server_listen(const struct instance *inst, int *ret_fd, struct err *e);
-/* Serves until SIGTERM or SIGINT (read from SIGNAL_FD). */
+/* Serves until SIGTERM or SIGINT (read from SIGNAL_FD). -ECHILD: a child of the helper's has ended. */
 int server_run(
 	const struct instance *inst, struct helper_state *s, int listen_fd, int signal_fd, struct err *e);
 

@@ -13,6 +13,9 @@
 #define FDS_START 3 /* SD_LISTEN_FDS_START */
 #define FDS_MAX   8 /* the units pass one socket and at most two others */
 #define SOCKET    "banger-helper.socket"
+#define NAMESPACE "namespace"
+/* The service manager's own: a unit with a mount namespace has one in all of its processes. */
+#define HOST_MOUNTS "/proc/1/ns/mnt"
 
 struct passed {
 	int fd;
@@ -139,12 +142,22 @@ static void tell(struct service *s, const char *text, int fd)
 		fprintf(stderr, "banger-helper: telling the service manager: %s\n", strerror(errno));
 }
 
-int service_take_socket(struct service *s)
+static int take(struct service *s, const char *name)
 {
 	for (size_t i = 0; s && i < s->n; i++)
-		if (strcmp(s->passed[i].name, SOCKET) == 0)
+		if (strcmp(s->passed[i].name, name) == 0)
 			return TAKE_FD(s->passed[i].fd);
 	return -EBADF;
+}
+
+int service_take_socket(struct service *s)
+{
+	return take(s, SOCKET);
+}
+
+int service_take_namespace(struct service *s)
+{
+	return take(s, NAMESPACE);
 }
 
 /* By the mount's number: one kept for a mount that has gone is never taken for the one that is there now. */
@@ -164,6 +177,20 @@ static void forget(struct service *s, const char *name)
 		return;
 	}
 	tell(s, text, -EBADF);
+}
+
+int service_keep_namespace(struct service *s, struct err *e)
+{
+	_cleanup_close_ int fd = open(HOST_MOUNTS, O_RDONLY | O_CLOEXEC);
+
+	if (!s || s->manager_size == 0)
+		return err_set(e, -EINVAL, "there is no service manager to keep anything");
+	if (fd < 0)
+		return err_sys(e, -errno, HOST_MOUNTS);
+	/* The one of the start before is the same namespace by another descriptor. */
+	forget(s, NAMESPACE);
+	tell(s, "FDSTORE=1\nFDPOLL=0\nFDNAME=" NAMESPACE, fd);
+	return 0;
 }
 
 int service_take_fuse(struct service *s, uint64_t dev)

@@ -26,6 +26,13 @@ int service_take_socket(struct service *s);
 /* The /dev/fuse that was kept for the mount of device number DEV, the caller's from here; -1: none. Whatever else was kept is let go. */
 int service_take_fuse(struct service *s, uint64_t dev);
 
+/*
+ * The host's mount namespace, the caller's from here; -1: the helper is in it itself. It comes from service_keep_namespace(), called before the helper is
+ * started by a process that has all of root's rights.
+ */
+int service_take_namespace(struct service *s);
+int service_keep_namespace(struct service *s, struct err *e);
+
 /* To be called once requests can be served. */
 void service_ready(struct service *s);
 /* The manager keeps a duplicate of FD, the /dev/fuse of the mount of device number DEV, until service_drop_fuse(). */

@@ -1,7 +1,9 @@
 #include <errno.h>
 #include <poll.h>
+#include <syslog.h>
 
 #include "banger/cleanup.h"
+#include "banger/journald.h"
 #include "tree/state.h"
 
 #define TIMEOUT_LONG 3600.0
@@ -391,6 +393,33 @@ static void on_objects(void *user, struct objects *o, uint32_t id, const char *n
 		t, "event=%s %s=%s", appeared ? "created" : "deleted", images ? "image" : "kernel", name);
 }
 
+static char *journal_field(const char *name, const char *value)
+{
+	char *field = NULL;
+
+	return asprintf(&field, "%s=%s", name, value) < 0 ? NULL : field;
+}
+
+/* How an operation ended, for journalctl OPERATION=ID. */
+static void journal_op(const struct op_view *op)
+{
+	static const char vms[] = "vms/";
+	const char *vm = strncmp(op->target, vms, sizeof(vms) - 1) == 0 ? op->target + sizeof(vms) - 1 : NULL;
+	char id[40];
+	_cleanup_free_ char *kind = NULL, *target = NULL, *name = NULL, *line = NULL;
+	const char *how = *op->error ? op->error : op->cancelled ? "cancelled" : "done";
+
+	snprintf(id, sizeof(id), "OPERATION=%" PRIu64, op->id);
+	kind = journal_field("KIND", op->kind);
+	target = journal_field("TARGET", op->target);
+	name = vm ? journal_field("VM", vm) : NULL;
+	if (asprintf(&line, "%s %s: %s", op->kind, op->target, how) < 0)
+		line = NULL;
+	if (kind && target && line && (name || !vm))
+		journald_line(*op->error ? LOG_WARNING : LOG_INFO, line,
+			(const char *const[]){id, kind, target, name, NULL});
+}
+
 static void on_ops(void *user, const struct op_view *op, bool appeared)
 {
 	struct tree *t = user;
@@ -399,6 +428,8 @@ static void on_ops(void *user, const struct op_view *op, bool appeared)
 	tree_stale(t, KIND_OPS, 0, 0);
 	stream_event(t, "event=%s op=%" PRIu64 " kind=%s target=%s", appeared ? "began" : "ended", op->id,
 		op->kind, op->target);
+	if (!appeared)
+		journal_op(op);
 }
 
 int tree_new(const struct tree_config *config, const struct tree_listener *listener, void *user,

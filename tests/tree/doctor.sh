@@ -115,7 +115,7 @@ healthy "up, without a VM"
 mkdir "$FS/vms/box"
 ok "start" sh -c "echo start > $FS/vms/box/ctl"
 healthy "with a VM"
-for name in programs binaries qemu fuse tun space run-space helper fsd versions socket folders mount helper-rights launcher-rights fsd-rights \
+for name in programs binaries qemu fuse tun space run-space helper fsd versions socket folders mount helper-rights children-rights fsd-rights \
 	vm-rights bridge nft kernel image; do
 	is "with a VM: $name" "$(row $name 2)" PASS
 done
@@ -298,9 +298,11 @@ await banger status
 fails_alone "a daemon with a capability" fsd-rights 'Cap'
 mends "a daemon with a capability"
 
-kill -9 $(cat "/proc/$(helper_pid)/task/$(helper_pid)/children")
-fails_alone "launcher killed" launcher-rights 'gone'
-mends "launcher killed"
+helper=$(helper_pid)
+kill -9 "$(pgrep -P "$helper" launcher)"
+await sh -c "! kill -0 $helper"
+fails_alone "launcher killed: the helper ends" helper "doesn't run"
+mends "launcher killed: the helper ends"
 
 # A helper whose seccomp list never came into force, nor what it gave up.
 killed "$(helper_pid)"

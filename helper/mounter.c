@@ -1,0 +1,122 @@
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+
+#include "banger/cleanup.h"
+#include "banger/io.h"
+#include "caps.h"
+#include "child.h"
+#include "mount.h"
+#include "mounter.h"
+
+#define ANSWER_MSEC 20000 /* loaded machines are slow; neither order asks anybody but the kernel */
+
+struct mounter {
+	struct child child;
+};
+
+/* --- in the child --- */
+
+struct order {
+	int unmount; /* 0: mount, with a descriptor */
+};
+
+static int do_mount(const struct instance *inst, int fd)
+{
+	_cleanup_free_ char *options = NULL;
+
+	/* Permissions are checked by the kernel; others may look where the modes allow it (facts on FUSE, 44). */
+	if (asprintf(&options, "fd=%d,rootmode=40755,user_id=%u,group_id=%u,default_permissions,allow_other",
+		    fd, inst->owner, inst->group) < 0) {
+		options = NULL;
+		return -ENOMEM;
+	}
+	return mount("banger", inst->mount, MOUNT_TYPE, MS_NOSUID | MS_NODEV | MS_NOEXEC, options) < 0
+		       ? -errno
+		       : 0;
+}
+
+static void serve(int sock, int namespace_fd, const void *data)
+{
+	const struct instance *inst = data;
+	_cleanup_err_ struct err e = {0};
+
+	if (namespace_fd >= 0 && setns(namespace_fd, CLONE_NEWNS) < 0) {
+		fprintf(stderr, "banger-helper: the host's mount namespace: %s\n", strerror(errno));
+		return;
+	}
+	close_fd(namespace_fd);
+	if (caps_mounter(&e) < 0) {
+		fprintf(stderr, "banger-helper: mounter: %s\n", err_text(&e));
+		return;
+	}
+	for (;;) {
+		int fd = -EBADF, code;
+		struct order o;
+		size_t n = 0;
+
+		if (io_recv_fds(sock, &o, sizeof(o), &fd, 1, &n, 0) != sizeof(o) || n != (size_t)!o.unmount)
+			return;
+		if (o.unmount)
+			code = umount2(inst->mount, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 ? -errno : 0;
+		else
+			code = do_mount(inst, fd);
+		if (n)
+			close_fd(fd);
+		if (io_send_fds(sock, &code, sizeof(code), NULL, 0) < 0)
+			return;
+	}
+}
+
+/* --- in the helper --- */
+
+int mounter_new(const struct instance *inst, int namespace_fd, struct mounter **ret, struct err *e)
+{
+	struct mounter *m = calloc(1, sizeof(*m));
+	int r = m ? child_new("banger-mounter", serve, namespace_fd, inst, &m->child, e)
+		  : err_sys(e, -ENOMEM, "mounter");
+
+	if (r < 0) {
+		free(m);
+		return r;
+	}
+	*ret = m;
+	return 0;
+}
+
+struct mounter *mounter_free(struct mounter *m)
+{
+	if (m) {
+		child_end(&m->child);
+		free(m);
+	}
+	return NULL;
+}
+
+static int ask(struct mounter *m, const struct order *o, const int *fd, struct err *e)
+{
+	struct pollfd p = {.fd = m->child.sock, .events = POLLIN};
+	int code, r = io_send_fds(m->child.sock, o, sizeof(*o), fd, fd != NULL);
+	size_t n = 0;
+
+	if (r < 0)
+		return err_sys(e, r, "the mounter");
+	do
+		r = poll(&p, 1, ANSWER_MSEC);
+	while (r < 0 && errno == EINTR);
+	if (r <= 0 || io_recv_fds(m->child.sock, &code, sizeof(code), NULL, 0, &n, 0) != sizeof(code))
+		return err_set(e, -EIO, "the mounter doesn't answer");
+	return code < 0 ? err_sys(e, code, "the mounter") : 0;
+}
+
+int mounter_mount(struct mounter *m, int fuse_fd, struct err *e)
+{
+	return ask(m, &(struct order){.unmount = 0}, &fuse_fd, e);
+}
+
+int mounter_unmount(struct mounter *m, struct err *e)
+{
+	return ask(m, &(struct order){.unmount = 1}, NULL, e);
+}
