@@ -12,7 +12,7 @@
 #include "show.h"
 
 static const struct row *const tables[] = {doctor_rows_programs, doctor_rows_host, doctor_rows_daemons,
-	doctor_rows_rights, doctor_rows_net, doctor_rows_objects};
+	doctor_rows_rights, doctor_rows_units, doctor_rows_net, doctor_rows_objects};
 
 static char *format(const char *fmt, va_list ap) __attribute__((format(printf, 1, 0)));
 static char *format(const char *fmt, va_list ap)

@@ -59,7 +59,7 @@ struct row {
 
 /* Tables of rows, ended by one without a name. */
 extern const struct row doctor_rows_host[], doctor_rows_programs[], doctor_rows_daemons[],
-	doctor_rows_rights[], doctor_rows_net[], doctor_rows_objects[];
+	doctor_rows_rights[], doctor_rows_units[], doctor_rows_net[], doctor_rows_objects[];
 
 /* All is well with what is told. Kept while nothing worse has been found. */
 void found_good(struct finding *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -42,6 +42,29 @@ static int systemctl(const char *const *args, char **ret)
 
 #define SYSTEMCTL(...) systemctl((const char *const[]){__VA_ARGS__, NULL}, NULL)
 
+int service_show(const char *unit, const char *names, char **ret)
+{
+	_cleanup_free_ char *option = NULL;
+
+	if (asprintf(&option, "--property=%s", names) < 0) {
+		option = NULL;
+		return ctl_fail("out of memory");
+	}
+	return systemctl((const char *const[]){"show", unit, option, NULL}, ret);
+}
+
+const char *service_property(const char *text, const char *name, char *buf, size_t size)
+{
+	size_t n = strlen(name);
+
+	for (const char *at = text; at && *at; at = strchr(at, '\n') ? strchr(at, '\n') + 1 : NULL)
+		if (strncmp(at, name, n) == 0 && at[n] == '=') {
+			snprintf(buf, size, "%.*s", (int)strcspn(at + n + 1, "\n"), at + n + 1);
+			return buf;
+		}
+	return "";
+}
+
 static bool is_default(const struct ctl *c)
 {
 	return strcmp(c->mount, MOUNT) == 0;
@@ -221,18 +244,6 @@ static int install(struct ctl *c, int argc, char **argv)
 	return EXIT_OK;
 }
 
-static const char *property(const char *text, const char *name, char *buf, size_t size)
-{
-	size_t n = strlen(name);
-
-	for (const char *at = text; at && *at; at = strchr(at, '\n') ? strchr(at, '\n') + 1 : NULL)
-		if (strncmp(at, name, n) == 0 && at[n] == '=') {
-			snprintf(buf, size, "%.*s", (int)strcspn(at + n + 1, "\n"), at + n + 1);
-			return buf;
-		}
-	return "";
-}
-
 static int status(struct ctl *c, int argc, char **argv)
 {
 	bool all = true;
@@ -251,20 +262,19 @@ static int status(struct ctl *c, int argc, char **argv)
 	p = getpwuid(owner_now());
 	printf("owner: %s\n", p ? p->pw_name : "a user that there is not");
 	for (size_t i = 0; i < ELEMENTSOF(units); i++) {
-		const char *const args[] = {
-			"show", units[i], "--property=ActiveState,SubState,MainPID,NRestarts", NULL};
 		_cleanup_free_ char *text = NULL;
 		char active[32], sub[32], pid[32], restarts[32];
 
-		if (systemctl(args, &text) != EXIT_OK)
+		if (service_show(units[i], "ActiveState,SubState,MainPID,NRestarts", &text) != EXIT_OK)
 			return EXIT_FAILED;
-		all = all && strcmp(property(text, "ActiveState", active, sizeof(active)), "active") == 0;
-		printf("%s: %s (%s)", units[i], property(text, "ActiveState", active, sizeof(active)),
-			property(text, "SubState", sub, sizeof(sub)));
+		all = all &&
+		      strcmp(service_property(text, "ActiveState", active, sizeof(active)), "active") == 0;
+		printf("%s: %s (%s)", units[i], service_property(text, "ActiveState", active, sizeof(active)),
+			service_property(text, "SubState", sub, sizeof(sub)));
 		if (strcmp(units[i], SOCKET) != 0)
 			printf(", process %s, restarted by itself: %s",
-				property(text, "MainPID", pid, sizeof(pid)),
-				property(text, "NRestarts", restarts, sizeof(restarts)));
+				service_property(text, "MainPID", pid, sizeof(pid)),
+				service_property(text, "NRestarts", restarts, sizeof(restarts)));
 		puts("");
 	}
 	return all ? EXIT_OK : EXIT_DOWN;

@@ -1,14 +1,14 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include "banger/cleanup.h"
 #include "jail.h"
+#include "mounter.h"
 
 #define MOUNTS_MAX 16 /* one on the other; only a crash in the middle leaves two */
 
-static int path_of(const struct instance *inst, uint32_t vm, char **ret, struct err *e)
+int jail_path(const struct instance *inst, uint32_t vm, char **ret, struct err *e)
 {
 	if (asprintf(ret, "%s/%u", inst->jails, vm) >= 0)
 		return 0;
@@ -23,29 +23,25 @@ static const char *name_in(const char *path)
 
 int jail_make(const struct instance *inst, uint32_t vm, uid_t user, struct err *e)
 {
-	_cleanup_free_ char *path = NULL, *options = NULL;
+	_cleanup_free_ char *path = NULL;
 	int r = jail_remove(inst, vm, e);
 
 	if (r == 0)
-		r = path_of(inst, vm, &path, e);
+		r = jail_path(inst, vm, &path, e);
 	if (r < 0)
 		return r;
 	if (mkdirat(inst->jails_fd, name_in(path), 0700) < 0)
 		return err_sys(e, -errno, "%s", path);
-	/* The group stays the owner's for all that is made in it (inode(7), the set-group-ID bit). */
-	if (asprintf(&options, "mode=2770,uid=%u,gid=%u,size=64k,nr_inodes=16", user, inst->group) < 0) {
-		options = NULL;
-		return err_sys(e, -ENOMEM, "jail");
-	}
-	if (mount("banger-jail", path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options) < 0)
-		return err_sys(e, -errno, "mounting %s", path);
-	return 0;
+	r = mounter_mount_jail(inst->mounter, vm, user, e);
+	if (r < 0)
+		err_wrap(e, "mounting %s", path);
+	return r;
 }
 
 int jail_open(const struct instance *inst, uint32_t vm, int *ret_fd, struct err *e)
 {
 	_cleanup_free_ char *path = NULL;
-	int r = path_of(inst, vm, &path, e);
+	int r = jail_path(inst, vm, &path, e);
 
 	if (r < 0)
 		return r;
@@ -56,15 +52,21 @@ int jail_open(const struct instance *inst, uint32_t vm, int *ret_fd, struct err 
 int jail_remove(const struct instance *inst, uint32_t vm, struct err *e)
 {
 	_cleanup_free_ char *path = NULL;
-	int r = path_of(inst, vm, &path, e);
+	int r = jail_path(inst, vm, &path, e);
 
 	for (int i = 0; r == 0 && i < MOUNTS_MAX; i++) {
-		if (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
-			continue;
+		_cleanup_err_ struct err why = {0};
+
+		r = mounter_unmount_jail(inst->mounter, vm, &why);
 		/* Nothing is mounted there (any more), or there is no such place. */
-		if (errno == EINVAL || errno == ENOENT)
+		if (r == -EINVAL || r == -ENOENT) {
+			r = 0;
 			break;
-		r = err_sys(e, -errno, "unmounting %s", path);
+		}
+		if (r < 0) {
+			err_move(e, &why);
+			err_wrap(e, "unmounting %s", path);
+		}
 	}
 	/* Below another mount nothing would be removed: EBUSY. */
 	if (r == 0 && unlinkat(inst->jails_fd, name_in(path), AT_REMOVEDIR) < 0 && errno != ENOENT)

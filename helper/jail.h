@@ -13,6 +13,8 @@
 #include "banger/err.h"
 #include "instance.h"
 
+/* Where VM's is; *RET is the caller's. */
+int jail_path(const struct instance *inst, uint32_t vm, char **ret, struct err *e);
 /* Makes VM's, for USER; what was left of an earlier one goes. */
 int jail_make(const struct instance *inst, uint32_t vm, uid_t user, struct err *e);
 /* *RET_FD: O_PATH, the caller's. */

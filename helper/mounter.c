@@ -8,6 +8,7 @@
 #include "banger/io.h"
 #include "caps.h"
 #include "child.h"
+#include "jail.h"
 #include "mount.h"
 #include "mounter.h"
 
@@ -20,7 +21,9 @@ struct mounter {
 /* --- in the child --- */
 
 struct order {
-	int unmount; /* 0: mount, with a descriptor */
+	enum { MOUNT, UNMOUNT, MOUNT_JAIL, UNMOUNT_JAIL } what; /* MOUNT alone comes with a descriptor */
+	uint32_t vm;
+	uid_t user;
 };
 
 static int do_mount(const struct instance *inst, int fd)
@@ -36,6 +39,46 @@ static int do_mount(const struct instance *inst, int fd)
 	return mount("banger", inst->mount, MOUNT_TYPE, MS_NOSUID | MS_NODEV | MS_NOEXEC, options) < 0
 		       ? -errno
 		       : 0;
+}
+
+static int do_mount_jail(const struct instance *inst, const char *path, uid_t user)
+{
+	_cleanup_free_ char *options = NULL;
+
+	/* The group stays the owner's for all that is made in it (inode(7), the set-group-ID bit). */
+	if (asprintf(&options, "mode=2770,uid=%u,gid=%u,size=64k,nr_inodes=16", user, inst->group) < 0) {
+		options = NULL;
+		return -ENOMEM;
+	}
+	return mount("banger-jail", path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options) < 0 ? -errno
+												  : 0;
+}
+
+static int do_unmount(const char *path)
+{
+	return umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 ? -errno : 0;
+}
+
+static int carry_out(const struct instance *inst, const struct order *o, int fd)
+{
+	_cleanup_free_ char *jail = NULL;
+	int r = 0;
+
+	if (o->what == MOUNT_JAIL || o->what == UNMOUNT_JAIL)
+		r = jail_path(inst, o->vm, &jail, NULL);
+	if (r < 0)
+		return r;
+	switch (o->what) {
+	case MOUNT:
+		return do_mount(inst, fd);
+	case UNMOUNT:
+		return do_unmount(inst->mount);
+	case MOUNT_JAIL:
+		return do_mount_jail(inst, jail, o->user);
+	case UNMOUNT_JAIL:
+		return do_unmount(jail);
+	}
+	return -EBADMSG;
 }
 
 static void serve(int sock, int namespace_fd, const void *data)
@@ -57,12 +100,10 @@ static void serve(int sock, int namespace_fd, const void *data)
 		struct order o;
 		size_t n = 0;
 
-		if (io_recv_fds(sock, &o, sizeof(o), &fd, 1, &n, 0) != sizeof(o) || n != (size_t)!o.unmount)
+		if (io_recv_fds(sock, &o, sizeof(o), &fd, 1, &n, 0) != sizeof(o) ||
+			n != (size_t)(o.what == MOUNT))
 			return;
-		if (o.unmount)
-			code = umount2(inst->mount, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 ? -errno : 0;
-		else
-			code = do_mount(inst, fd);
+		code = carry_out(inst, &o, fd);
 		if (n)
 			close_fd(fd);
 		if (io_send_fds(sock, &code, sizeof(code), NULL, 0) < 0)
@@ -113,10 +154,20 @@ static int ask(struct mounter *m, const struct order *o, const int *fd, struct e
 
 int mounter_mount(struct mounter *m, int fuse_fd, struct err *e)
 {
-	return ask(m, &(struct order){.unmount = 0}, &fuse_fd, e);
+	return ask(m, &(struct order){.what = MOUNT}, &fuse_fd, e);
 }
 
 int mounter_unmount(struct mounter *m, struct err *e)
 {
-	return ask(m, &(struct order){.unmount = 1}, NULL, e);
+	return ask(m, &(struct order){.what = UNMOUNT}, NULL, e);
+}
+
+int mounter_mount_jail(struct mounter *m, uint32_t vm, uid_t user, struct err *e)
+{
+	return ask(m, &(struct order){.what = MOUNT_JAIL, .vm = vm, .user = user}, NULL, e);
+}
+
+int mounter_unmount_jail(struct mounter *m, uint32_t vm, struct err *e)
+{
+	return ask(m, &(struct order){.what = UNMOUNT_JAIL, .vm = vm}, NULL, e);
 }

@@ -1,7 +1,7 @@
 /*
- * The mounter: a child of the helper's that mounts the tree, and takes the mount away; the helper itself does neither. As a service the helper has a
- * mount namespace of its own, in which nearly nothing can be written and from which no mount gets out; the mounter alone is in the host's, and knows two
- * orders, both about one fixed place. It holds CAP_SYS_ADMIN and nothing else.
+ * The mounter: a child of the helper's that mounts what the daemon, too, is to see, the tree and the folders for jails' sockets, and takes it away. As a service the helper has a
+ * mount namespace of its own, in which nearly nothing can be written and from which no mount gets out; the mounter alone is in the host's, and knows four
+ * orders, about places that it makes of the instance's and a VM's number. It holds CAP_SYS_ADMIN and nothing else.
  */
 #ifndef BANGER_MOUNTER_H
 #define BANGER_MOUNTER_H
@@ -17,7 +17,10 @@ struct mounter *mounter_free(struct mounter *m);
 
 /* Mounts FUSE_FD, a /dev/fuse (borrowed), at the instance's place. */
 int mounter_mount(struct mounter *m, int fuse_fd, struct err *e);
-/* Takes away what is mounted there, lazily: one mount a call. */
+/* A small tmpfs, USER's and the owner's group's, on VM's folder among the jails', which is there. */
+int mounter_mount_jail(struct mounter *m, uint32_t vm, uid_t user, struct err *e);
+/* Take away what is mounted there, lazily: one mount a call. -EINVAL: there is none; -ENOENT: nor such a place. */
 int mounter_unmount(struct mounter *m, struct err *e);
+int mounter_unmount_jail(struct mounter *m, uint32_t vm, struct err *e);
 
 #endif

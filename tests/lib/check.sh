@@ -94,10 +94,12 @@ fuzz_tests()
 	done
 }
 
+# case_tests NAME FOLDER [BUT]: all of its cases, but for those whose names match BUT.
 case_tests()
 {
 	local file
 	for file in "$2"/*.sh; do
+		[ -z "${3:-}" ] || ! grep -Eqx -- "$3" <<<"$(basename "$file" .sh)" || continue
 		[ -e "$file" ] && listed "$1/$(basename "$file" .sh)" bash "$file"
 	done
 }

@@ -116,7 +116,7 @@ mkdir "$FS/vms/box"
 ok "start" sh -c "echo start > $FS/vms/box/ctl"
 healthy "with a VM"
 for name in programs binaries qemu fuse tun space run-space helper fsd versions socket folders mount helper-rights children-rights fsd-rights \
-	vm-rights bridge nft kernel image; do
+	vm-rights units bridge nft kernel image; do
 	is "with a VM: $name" "$(row $name 2)" PASS
 done
 like "a VM was looked at" "$(row vm-rights 4)" '^1 VM'

@@ -1,0 +1,77 @@
+/* The units as they run, against docs/privileges.md: what a drop-in has taken away of it, and files that systemd hasn't read yet. */
+#include "banger/cleanup.h"
+#include "doctor_rows.h"
+#include "service.h"
+
+#define HELPER "banger-helper.service"
+#define FSD    "banger.service"
+
+static const struct {
+	const char *unit, *property, *value;
+} wanted[] = {
+	{HELPER, "NoNewPrivileges", "yes"},
+	{HELPER, "ProtectSystem", "strict"},
+	{HELPER, "ProtectHome", "yes"},
+	{HELPER, "PrivateTmp", "yes"},
+	{HELPER, "ProtectControlGroups", "yes"},
+	{HELPER, "ProtectKernelModules", "yes"},
+	{HELPER, "ProtectKernelLogs", "yes"},
+	{HELPER, "DevicePolicy", "closed"},
+	{HELPER, "RestrictRealtime", "yes"},
+	{HELPER, "RestrictSUIDSGID", "yes"},
+	{HELPER, "LockPersonality", "yes"},
+	{HELPER, "UMask", "0077"},
+	{HELPER, "NeedDaemonReload", "no"},
+	{FSD, "NoNewPrivileges", "yes"},
+	{FSD, "CapabilityBoundingSet", ""},
+	{FSD, "ProtectSystem", "strict"},
+	{FSD, "ProtectHome", "read-only"},
+	{FSD, "PrivateTmp", "yes"},
+	{FSD, "PrivateUsers", "yes"},
+	{FSD, "PrivateDevices", "yes"},
+	{FSD, "MemoryDenyWriteExecute", "yes"},
+	{FSD, "WatchdogUSec", "1min"},
+	{FSD, "UMask", "0077"},
+	{FSD, "NeedDaemonReload", "no"},
+};
+
+#define PROPERTIES                                                                                           \
+	"NoNewPrivileges,CapabilityBoundingSet,ProtectSystem,ProtectHome,PrivateTmp,ProtectControlGroups,"   \
+	"ProtectKernelModules,ProtectKernelLogs,DevicePolicy,RestrictRealtime,RestrictSUIDSGID,"             \
+	"LockPersonality,UMask,PrivateUsers,PrivateDevices,MemoryDenyWriteExecute,WatchdogUSec,"             \
+	"NeedDaemonReload"
+
+static void check_units(struct doctor *d, struct finding *f)
+{
+	_cleanup_free_ char *helper = NULL, *fsd = NULL;
+
+	if (!service_installed(d->c)) {
+		found_good(f, "banger isn't a service here");
+		return;
+	}
+	if (service_show(HELPER, PROPERTIES, &helper) != EXIT_OK ||
+		service_show(FSD, PROPERTIES, &fsd) != EXIT_OK) {
+		found_unknown(d, f);
+		return;
+	}
+	for (size_t i = 0; i < ELEMENTSOF(wanted); i++) {
+		const char *shown = strcmp(wanted[i].unit, FSD) == 0 ? fsd : helper;
+		char buf[128];
+		const char *is = service_property(shown, wanted[i].property, buf, sizeof(buf));
+
+		if (strcmp(is, wanted[i].value) != 0)
+			found_bad(f, GRADE_FAIL,
+				mend_as_root(d,
+					"systemctl edit --drop-in=zz-banger %s # %s=%s, then banger system "
+					"restart",
+					wanted[i].unit, wanted[i].property, wanted[i].value),
+				"%s: %s is %s, not %s", wanted[i].unit, wanted[i].property,
+				*is ? is : "empty", *wanted[i].value ? wanted[i].value : "empty");
+	}
+	found_good(f, "the units run as docs/privileges.md has them");
+}
+
+const struct row doctor_rows_units[] = {
+	{"units", check_units},
+	{NULL, NULL},
+};
