@@ -4,7 +4,7 @@
 . "$(dirname "$0")/../lib/case.sh"
 case_begin "$@"
 BENCH=${BENCH:-$(dirname "$BANGER_BIN")/bench}
-up
+up -o default_storage=overlay # its files are what the copy by hand is made of
 mkdir "$FS/vms/box"
 echo start >"$FS/vms/box/ctl" || { fail "start"; case_logs; exit 1; }
 pid=$(vm_pid box)

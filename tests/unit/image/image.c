@@ -435,12 +435,38 @@ static void disks(void **state)
 	assert_int_not_equal(find(b, "work"), 0);
 }
 
+/* An image has no journal until somebody is to write to it; then it costs next to nothing, and is made once. */
+static void a_journal(void **state)
+{
+	struct bench *b = *state;
+	_cleanup_err_ struct err e = {0};
+	struct image_result result;
+	struct stat before, after;
+
+	add_file(b, "file", "contents", 8);
+	import_well(b);
+	assert_false(ext2fs_has_feature_journal(b->fs->super));
+	ext2fs_close_free(&b->fs);
+	assert_int_equal(fstat(b->out, &before), 0);
+	if (disk_add_journal(b->out, NULL, &result, &e) < 0)
+		fail_msg("%s", err_text(&e));
+	check_and_open(b);
+	assert_true(ext2fs_has_feature_journal(b->fs->super));
+	assert_false(ext2fs_has_feature_journal_needs_recovery(b->fs->super));
+	assert_int_equal(fstat(b->out, &after), 0);
+	assert_int_equal(after.st_size, before.st_size);
+	assert_true(after.st_blocks - before.st_blocks < 1024);
+	assert_int_equal(disk_add_journal(b->out, NULL, &result, &e), 0);
+	assert_int_equal(ftruncate(b->out, 0), 0);
+	assert_int_equal(disk_add_journal(b->out, NULL, &result, &e), -EIO);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	static const struct CMUnitTest tests[] = {TEST(attributes), TEST(contents), TEST(links_and_names),
 		TEST(xattrs), TEST(xattrs_too_large), TEST(around_one_block), TEST(a_folder_of_many),
-		TEST(a_folder_of_long_names), TEST(disks)};
+		TEST(a_folder_of_long_names), TEST(disks), TEST(a_journal)};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
