@@ -40,7 +40,7 @@ static int open_cow(const char *folder, unsigned i, int *ret, struct err *e)
 		return err_sys(e, -ENOMEM, "cow");
 	}
 	*ret = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (*ret < 0 || ftruncate(*ret, DISK_SIZE + (DISK_SIZE >> 6)) < 0)
+	if (*ret < 0 || ftruncate(*ret, DISK_SIZE + (DISK_SIZE >> 7)) < 0)
 		return err_sys(e, -errno, "%s", path);
 	unlink(path);
 	return 0;

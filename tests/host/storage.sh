@@ -109,14 +109,20 @@ second"
 is "stop" "$(ctl small stop)" OK
 
 # The helper's own share, and its death at any moment of it: what it had made is gone when it is back.
-image=$(ls /var/lib/banger/images/*.ext4 | head -n 1)
+work=$(mktemp -d /var/tmp/cost.XXXXXX)
+chmod 0755 "$work"
+install -d -o "$OWNER" "$work/cows"
+head -c 64M /dev/zero >"$work/image"
+chown "$OWNER" "$work/image"
+install -m 0755 "$TOP/bin/helpercost" "$work/"
 cost()
 {
-	install -m 0755 "$TOP/bin/helpercost" /usr/local/bin/ && as_owner sh -c "mkdir -p ~/cows && exec helpercost /run/banger/helper.sock $image ~/cows $1"
+	as_owner "$work/helpercost" /run/banger/helper.sock "$work/image" "$work/cows" "$1"
 }
 is "32 VMs' taps, NAT and disks" "$(cost 32 >"$CASE_DIR/cost" 2>&1; echo $?)" 0
 diag "microseconds: $(paste -sd' ' "$CASE_DIR/cost")"
 is "are gone" "$(ours; our_loops)" ""
+began=$(date +%s)
 for round in {1..12}; do
 	cost 4 >/dev/null 2>&1 &
 	read -r -t "0.$(printf %02d $((round * 7)))" <> <(:)
@@ -127,7 +133,8 @@ for round in {1..12}; do
 	none || break
 done
 is "killed while it makes and removes them, $round times: nothing is left" "$round $(ours; our_loops)" "12 "
-rm -rf /usr/local/bin/helpercost /home/$OWNER/cows
+like "and it had made some" "$(journalctl -u banger-helper.service --since "@$began" | grep -c 'call=disk .*code=0')" '^[1-9]'
+rm -rf "$work"
 
 # No device-mapper.
 echo 'install dm_snapshot /bin/false' >/etc/modprobe.d/no-dm.conf
