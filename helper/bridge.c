@@ -193,13 +193,22 @@ static int set_up(struct bridge *b, struct rtnl_link *l, struct err *e)
  * A bridge without an address of its own takes the lowest of its ports', and changes it as they come and go, under the guests' feet.
  * This one is locally administered and the same whenever the bridge is made again: 02:62 and the address.
  */
-static int pin_mac(const struct bridge *b, struct rtnl_link *l)
+static void pinned_mac(const struct bridge *b, uint8_t ret[6])
 {
 	uint32_t ip = bridge_network(b) + 1;
-	uint8_t mac[6] = {
+	const uint8_t mac[6] = {
 		0x02, 0x62, (uint8_t)(ip >> 24), (uint8_t)(ip >> 16), (uint8_t)(ip >> 8), (uint8_t)ip};
-	struct nl_addr *a = nl_addr_build(AF_LLC, mac, sizeof(mac));
 
+	memcpy(ret, mac, sizeof(mac));
+}
+
+static int pin_mac(const struct bridge *b, struct rtnl_link *l)
+{
+	struct nl_addr *a;
+	uint8_t mac[6];
+
+	pinned_mac(b, mac);
+	a = nl_addr_build(AF_LLC, mac, sizeof(mac));
 	if (!a)
 		return -ENOMEM;
 	rtnl_link_set_addr(l, a);
@@ -224,7 +233,6 @@ static int make_bridge(struct bridge *b, struct err *e)
 	if (r < 0)
 		return r;
 	rtnl_link_set_name(l, b->inst->bridge);
-	rtnl_link_set_ifalias(l, "banger");
 	r = rtnl_link_add(b->sock, l, NLM_F_CREATE | NLM_F_EXCL);
 	if (r >= 0)
 		return 0;
@@ -234,11 +242,15 @@ static int make_bridge(struct bridge *b, struct err *e)
 	return r;
 }
 
-static int is_ours_by_alias(struct rtnl_link *l)
+/* What it has from its first instant on: the kernel takes a name and an address with a new link, an alias only later. */
+static bool looks_ours(const struct bridge *b, struct rtnl_link *l)
 {
-	const char *alias = rtnl_link_get_ifalias(l);
+	struct nl_addr *a = rtnl_link_get_addr(l);
+	uint8_t mac[6];
 
-	return alias && strcmp(alias, "banger") == 0;
+	pinned_mac(b, mac);
+	return rtnl_link_is_bridge(l) && a && nl_addr_get_len(a) == sizeof(mac) &&
+	       memcmp(nl_addr_get_binary_addr(a), mac, sizeof(mac)) == 0;
 }
 
 int bridge_up(struct bridge *b, struct err *e)
@@ -250,9 +262,9 @@ int bridge_up(struct bridge *b, struct err *e)
 	r = get_link(b, b->inst->bridge, &l, e);
 	if (r < 0)
 		return r;
-	/* Ours by its number; or when we were about to make it, and it says so. */
+	/* Ours by its number; or when we were about to make it, and it looks so. */
 	if (l && (head->net != JOURNAL_LIVE || rtnl_link_get_ifindex(l) != (int)head->bridge_ifindex) &&
-		(head->net != JOURNAL_INTENT || !is_ours_by_alias(l)))
+		(head->net != JOURNAL_INTENT || !looks_ours(b, l)))
 		return err_set(e, -EEXIST,
 			"there is an interface %s that banger didn't make: remove or rename it",
 			b->inst->bridge);
@@ -319,7 +331,7 @@ int bridge_reconcile(struct bridge *b, struct err *e)
 	r = get_link(b, b->inst->bridge, &l, e);
 	if (r < 0)
 		return r;
-	if (l && head->net == JOURNAL_INTENT && is_ours_by_alias(l))
+	if (l && head->net == JOURNAL_INTENT && looks_ours(b, l))
 		head->bridge_ifindex = (uint32_t)rtnl_link_get_ifindex(l);
 	return bridge_down(b, e);
 }
