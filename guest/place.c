@@ -133,6 +133,36 @@ static int write_ssh_key(int root, const char *key, struct err *e)
 	return write_name(dir, "authorized_keys", text, strlen(text), &owner, e);
 }
 
+/* Those that came with the image aren't this VM's: they go, and the one that was given comes. */
+static int place_host_key(int root, struct err *e)
+{
+	static const char name[] = "ssh_host_ed25519_key", name_public[] = "ssh_host_ed25519_key.pub";
+	struct stat private = {.st_mode = 0600}, public = {.st_mode = 0644};
+	_cleanup_free_ char *key = NULL, *key_public = NULL;
+	_cleanup_closedir_ DIR *dir = NULL;
+	struct dirent *entry;
+	size_t n, n_public;
+	int fd, r;
+
+	if (access(GUEST_HOST_KEY_PATH, F_OK) < 0)
+		return 0;
+	fd = open_inside(root, "etc/ssh", O_RDONLY | O_DIRECTORY);
+	if (fd == -ENOENT)
+		return 0;
+	dir = fd < 0 ? NULL : fdopendir(fd);
+	if (!dir)
+		return err_sys(e, fd < 0 ? fd : -errno, "/etc/ssh");
+	if ((r = io_read_file(AT_FDCWD, GUEST_HOST_KEY_PATH, 65536, &key, &n, e)) < 0 ||
+		(r = io_read_file(AT_FDCWD, GUEST_HOST_KEY_PATH ".pub", 65536, &key_public, &n_public, e)) <
+			0)
+		return r;
+	while ((entry = readdir(dir)))
+		if (strncmp(entry->d_name, "ssh_host_", strlen("ssh_host_")) == 0)
+			unlinkat(dirfd(dir), entry->d_name, 0);
+	r = write_name(dirfd(dir), name, key, n, &private, e);
+	return r < 0 ? r : write_name(dirfd(dir), name_public, key_public, n_public, &public, e);
+}
+
 /* The files given, folder by folder: FROM below the initramfs, TO the same place in the new root. */
 static int place_dir(int from, int root, const char *path, struct err *e)
 {
@@ -192,6 +222,9 @@ int place_all(const char *root_path, const struct config *c, struct err *e)
 	write_resolver(root, c);
 	if (c->ssh_key && write_ssh_key(root, c->ssh_key, &key) < 0)
 		guest_say("ssh key: %s", err_text(&key));
+	err_clear(&key);
+	if (place_host_key(root, &key) < 0)
+		guest_say("ssh host key: %s", err_text(&key));
 	files = open(GUEST_FILES_PATH, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return files < 0 ? 0 : place_dir(files, root, "", e);
 }

@@ -209,6 +209,7 @@ static int pack_mark(struct pack *p, const char *folder, const char *prefix, con
 static bool left_out(const struct pack *p, const char *path)
 {
 	static const char *const written[] = {"etc/hostname", "etc/hosts", "etc/resolv.conf"};
+	static const char host_keys[] = "etc/ssh/ssh_host_";
 
 	if ((p->kind == PACK_WHOLE || p->base) && strcmp(path, "lost+found") == 0)
 		return true;
@@ -217,7 +218,8 @@ static bool left_out(const struct pack *p, const char *path)
 	for (size_t i = 0; i < ELEMENTSOF(written); i++)
 		if (strcmp(path, written[i]) == 0)
 			return true;
-	return false;
+	/* A machine's own, and secret: whoever starts from this image is another one. */
+	return strncmp(path, host_keys, strlen(host_keys)) == 0;
 }
 
 static int pack_folder(

@@ -240,6 +240,12 @@ int kernel_initramfs_for(int dir_fd, const struct guest_spec *spec, int *ret_fd,
 	if (!text || cpio_open(&c, fd) < 0)
 		return err_sys(e, -ENOMEM, "initramfs");
 	cpio_add(&c, &GUEST_CONFIG_PATH[1], S_IFREG | 0600, text, n, 0, 0);
+	if (spec->host_key) {
+		cpio_add(&c, &GUEST_HOST_KEY_PATH[1], S_IFREG | 0600, spec->host_key, strlen(spec->host_key),
+			0, 0);
+		cpio_add(&c, &GUEST_HOST_KEY_PATH ".pub"[1], S_IFREG | 0644, spec->host_key_public,
+			strlen(spec->host_key_public), 0, 0);
+	}
 	if (spec->file_count > 0)
 		cpio_add(&c, &GUEST_FILES_PATH[1], S_IFDIR | 0755, NULL, 0, 0, 0);
 	for (size_t i = 0; i < spec->file_count; i++)

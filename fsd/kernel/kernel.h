@@ -48,7 +48,8 @@ struct guest_spec {
 	const uint8_t *ip6, *gateway6;     /* sixteen bytes each; NULL: none. The network is a /64 */
 	const uint32_t *dns;
 	size_t dns_count;
-	const char *ssh_key; /* NULL: none; a line of authorized_keys */
+	const char *ssh_key;                    /* NULL: none; a line of authorized_keys */
+	const char *host_key, *host_key_public; /* NULL: sshd keeps those that it has; text of its files */
 	bool probe;
 	bool root_disk; /* the root is a disk of its own: GUEST_DISK_ROOT */
 	const char *const

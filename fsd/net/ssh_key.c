@@ -90,3 +90,17 @@ int ssh_key_ensure(int dir_fd, char **ret, struct err *e)
 		r = restore(dir, e);
 	return r < 0 ? r : read_public(dir, ret, e);
 }
+
+int ssh_key_of_vm(int vm_fd, char **ret_private, char **ret_public, struct err *e)
+{
+	_cleanup_free_ char *public = NULL, *private = NULL;
+	int r = ssh_key_ensure(vm_fd, &public, e);
+
+	if (r == 0)
+		r = io_read_file(vm_fd, SSH_KEY_DIR "/" SSH_KEY_PRIVATE, KEY_MAX, &private, NULL, e);
+	if (r < 0)
+		return r;
+	*ret_private = TAKE_PTR(private);
+	*ret_public = TAKE_PTR(public);
+	return 0;
+}

@@ -18,4 +18,9 @@
  */
 int ssh_key_ensure(int dir_fd, char **ret, struct err *e);
 
+/*
+ * Likewise a VM's own host key, kept in the folder VM_FD: both halves as files of sshd's, the caller's. Blocks: workers only.
+ */
+int ssh_key_of_vm(int vm_fd, char **ret_private, char **ret_public, struct err *e);
+
 #endif

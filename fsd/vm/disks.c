@@ -191,11 +191,22 @@ static int open_cow(struct disks *d, struct err *e)
 	return r;
 }
 
+/* What is made now is the image as it came. */
+static int mark_fresh(struct disks *d, struct err *e)
+{
+	_cleanup_close_ int fd = -EBADF;
+
+	if (there_is(d, DISKS_COW) || there_is(d, DISKS_OVERLAY))
+		return 0;
+	fd = openat(d->dir_fd, DISKS_FRESH, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	return fd < 0 ? err_sys(e, -errno, DISKS_FRESH) : 0;
+}
+
 int disks_open(struct disks *d, struct err *e)
 {
 	int r;
 
-	if ((r = keep_over(d, e)) < 0 || (r = choose(d, e)) < 0)
+	if ((r = keep_over(d, e)) < 0 || (r = mark_fresh(d, e)) < 0 || (r = choose(d, e)) < 0)
 		return r;
 	r = d->storage == HELPER_STORAGE_DM ? open_cow(d, e)
 					    : open_disk(d, DISKS_OVERLAY, disk_make_overlay, &d->over_fd, e);

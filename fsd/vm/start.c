@@ -11,6 +11,7 @@
 #include "image/image.h"
 #include "job/steps.h"
 #include "kernel/kernel.h"
+#include "net/ssh_key.h"
 #include "banger/parse.h"
 #include "vm/disks.h"
 #include "vm/model.h"
@@ -34,7 +35,7 @@ struct start {
 	int fds[LAUNCH_FD_COUNT];
 	enum helper_accel accel;
 	const struct engine *engine;
-	char *accel_why, *note;
+	char *accel_why, *note, *key_why;
 	struct helper_process process;
 	int pidfd, agent_fd;
 	char boot_id[40];
@@ -95,6 +96,16 @@ static int step_engine(void *ctx, struct err *e)
 		      : r;
 }
 
+/* Until a guest has come up on what is the image as it came; one that can't be had leaves those of the image. */
+static void own_host_key(struct start *s, char **ret, char **ret_public)
+{
+	_cleanup_err_ struct err e = {0};
+
+	if (faccessat(s->dir_fd, DISKS_FRESH, F_OK, AT_SYMLINK_NOFOLLOW) == 0 &&
+		ssh_key_of_vm(s->dir_fd, ret, ret_public, &e) < 0)
+		s->key_why = strdup(err_text(&e));
+}
+
 static int step_initramfs(void *ctx, struct err *e)
 {
 	struct start *s = ctx;
@@ -103,6 +114,7 @@ static int step_initramfs(void *ctx, struct err *e)
 	size_t n;
 	const struct launch_disk *disks = launch_disks(s->disks.storage, &n);
 	uint8_t gateway6[16];
+	_cleanup_free_ char *host_key = NULL, *host_key_public = NULL;
 	struct guest_spec spec = {
 		.hostname = s->name,
 		.address = s->address,
@@ -122,6 +134,9 @@ static int step_initramfs(void *ctx, struct err *e)
 	for (size_t i = 0; i < n; i++)
 		serials[i] = disks[i].serial;
 	helper_gateway_ip6(s->vms->subnet.prefix6, gateway6);
+	own_host_key(s, &host_key, &host_key_public);
+	spec.host_key = host_key;
+	spec.host_key_public = host_key_public;
 	r = kernel_initramfs_for(s->kernel_fd, &spec, &s->fds[LAUNCH_FD_INITRD], e);
 	if (r < 0)
 		return r;
@@ -278,7 +293,11 @@ static int step_agent(void *ctx, struct err *e)
 			"no answer from the guest's agent in %" PRIu64
 			" s: cat console shows how far it came; the limit is config/start_timeout_usec",
 			s->timeout_usec / 1000000);
-	return r < 0 ? err_move(e, &mine) : 0;
+	if (r < 0)
+		return err_move(e, &mine);
+	if (unlinkat(s->dir_fd, DISKS_FRESH, 0) < 0 && errno != ENOENT)
+		return err_sys(e, -errno, DISKS_FRESH);
+	return 0;
 }
 
 static const struct step steps[] = {
@@ -321,6 +340,7 @@ static void start_free(struct start *s)
 	free(s->image_file);
 	free(s->accel_why);
 	free(s->note);
+	free(s->key_why);
 	free(s);
 }
 
@@ -360,6 +380,8 @@ static void done_start(void *data, int code, struct err *e)
 			vm_log(vm, "%s", s->disks.why);
 		if (s->note)
 			vm_log(vm, "%s", s->note);
+		if (s->key_why)
+			vm_log(vm, "its sshd has the keys that came with the image: %s", s->key_why);
 		vm_set_state(vm, VM_RUNNING);
 		deed_end(d, 0, NULL);
 	} else {

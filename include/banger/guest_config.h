@@ -8,9 +8,14 @@
 #ifndef BANGER_GUEST_CONFIG_H
 #define BANGER_GUEST_CONFIG_H
 
-#define GUEST_CONFIG_PATH  "/banger/config"
-#define GUEST_FILES_PATH   "/banger/files"
-#define GUEST_MODULES_PATH "/banger/modules" /* NN-name.ko, loaded in the order of their names */
+#define GUEST_CONFIG_PATH "/banger/config"
+#define GUEST_FILES_PATH  "/banger/files"
+/*
+ * sshd's key of this VM's own, and with ".pub" its public half: there when the root is the image as it came. It takes the place of all host keys
+ * that came with the image, and so are every VM's of that image, where the image has an sshd.
+ */
+#define GUEST_HOST_KEY_PATH "/banger/ssh_host_ed25519_key"
+#define GUEST_MODULES_PATH  "/banger/modules" /* NN-name.ko, loaded in the order of their names */
 
 /* Keys. */
 #define GUEST_KEY_HOSTNAME "hostname" /* one label */

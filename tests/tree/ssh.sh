@@ -58,6 +58,15 @@ like "another's host key is refused" "$(ssh_as_owner -o UserKnownHostsFile="$CAS
 ssh-keygen -q -t ed25519 -N '' -C of-the-user -f "$CASE_DIR/user_key"
 chown "$OWNER" "$CASE_DIR/user_key"
 like "the user's agent is forwarded, and no key of it copied" "$(as_owner ssh-agent sh -c "ssh-add -q $CASE_DIR/user_key && setsid -w timeout $PATIENCE ssh -A box.vm ssh-add -l" </dev/null 2>&1)" 'of-the-user'
+# sshd's own keys: none of those that came with the image, which every VM of it would have.
+image_key=$(for image in "$STATE"/images/*.ext4; do debugfs -R "cat /etc/ssh/ssh_host_ed25519_key.pub" "$image" 2>/dev/null; done | cut -d ' ' -f 2)
+host_key=$(banger vm exec box -- cat /etc/ssh/ssh_host_ed25519_key.pub | cut -d ' ' -f 2)
+ok "the image came with one" test -n "$image_key"
+ok "the VM has another" test "$image_key" != "$host_key"
+is "the one that it is known by" "$(cut -d " " -f 1-3 "$FS/known_hosts")" "box.vm ssh-ed25519 $host_key"
+is "and no other kind" "$(banger vm exec box -- sh -c 'cd /etc/ssh; echo ssh_host_*; stat -c %a ssh_host_ed25519_key')" "ssh_host_ed25519_key ssh_host_ed25519_key.pub
+600"
+banger vm exec box -- sh -c 'ssh-keygen -q -t ecdsa -N "" -f /etc/ssh/ssh_host_ecdsa_key; sync'
 
 # The keys that the guest has of its own stay, and ours is there once.
 banger vm exec box -- sh -c 'printf "ssh-ed25519 AAAA mine" >>/root/.ssh/authorized_keys; chmod 0640 /root/.ssh/authorized_keys; sync'
@@ -69,6 +78,9 @@ is "restart" "$(errno_write "$FS/vms/box/ctl" restart)" OK
 is "its keys, and ours again" "$(banger vm exec box -- cat /root/.ssh/authorized_keys)" "ssh-ed25519 AAAA mine
 $key"
 is "their mode" "$(banger vm exec box -- stat -c %a /root/.ssh/authorized_keys)" 640
+is "what has been made of host keys stays" "$(banger vm exec box -- sh -c 'cd /etc/ssh; echo ssh_host_*; cat ssh_host_ed25519_key.pub' | cut -d ' ' -f 1-2)" \
+	"ssh_host_ecdsa_key ssh_host_ecdsa_key.pub
+ssh-ed25519 $host_key"
 is "and it is let in" "$(ssh_as_owner box.vm echo in </dev/null 2>&1)" in
 is "stop" "$(errno_write "$FS/vms/box/ctl" stop)" OK
 
