@@ -183,7 +183,7 @@ programs: $(TREE_BIN)
 
 PREFIX  ?= /usr
 LIBEXEC  = $(PREFIX)/libexec/banger
-UNITS   := helper/banger-helper.socket helper/banger-helper.service fsd/banger.service
+UNITS   := helper/banger-helper.socket helper/banger-helper.service fsd/banger.service ctl/banger-names.service
 unit_dir = $(DESTDIR)$(PREFIX)/lib/systemd/system
 install: all
 	install -D -m 0755 $(B)/bin/banger $(DESTDIR)$(PREFIX)/bin/banger
@@ -191,7 +191,7 @@ install: all
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man1 docs/man/banger.1
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/banger README.md docs/tree.md docs/architecture.md docs/hosts.md docs/privileges.md
 	install -d $(unit_dir)
-	for unit in $(UNITS); do sed 's#@LIBEXEC@#$(LIBEXEC)#' $$unit >$(unit_dir)/$${unit##*/} && chmod 0644 $(unit_dir)/$${unit##*/} || exit 1; done
+	for unit in $(UNITS); do sed 's#@LIBEXEC@#$(LIBEXEC)#; s#@BIN@#$(PREFIX)/bin#' $$unit >$(unit_dir)/$${unit##*/} && chmod 0644 $(unit_dir)/$${unit##*/} || exit 1; done
 
 # A package of it for the Debian that this is.
 .PHONY: deb

@@ -9,6 +9,7 @@
 #include "banger/place.h"
 #include "banger/proc.h"
 #include "daemons.h"
+#include "names.h"
 #include "service.h"
 #include "system.h"
 #include "tree.h"
@@ -16,6 +17,7 @@
 #define SOCKET   "banger-helper.socket"
 #define HELPER   "banger-helper.service"
 #define FSD      "banger.service"
+#define NAMES    "banger-names.service"
 #define SLICE    "banger.slice"
 #define DROP_INS "/etc/systemd/system"
 #define OWNER    "owner.conf"
@@ -79,6 +81,9 @@ int service_up(struct ctl *c)
 {
 	int r = SYSTEMCTL("start", SOCKET, FSD);
 
+	/* Fails by itself where systemd-resolved does, and is looked at by doctor. */
+	if (r == EXIT_OK)
+		SYSTEMCTL("start", NAMES);
 	if (r == EXIT_OK)
 		printf("up: %s\n", c->mount);
 	return r;
@@ -221,7 +226,7 @@ static int install(struct ctl *c, int argc, char **argv)
 		(r = begin(c, "system install")) != EXIT_OK ||
 		(r = system_owner("system install", named, &owner)) != EXIT_OK)
 		return r;
-	if (systemctl((const char *const[]){"cat", SOCKET, HELPER, FSD, NULL}, &text) != EXIT_OK)
+	if (systemctl((const char *const[]){"cat", SOCKET, HELPER, FSD, NAMES, NULL}, &text) != EXIT_OK)
 		return ctl_fail(
 			"system install: banger's units are not there: install its package (make deb)");
 	lock = daemons_lock(c);
@@ -233,7 +238,7 @@ static int install(struct ctl *c, int argc, char **argv)
 	if (r == EXIT_OK)
 		r = SYSTEMCTL("daemon-reload");
 	if (r == EXIT_OK)
-		r = SYSTEMCTL("enable", "--quiet", SOCKET, FSD);
+		r = SYSTEMCTL("enable", "--quiet", SOCKET, FSD, NAMES);
 	if (r == EXIT_OK)
 		r = SYSTEMCTL("start", SOCKET, HELPER, FSD);
 	if (r != EXIT_OK)
@@ -327,7 +332,7 @@ static int uninstall(struct ctl *c, int argc, char **argv)
 	/* Nothing is in it any more, but by itself it stays. */
 	if (was && r == EXIT_OK)
 		r = SYSTEMCTL("stop", SLICE);
-	if (was && SYSTEMCTL("disable", "--quiet", SOCKET, FSD) != EXIT_OK)
+	if (was && SYSTEMCTL("disable", "--quiet", SOCKET, FSD, NAMES) != EXIT_OK)
 		r = EXIT_FAILED;
 	remove_drop_ins();
 	if (was && SYSTEMCTL("daemon-reload") != EXIT_OK)
@@ -339,10 +344,26 @@ static int uninstall(struct ctl *c, int argc, char **argv)
 	return r;
 }
 
+static int names(struct ctl *c, int argc, char **argv)
+{
+	_cleanup_free_ char *said = NULL;
+	int r;
+
+	(void)argv;
+	if (argc != 1)
+		return ctl_usage(ctl_command("system names"));
+	if ((r = system_need_root("system names")) != EXIT_OK || (r = names_route(c, &said)) != EXIT_OK)
+		return r;
+	puts(said ? said : "systemd-resolved asks banger for NAME.vm");
+	return EXIT_OK;
+}
+
 const struct command commands_service[] = {
 	{"system install", "[--owner USER]", "have systemd run it from now on, for USER (root)", install},
 	{"system status", "", "its units; exit code 3 when not all run", status},
 	{"system restart", "", "restart helper and daemon; VMs run on (root)", restart},
 	{"system uninstall", "[--purge]", "stop every VM, then take back what install did (root)", uninstall},
+	{"system names", "",
+		"have systemd-resolved ask banger for NAME.vm; the units do it by themselves (root)", names},
 	{NULL, NULL, NULL, NULL},
 };

@@ -11,6 +11,7 @@
 #include "banger/place.h"
 #include "daemons.h"
 #include "doctor.h"
+#include "names.h"
 #include "progress.h"
 #include "service.h"
 #include "show.h"
@@ -59,6 +60,14 @@ static void mend_network(struct ctl *c, const struct helper_hello *hello)
 		needed = entry.has_tap;
 	if (needed && helper_net_up(h, &e) < 0)
 		fprintf(stderr, "banger: the guests' network: %s\n", err_text(&e));
+}
+
+/* Where it can be done already; that it can't is said by host/dns. */
+static void route_names(struct ctl *c)
+{
+	_cleanup_free_ char *said = NULL;
+
+	names_route(c, &said);
 }
 
 static int up(struct ctl *c, int argc, char **argv)
@@ -110,6 +119,7 @@ static int up(struct ctl *c, int argc, char **argv)
 	while ((fsd = daemons_fsd(c))) {
 		/* This file makes the daemon look at its helper, so that a new one is given the mount. */
 		if (tree_probe(c, "host/helper", TREE_PATIENCE_MSEC) == TREE_ANSWERS) {
+			route_names(c);
 			puts("already up");
 			return EXIT_OK;
 		}
@@ -120,8 +130,10 @@ static int up(struct ctl *c, int argc, char **argv)
 				fsd);
 	}
 	r = daemons_start_fsd(c, owner, options, n);
-	if (r == EXIT_OK)
+	if (r == EXIT_OK) {
+		route_names(c);
 		printf("up: %s\n", c->mount);
+	}
 	return r;
 }
 

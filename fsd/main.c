@@ -323,7 +323,9 @@ static const char *host_fact(void *user, const char *name)
 	else if (strcmp(name, "ssh_key") == 0)
 		text = d->ssh_key ? strdup(d->ssh_key) : NULL;
 	else if (strcmp(name, "dns") == 0)
-		text = d->dns ? dns_text(d->dns) : NULL;
+		text = d->dns ? dns_text(d->dns) : strdup("not yet");
+	else if (strcmp(name, "dns_place") == 0)
+		text = d->dns && dns_listens(d->dns) ? strdup(settings_get(d->settings, "dns_listen")) : NULL;
 	else if (strcmp(name, "cpus") == 0)
 		text = asprintf(&text, "%ld", sysconf(_SC_NPROCESSORS_ONLN)) < 0 ? NULL : text;
 	else if (strcmp(name, "memory") == 0)

@@ -55,7 +55,7 @@ int instance_names(const char *name, struct instance *ret, struct err *e)
 	ret->name = strdup(name);
 	if (!ret->name)
 		return err_sys(e, -ENOMEM, "instance");
-	snprintf(ret->bridge, sizeof(ret->bridge), "bg%s", *name ? name : "0");
+	place_bridge(name, ret->bridge);
 	if (asprintf(&ret->table, "banger%s%s", *name ? "_" : "", name) < 0) {
 		ret->table = NULL;
 		return err_sys(e, -ENOMEM, "instance");

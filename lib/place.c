@@ -44,3 +44,8 @@ int place_path(const char *instance, enum place which, char **ret, struct err *e
 	*ret = path;
 	return 0;
 }
+
+void place_bridge(const char *instance, char ret[PLACE_BRIDGE_MAX])
+{
+	snprintf(ret, PLACE_BRIDGE_MAX, "bg%s", instance && *instance ? instance : "0");
+}

@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <unistd.h>
 
 #include "banger/cleanup.h"
@@ -66,4 +67,24 @@ unsigned resolvers_of_host(uint32_t *ret, unsigned max)
 
 	/* systemd-resolved.service(8): /etc/resolv.conf */
 	return n > 0 ? n : resolvers_of("/run/systemd/resolve/resolv.conf", ret, max);
+}
+
+int dns_place_parse(const char *text, uint32_t *ret_address, uint16_t *ret_port, struct err *e)
+{
+	_cleanup_free_ char *host = strdup(text);
+	char *colon = host ? strchr(host, ':') : NULL;
+	uint32_t address;
+	uint64_t port;
+
+	if (!host)
+		return err_sys(e, -ENOMEM, "dns");
+	if (colon)
+		*colon++ = '\0';
+	if (!colon || parse_ipv4(host, &address) < 0 || address >> 24 != IN_LOOPBACKNET ||
+		parse_u64(colon, 1, UINT16_MAX, &port) < 0)
+		return err_set(e, -EINVAL,
+			"'%.64s' is no place on loopback: 127.0.0.1:PORT, or nothing for none", text);
+	*ret_address = address;
+	*ret_port = (uint16_t)port;
+	return 0;
 }

@@ -32,4 +32,7 @@ bool host_forwards_ip6(void);
  */
 unsigned resolvers_of_host(uint32_t *ret, unsigned max);
 
+/* Where the DNS answerer listens: "a.b.c.d:port", an address of 127.0.0.0/8. -EINVAL */
+int dns_place_parse(const char *text, uint32_t *ret_address, uint16_t *ret_port, struct err *e);
+
 #endif

@@ -5,7 +5,6 @@
 #include <sys/queue.h>
 #include <sys/socket.h>
 
-#include "banger/parse.h"
 #include "net/dns.h"
 
 #define ACCEPTS_A_SECOND 200
@@ -33,26 +32,6 @@ struct dns {
 	char *place; /* where it was told to listen; "": nowhere */
 	char *why;   /* it can't; NULL: it does */
 };
-
-int dns_place_parse(const char *text, uint32_t *ret_address, uint16_t *ret_port, struct err *e)
-{
-	_cleanup_free_ char *host = strdup(text);
-	char *colon = host ? strchr(host, ':') : NULL;
-	uint32_t address;
-	uint64_t port;
-
-	if (!host)
-		return err_sys(e, -ENOMEM, "dns");
-	if (colon)
-		*colon++ = '\0';
-	if (!colon || parse_ipv4(host, &address) < 0 || address >> 24 != IN_LOOPBACKNET ||
-		parse_u64(colon, 1, UINT16_MAX, &port) < 0)
-		return err_set(e, -EINVAL,
-			"'%.64s' is no place on loopback: 127.0.0.1:PORT, or nothing for none", text);
-	*ret_address = address;
-	*ret_port = (uint16_t)port;
-	return 0;
-}
 
 static int on_datagram(sd_event_source *s, int fd, uint32_t events, void *user)
 {
@@ -282,11 +261,16 @@ int dns_listen(struct dns *d, const char *place, struct err *e)
 	return r < 0 ? err_move(e, &mine) : 0;
 }
 
+bool dns_listens(const struct dns *d)
+{
+	return d->fd >= 0;
+}
+
 char *dns_text(const struct dns *d)
 {
 	char *text = NULL;
 
-	if (d->fd < 0)
+	if (!dns_listens(d))
 		return strdup(d->why ? d->why : "off: echo 127.0.0.1:PORT > config/dns_listen");
 	if (asprintf(&text, "dig @%.*s -p %s NAME." DNS_ZONE, (int)strcspn(d->place, ":"), d->place,
 		    strchr(d->place, ':') + 1) < 0)

@@ -19,9 +19,6 @@
 
 struct dns;
 
-/* "a.b.c.d:port", an address of 127.0.0.0/8, host byte order. -EINVAL */
-int dns_place_parse(const char *text, uint32_t *ret_address, uint16_t *ret_port, struct err *e);
-
 /* ZONE is copied; its callbacks and their user outlive the answerer. It listens nowhere yet. */
 int dns_new(sd_event *event, const struct dns_zone *zone, struct dns **ret, struct err *e);
 /* NULL is fine. */
@@ -33,6 +30,7 @@ struct dns *dns_free(struct dns *d);
  */
 int dns_listen(struct dns *d, const char *place, struct err *e);
 
+bool dns_listens(const struct dns *d);
 /* One line for whoever wants to know: how it is asked, or why it can't be. The caller's; NULL: no memory. */
 char *dns_text(const struct dns *d);
 

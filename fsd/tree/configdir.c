@@ -166,7 +166,13 @@ static const struct attr host_attrs[] = {
 		"The instance's public SSH key, which root of each guest lets in beside its own. Absent "
 		"where "
 		"there is no ssh-keygen."),
-	FACT(13, "dns", "How `NAME.vm` is asked for on this host, or why it can't be: `config/dns_listen`."),
+	{.id = 13,
+		.name = "dns",
+		.mode = 0444,
+		.ask = host_dns_ask,
+		.doc = "How `NAME.vm` is asked for on this host, or why it can't be (`config/dns_listen`); "
+		       "then whether "
+		       "systemd-resolved asks there, so that every program knows the names, or why not."},
 };
 
 const struct dir_type host_dir = {

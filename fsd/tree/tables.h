@@ -26,6 +26,8 @@ void workspace_info_ask(struct tree *t, struct handle *h, struct call *call);
 void vm_keep_show(struct tree *t, const struct target *at, FILE *out);
 void vm_idle_show(struct tree *t, const struct target *at, FILE *out);
 extern const struct file_ops vm_keep_ops;
+/* host/dns */
+void host_dns_ask(struct tree *t, struct handle *h, struct call *call);
 /* The verb `shutdown`. */
 void shutdown_begin(struct tree *t, struct call *call);
 /* Ends CALL with CODE; a VM's `error` gets "WHAT: TEXT", or is emptied; so does the root's log. */

@@ -37,4 +37,8 @@ const char *place_instance_default(void);
  */
 int place_path(const char *instance, enum place which, char **ret, struct err *e);
 
+/* The name of INSTANCE's bridge: "bg0", "bgNAME". */
+#define PLACE_BRIDGE_MAX 16
+void place_bridge(const char *instance, char ret[PLACE_BRIDGE_MAX]);
+
 #endif
