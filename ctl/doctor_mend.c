@@ -6,8 +6,7 @@
 #include "banger/cleanup.h"
 #include "banger/os_release.h"
 #include "doctor_rows.h"
-
-#define PAGE "docs/hosts.md"
+#include "service.h"
 
 static const struct {
 	const char *id;
@@ -129,6 +128,9 @@ char *mend_up(const struct doctor *d)
 {
 	bool named = *d->c->instance;
 
+	/* A service has its owner. */
+	if (service_installed(d->c))
+		return mend_as_root(d, "banger up");
 	return mend_as_root(d, "banger%s%s up%s%s", named ? " --instance " : "", d->c->instance,
 		d->owner_name ? " --owner " : "", d->owner_name ? d->owner_name : "");
 }
@@ -138,6 +140,8 @@ char *mend_restart(const struct doctor *d)
 	_cleanup_free_ char *up = mend_up(d);
 	bool named = *d->c->instance;
 
+	if (service_installed(d->c))
+		return mend_as_root(d, "banger system restart");
 	return mend_as_root(
 		d, "banger%s%s down && %s", named ? " --instance " : "", d->c->instance, up ? up : "");
 }
@@ -147,7 +151,7 @@ char *mend_package(const struct doctor *d, enum package package, bool again)
 	const char *name = packages[package][d->family];
 
 	if (!name)
-		return mend_text("see " PAGE ", which says what this host needs");
+		return mend_text("see " MEND_PAGE ", which says what this host needs");
 	return mend_as_root(
 		d, "%s %s", again ? managers[d->family].again : managers[d->family].install, name);
 }

@@ -11,7 +11,7 @@
 #include "doctor_rows.h"
 #include "net/address.h"
 
-#define COMPARE_MSEC 1000
+#define COMPARE_MSEC 4000 /* its own work, which nobody else can draw out */
 
 /* Bridge and address, by the helper's word or the tree's; the caller's. NULL: not known. */
 static char *bridge_name(struct doctor *d)
@@ -63,8 +63,10 @@ static void check_bridge(struct doctor *d, struct finding *f)
 {
 	_cleanup_free_ char *bridge = bridge_name(d), *address = bridge_address(d);
 	struct ifaddrs *all = NULL;
-	bool there = false, up = false, right = false;
+	bool there = false, up = false, right = false, right6 = !d->hello.has_ip6;
+	uint8_t gateway6[16];
 
+	helper_gateway_ip6(d->hello.prefix6, gateway6);
 	if (!has_network(d, f, bridge) || getifaddrs(&all) < 0)
 		return;
 	for (struct ifaddrs *a = all; a; a = a->ifa_next) {
@@ -74,6 +76,9 @@ static void check_bridge(struct doctor *d, struct finding *f)
 			continue;
 		there = true;
 		up |= (a->ifa_flags & IFF_UP) != 0;
+		if (a->ifa_addr && a->ifa_addr->sa_family == AF_INET6 && d->hello.has_ip6)
+			right6 |= memcmp(&((struct sockaddr_in6 *)(void *)a->ifa_addr)->sin6_addr, gateway6,
+					  sizeof(gateway6)) == 0;
 		if (a->ifa_addr && a->ifa_addr->sa_family == AF_INET && address &&
 			inet_ntop(AF_INET, &((struct sockaddr_in *)(void *)a->ifa_addr)->sin_addr, text,
 				sizeof(text)))
@@ -87,8 +92,10 @@ static void check_bridge(struct doctor *d, struct finding *f)
 	else if (!right)
 		found_bad(f, GRADE_FAIL, mend_up(d), "the bridge %s hasn't its address %s", bridge,
 			address ? address : "");
+	else if (!right6)
+		found_bad(f, GRADE_FAIL, mend_up(d), "the bridge %s hasn't its IPv6 address", bridge);
 	else
-		found_good(f, "%s is up, with %s", bridge, address);
+		found_good(f, "%s is up, with %s%s", bridge, address, d->hello.has_ip6 ? " and IPv6" : "");
 }
 
 /* The helper's program makes the tables once more where nobody sees them, and compares. */
@@ -172,6 +179,68 @@ static void check_forwarding(struct doctor *d, struct finding *f)
 	found_good(f, "what guests send, and what answers them, is forwarded");
 }
 
+/* The interface of the first default route of IPv6 that isn't one that only refuses; the caller's. NULL: there is none. */
+static char *find_uplink6(void)
+{
+	_cleanup_free_ char *text = NULL;
+	char *rest, *line, name[IFNAMSIZ];
+	unsigned prefix;
+
+	if (io_read_file(AT_FDCWD, "/proc/self/net/ipv6_route", 1 << 20, &text, NULL, NULL) < 0)
+		return NULL;
+	rest = text;
+	/* To, its length, from, its length, by, metric, references, uses, flags, interface. */
+	while ((line = strsep(&rest, "\n")))
+		if (sscanf(line, "%*32s %2x %*32s %*2s %*32s %*8s %*8s %*8s %*8s %15s", &prefix, name) == 2 &&
+			prefix == 0 && strncmp(line, "00000000", 8) == 0 && strcmp(name, "lo") != 0)
+			return strdup(name);
+	return NULL;
+}
+
+static void check_forwarding6(struct doctor *d, struct finding *f)
+{
+	_cleanup_free_ char *uplink = find_uplink6();
+
+	if (d->helper_code == 0 && !d->hello.has_ip6)
+		found_good(f, "this host has no IPv6, and guests have none");
+	else if (!uplink)
+		found_good(f, "this host has no way out by IPv6, and guests have none");
+	else if (!host_forwards_ip6())
+		/* In this order: with forwarding on, a host forgets the routes that its routers told it. */
+		found_bad(f, GRADE_WARN,
+			mend_as_root(d,
+				"sysctl -w net.ipv6.conf.%s.accept_ra=2 net.ipv6.conf.all.forwarding=1",
+				uplink),
+			"guests reach no further than this host by IPv6: it doesn't forward, and its kernel "
+			"can't for "
+			"banger alone (Linux 6.17 can)");
+	else
+		found_good(f, "what guests send by IPv6 is forwarded");
+}
+
+/* What host/dns says after what it says of itself. */
+static void check_names(struct doctor *d, struct finding *f)
+{
+	static const char asked[] = "dig ", told[] = "systemd-resolved asks there", untold[] = "isn't told";
+	_cleanup_free_ char *text = d->tree == TREE_ANSWERS ? tree_read(d->c, "host/dns") : NULL;
+	const char *more = text ? strstr(text, "; ") : NULL;
+
+	if (!text)
+		found_unknown(d, f);
+	else if (strncmp(text, asked, strlen(asked)) != 0)
+		found_bad(f, GRADE_WARN, mend_text("echo 127.0.0.1:5354 > %s/config/dns_listen", d->c->mount),
+			"NAME.vm isn't answered: %s", text);
+	else if (more && strstr(more, untold))
+		found_bad(f, GRADE_WARN,
+			mend_as_root(d, "banger%s%s system names", *d->c->instance ? " --instance " : "",
+				d->c->instance),
+			"NAME.vm is answered, but systemd-resolved doesn't ask: %s", text);
+	else if (more && strstr(more, told))
+		found_good(f, "every program here knows NAME.vm, by systemd-resolved");
+	else
+		found_good(f, "%s", text);
+}
+
 static void check_resolver(struct doctor *d, struct finding *f)
 {
 	_cleanup_free_ char *setting = d->tree == TREE_ANSWERS ? tree_read(d->c, "config/dns") : NULL;
@@ -200,6 +269,8 @@ const struct row doctor_rows_net[] = {
 	{"bridge", check_bridge},
 	{"nft", check_nft},
 	{"forwarding", check_forwarding},
+	{"forwarding6", check_forwarding6},
 	{"resolver", check_resolver},
+	{"names", check_names},
 	{NULL, NULL},
 };

@@ -162,7 +162,22 @@ static void check_apt(struct doctor *d, struct finding *f)
 			"apt knows no linux-image-cloud-amd64");
 }
 
+/* Root disks by device-mapper, or what else there is. */
+static void check_storage(struct doctor *d, struct finding *f)
+{
+	_cleanup_free_ char *text = d->tree == TREE_ANSWERS ? tree_read(d->c, "host/storage") : NULL;
+
+	if (!text)
+		found_unknown(d, f);
+	else if (strncmp(text, "dm", 2) == 0)
+		found_good(f, "root disks are device-mapper's");
+	else
+		found_bad(f, GRADE_WARN, mend_as_root(d, "modprobe -a loop dm_snapshot"),
+			"root disks are made writable in the guest: %s", text);
+}
+
 const struct row doctor_rows_objects[] = {
+	{"storage", check_storage},
 	{"kvm", check_kvm},
 	{"kernel", check_kernel},
 	{"image", check_image},

@@ -72,6 +72,9 @@ void found_bad(struct finding *f, enum grade grade, char *mend, const char *fmt,
 /* What can't be known because banger is down, or by who asks. */
 void found_unknown(struct doctor *d, struct finding *f);
 
+/* Where there is no command. */
+#define MEND_PAGE "docs/hosts.md"
+
 /* What mends something, each the caller's to free (or found_bad()'s to take). */
 enum package {
 	PACKAGE_QEMU,
@@ -87,7 +90,7 @@ char *mend_text(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 char *mend_as_root(const struct doctor *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* `banger up` for this instance and owner: starts what isn't there, makes anew what is missing. */
 char *mend_up(const struct doctor *d);
-/* Down, then up. */
+/* Down, then up; of a service a restart, over which VMs run on. */
 char *mend_restart(const struct doctor *d);
 /* Installs PACKAGE on this distribution, or names our page; AGAIN: it is there, but broken. */
 char *mend_package(const struct doctor *d, enum package package, bool again);

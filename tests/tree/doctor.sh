@@ -152,6 +152,9 @@ mends "a rule that lets all through"
 ip link set bg0 down
 fails_alone "bridge down" bridge 'down'
 mends "bridge down"
+ip -6 addr flush dev bg0 scope global
+fails_alone "bridge without IPv6 address" bridge 'IPv6 address'
+mends "bridge without IPv6 address"
 ip addr flush dev bg0
 fails_alone "bridge without address" bridge 'address'
 mends "bridge without address"
@@ -168,6 +171,7 @@ ip route add default via 192.0.2.2
 fails_alone "the way out doesn't forward" forwarding 'up0'
 mends "the way out doesn't forward"
 ip link del up0
+[ ! -d /run/systemd/resolve ] || mount -t tmpfs resolve /run/systemd/resolve
 echo 'nameserver 127.0.0.53' >/mnt/aside/resolv.conf
 mount --bind /mnt/aside/resolv.conf /etc/resolv.conf
 doctor
@@ -176,6 +180,7 @@ echo 192.0.2.53 >"$FS/config/dns"
 doctor
 is "one that is set" "$(row resolver 2)" PASS
 umount /etc/resolv.conf
+[ ! -d /run/systemd/resolve ] || umount /run/systemd/resolve
 
 # Files and folders.
 chmod 0777 "$RUN"

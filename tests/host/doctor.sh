@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# banger doctor on a whole host: nothing fails; each thing broken is a row that fails, and its command mends it.
+. "$(dirname "$0")/../lib/host.sh"
+host_begin ready
+
+# rows GRADE: those that have it; field ROW NAME.
+rows() { perl -MJSON::PP -0777 -e 'open(my $f, "<", shift); print join(" ", map { $_->{row} } grep { $_->{grade} eq $ARGV[0] } @{decode_json(<$f>)})' "$CASE_DIR/json" "$1"; }
+field() { perl -MJSON::PP -0777 -e 'open(my $f, "<", shift); print map { $_->{$ARGV[1]} // "" } grep { $_->{row} eq $ARGV[0] } @{decode_json(<$f>)}' "$CASE_DIR/json" "$1" "$2"; }
+doctor()
+{
+	"$@" banger doctor --json >"$CASE_DIR/json"
+	code=$?
+}
+is_healthy() { doctor; [ -z "$(rows FAIL)" ] && [ $code = 0 ]; }
+healthy()
+{
+	await is_healthy
+	is "$1" "$(rows FAIL) $code" " 0" || diag "$(cat "$CASE_DIR/json")"
+}
+# breaks WHAT ROW PATTERN: the row fails and says so; its command mends it.
+breaks()
+{
+	doctor
+	like "$1: $2 fails" " $(rows FAIL) " " $2 "
+	is "$1: and so does doctor" "$code" 1
+	like "$1: it says what" "$(field "$2" found)" "$3"
+	ok "$1: $(field "$2" mend)" bash -c "$(field "$2" mend)"
+	healthy "$1: mended"
+}
+
+healthy "nothing fails"
+for row in helper fsd socket folders mount helper-rights launcher-rights fsd-rights kernel image fuse tun; do
+	like "$row passes" " $(rows PASS) " " $row "
+done
+doctor as_owner
+is "as the owner neither" "$(rows FAIL) $code" " 0"
+
+systemctl stop banger.service
+breaks "the daemon stopped" fsd "doesn't run"
+systemctl stop banger-helper.socket banger-helper.service
+breaks "helper and socket stopped" helper "doesn't run"
+chmod 0666 /run/banger/helper.sock
+breaks "a socket for all" socket '0666'
+kill -STOP "$(unit banger.service MainPID)"
+doctor
+like "a daemon that hangs" " $(rows FAIL) " " fsd "
+kill -CONT "$(unit banger.service MainPID)"
+healthy "it goes on"
+
+ok "the owner makes a VM" as_owner mkdir "$FS/vms/box1"
+ok "and starts it" as_owner sh -c "echo start >$FS/vms/box1/ctl"
+healthy "with a VM"
+for row in vm-rights bridge nft forwarding forwarding6 names storage; do
+	like "$row passes" " $(rows PASS) " " $row "
+done
+resolvectl revert bg0
+doctor
+like "systemd-resolved not told" " $(rows WARN) " " names "
+ok "$(field names mend)" bash -c "$(field names mend)"
+doctor
+like "is told by that" " $(rows PASS) " " names "
+nft delete table inet banger
+breaks "a table gone" nft 'no nft table inet banger'
+ip -6 addr flush dev bg0 scope global
+breaks "the bridge's IPv6 address gone" bridge "IPv6 address"
+ip link del bg0
+breaks "the bridge gone" bridge 'not there'
+ok "the VM is reached" as_owner timeout "$PATIENCE" banger vm exec box1 -- true
+ok "it stops" as_owner sh -c "echo stop >$FS/vms/box1/ctl"
+ok "and is deleted" as_owner rmdir "$FS/vms/box1"
+host_end
