@@ -201,8 +201,7 @@ static _Noreturn void start(
 	v.errors = l.errors[1];
 	setsid();
 	/* Not clone3(): its flags are out of a filter's sight, so a unit with RestrictNamespaces= has none of it. */
-	pid = (pid_t)syscall(
-		SYS_clone, CLONE_PIDFD | SIGCHLD | vmm_namespaces(engine), NULL, &pidfd, NULL, 0);
+	pid = (pid_t)syscall(SYS_clone, CLONE_PIDFD | SIGCHLD | VMM_NAMESPACES, NULL, &pidfd, NULL, 0);
 	if (pid < 0)
 		report_failure(report, -errno, STEP_NAMESPACE);
 	if (pid == 0) {

@@ -1,7 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -11,12 +10,6 @@
 #include "caps.h"
 #include "stage.h"
 #include "vmm.h"
-
-unsigned long vmm_namespaces(enum helper_engine engine)
-{
-	/* One that is alone there can signal nobody. QEMU finds its kernel by /proc/self, which is of our namespace. */
-	return engine == HELPER_ENGINE_FIRECRACKER ? CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS : 0;
-}
 
 static _Noreturn void fail(const struct vmm *v, int code, enum launch_step step)
 {

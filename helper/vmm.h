@@ -4,6 +4,7 @@
 #ifndef BANGER_VMM_H
 #define BANGER_VMM_H
 
+#include <sched.h>
 #include <sys/types.h>
 
 #include "banger/helper_proto.h"
@@ -23,8 +24,8 @@ struct vmm {
 	int serial, monitor, errors; /* monitor -1: none */
 };
 
-/* Flags of clone(2) for it. */
-unsigned long vmm_namespaces(enum helper_engine engine);
+/* Flags of clone(2) for it: alone in them, it can signal nobody, its reaper neither. */
+#define VMM_NAMESPACES (CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS)
 
 /* Waits for the byte that lets it go, then becomes the program. What fails is told on FAILED_FD. */
 _Noreturn void vmm_become(const struct vmm *v);
