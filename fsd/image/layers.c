@@ -35,13 +35,15 @@ struct reading {
 };
 
 struct merge {
-	struct source *s;
+	struct source *s; /* nobody but the merger looks at it before it has begun */
+	struct op *op;
 	struct stream_group group;
 	struct reading *list;
 	size_t n;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	size_t next; /* to be read; under the lock, as what follows */
+	bool begun;  /* there is a file system that contents can go to */
 	bool stopped;
 };
 
@@ -95,17 +97,32 @@ static void show_stream(struct reading *g, struct stream *stream)
 	pthread_mutex_unlock(&g->m->lock);
 }
 
+/* Unpacking begins before there is anything to write to: to make the file system costs an fsync. */
+static int await_writer(struct merge *m, struct err *e)
+{
+	bool begun;
+
+	pthread_mutex_lock(&m->lock);
+	while (!m->begun && !m->stopped)
+		pthread_cond_wait(&m->changed, &m->lock);
+	begun = m->begun;
+	pthread_mutex_unlock(&m->lock);
+	return begun ? 0 : err_set(e, -EINTR, "cancelled");
+}
+
 static int read_stream(struct reading *g, struct stream *stream, enum stream_hash hash, struct err *e)
 {
 	struct source *s = g->m->s;
 	_cleanup_(lane_freep) struct lane *lane = NULL;
-	struct tar_place place = {
-		.kind = TAR_LAYER, .bytes_max = s->bytes_max, .sink = {.take = take_change, .user = g}};
+	struct tar_place place = {.kind = TAR_LAYER, .sink = {.take = take_change, .user = g}};
 	unsigned char plain[32];
-	int r = lane_new(s->writer, g->number, &lane, e);
+	int r = await_writer(g->m, e);
 
+	if (r == 0)
+		r = lane_new(s->writer, g->number, &lane, e);
 	if (r < 0)
 		return r;
+	place.bytes_max = s->bytes_max;
 	place.lane = lane;
 	r = tar_read(stream, &place, e);
 	if (r == 0)
@@ -135,7 +152,7 @@ static int read_layer(struct reading *g, struct err *e)
 	enum stream_hash hash = layer->diff_id == NULL ? STREAM_HASH_PACKED
 				: layer->verified      ? STREAM_HASH_PLAIN
 						       : STREAM_HASH_BOTH;
-	int r = stream_open(&input, g->m->s->op, hash, &stream, e);
+	int r = stream_open(&input, g->m->op, hash, &stream, e);
 
 	if (r < 0)
 		return r;
@@ -218,11 +235,28 @@ static void stop(struct merge *m)
 	for (size_t i = 0; i < m->n; i++)
 		if (m->list[i].stream)
 			stream_stop(m->list[i].stream);
+	pthread_cond_broadcast(&m->changed);
 	pthread_mutex_unlock(&m->lock);
-	writer_stop(m->s->writer);
+	if (m->s->writer)
+		writer_stop(m->s->writer);
 }
 
-static int merge_all(struct merge *m, unsigned at_once, struct err *e)
+/* From now on contents can go there. */
+static int begin(struct merge *m, int out_fd, const uint64_t *weights, const char *seed, struct err *e)
+{
+	int r = source_begin_lanes(out_fd, weights, m->n, seed, m->op, m->s, e);
+
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&m->lock);
+	m->begun = true;
+	pthread_cond_broadcast(&m->changed);
+	pthread_mutex_unlock(&m->lock);
+	return 0;
+}
+
+static int merge_all(struct merge *m, unsigned at_once, int out_fd, const uint64_t *weights, const char *seed,
+	struct err *e)
 {
 	pthread_t threads[AT_ONCE_MAX];
 	unsigned started = 0;
@@ -235,6 +269,8 @@ static int merge_all(struct merge *m, unsigned at_once, struct err *e)
 	}
 	if (r < 0)
 		err_sys(e, r, "image");
+	else
+		r = begin(m, out_fd, weights, seed, e);
 	for (size_t i = 0; r == 0 && i < m->n; i++) {
 		r = merge_layer(&m->list[i], e);
 		if (r < 0 && r != -EINTR)
@@ -348,12 +384,12 @@ int image_from_layers_by(unsigned at_once, const struct image_layer *layers, siz
 	if (r == 0)
 		r = weigh(layers, n, &weights, e);
 	if (r == 0)
-		r = source_begin_lanes(out_fd, weights, n, uuid_seed, op, &s, e);
-	if (r == 0)
 		r = merge_new(&s, layers, n, &m, e);
+	m.op = op;
 	op_stage(op, IMAGE_STAGE_LAYERS);
 	if (r == 0)
-		r = merge_all(&m, at_once < AT_ONCE_MAX ? at_once : AT_ONCE_MAX, e);
+		r = merge_all(
+			&m, at_once < AT_ONCE_MAX ? at_once : AT_ONCE_MAX, out_fd, weights, uuid_seed, e);
 	if (r == 0)
 		r = source_finish(&s, out_fd, &result, e);
 	if (r == 0 && !layers[0].digest)
