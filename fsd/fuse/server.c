@@ -102,6 +102,7 @@ int server_new(const struct server_config *config, struct server **ret, struct e
 	TAILQ_INIT(&s->held);
 	LIST_INIT(&s->live);
 	STAILQ_INIT(&s->notices);
+	STAILQ_INIT(&s->early);
 	STAILQ_INIT(&s->polls);
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->wake, NULL);
@@ -120,6 +121,7 @@ void server_stop(struct server *s)
 		return;
 	s->stopped = true;
 	s->io = sd_event_source_disable_unref(s->io);
+	early_end(s);
 	notify_stop(s);
 	request_release_held(s);
 	if (s->tree) {
@@ -198,6 +200,12 @@ static void keep_init(struct server *s)
 		tree_log(s->tree, "%s: the mount will not outlive this daemon: %s", INIT_FILE, err_text(&e));
 }
 
+void server_process(struct server *s, const struct fuse_buf *buf)
+{
+	s->unique = ((struct fuse_in_header *)buf->mem)->unique & ~UNIQUE_RESEND;
+	fuse_session_process_buf(s->session, buf);
+}
+
 static int turn(struct server *s)
 {
 	uint64_t last = 0;
@@ -208,8 +216,8 @@ static int turn(struct server *s)
 		if (n > 0) {
 			s->requests++;
 			keep_init(s);
-			s->unique = ((struct fuse_in_header *)s->buf.mem)->unique & ~UNIQUE_RESEND;
-			fuse_session_process_buf(s->session, &s->buf);
+			if (!early_keep(s, &s->buf))
+				server_process(s, &s->buf);
 			if (++count >= BATCH)
 				return 0;
 			last = 0;
@@ -281,6 +289,8 @@ int server_start_fd(struct server *s, struct vms *vms, int fd, bool adopted, str
 	int r;
 
 	s->adopted = adopted;
+	if (adopted)
+		early_begin(s);
 	tree_set_vms(s->tree, vms);
 	/* Without it each write waits for the guest. */
 	if (behinds_new(s->config.run_fd, &s->behinds, e) < 0) {

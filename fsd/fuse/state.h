@@ -61,6 +61,10 @@ struct server {
 	sd_event_source *io;
 	struct fuse_buf buf;
 	bool stopped;
+	uint64_t early_until; /* CLOCK_MONOTONIC usec: guests that run are awaited; 0: none are */
+	sd_event_source *early_timer;
+	STAILQ_HEAD(, early) early;
+	size_t early_count;
 	bool adopted;    /* the mount is an earlier daemon's: what was open is open */
 	uint64_t unique; /* of the request at work; one that was asked of an earlier daemon has the same */
 	bool spins;      /* more than one CPU: looking again beats sleeping */
@@ -153,6 +157,15 @@ int behinds_new(int run_fd, struct behinds **ret, struct err *e);
 void behinds_end(struct behinds *all);
 struct behinds *behinds_free(struct behinds *all);
 void behinds_forget(struct server *s, uint32_t vm);
+
+/* early.c: requests about guests that are not found again yet. From now on, for a while: */
+void early_begin(struct server *s);
+/* True: it waits; its buffer was copied. */
+bool early_keep(struct server *s, const struct fuse_buf *buf);
+void early_end(struct server *s);
+
+/* server.c */
+void server_process(struct server *s, const struct fuse_buf *buf);
 
 /* ops.c */
 extern const struct fuse_lowlevel_ops server_ops;
