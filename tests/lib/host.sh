@@ -54,12 +54,12 @@ host_clean()
 host_picture()
 {
 	echo "links:"; ip -o link | awk -F': ' '{print $2}' | sort
-	echo "nft:"; nft list ruleset
+	echo "nft:"; nft list tables | sort | while read -r table; do nft list $table; done
 	echo "mounts:"; awk '{print $5, $(NF-2)}' /proc/self/mountinfo | grep -i -e banger -e fuse | sort
 	echo "processes:"; ps -eo comm= | grep -E '^(banger|qemu)' | sort
 	echo "device-mapper:"; dmsetup ls | sort
 	echo "loops:"; losetup -l -n -O BACK-FILE | sort
-	echo "files:"; find / -xdev \( -path /proc -o -path /sys -o -path /root -o -path /var/log -o -path /var/lib/banger-host \) -prune -o -name '*banger*' -print | sort
+	echo "files:"; find / -xdev \( -path /proc -o -path /sys -o -path /root -o -path /var/log -o -path /var/lib/banger-host -o -name 'systemd-private-*' \) -prune -o -name '*banger*' -print | sort
 	find /run -name '*banger*' ! -name banger.lock | sort # a lock between commands, which a reboot takes
 	echo "units:"; systemctl list-units --all --no-legend --plain 'banger*' | awk '{print $1, $3}'
 	systemctl list-unit-files --no-legend 'banger*'
