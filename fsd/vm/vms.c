@@ -344,9 +344,10 @@ void vms_end_background(struct vms *vms)
 	if (!vms)
 		return;
 	(void)!eventfd_write(vms->ending_fd, 1);
-	TAILQ_FOREACH (vm, &vms->list, link)
+	TAILQ_FOREACH (vm, &vms->list, link) {
 		workspace_end(vm);
-	ssh_end(vm);
+		ssh_end(vm);
+	}
 }
 
 struct vms *vms_free(struct vms *vms)
