@@ -54,19 +54,39 @@ static void change_done(void *data, int code, struct err *e)
 	call_done(c->call, code);
 }
 
+/* The lines again. */
+static char *join(const struct input *in)
+{
+	char *text = NULL;
+	size_t n;
+	FILE *out = open_memstream(&text, &n);
+
+	for (size_t i = 0; out && i < in->count; i++)
+		fprintf(out, "%s%s", i ? "\n" : "", in->lines[i]);
+	if (!out || fclose(out) != 0) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
 static void setting_store(struct tree *t, const struct target *at, const struct input *in, struct call *call)
 {
 	_cleanup_(change_freep) struct change *c = calloc(1, sizeof(*c));
 	_cleanup_err_ struct err e = {0};
+	const struct setting *s = at->attr->data;
+	_cleanup_free_ char *value = NULL;
 	int r = c ? 0 : -ENOMEM;
 
-	if (r == 0 && in->count != 1)
+	if (r == 0 && in->count != 1 && !setting_has_lines(s))
 		r = err_set(&e, -EINVAL, "one line is wanted");
+	if (r == 0 && !(value = join(in)))
+		r = -ENOMEM;
 	if (r == 0)
-		r = settings_check(at->attr->name, in->lines[0], &e);
+		r = settings_check(at->attr->name, value, &e);
 	if (r == 0) {
 		*c = (struct change){.t = t, .attr = at->attr, .call = call, .store = t->config.store};
-		c->value = strdup(in->lines[0]);
+		c->value = TAKE_PTR(value);
 		c->old = strdup(settings_get(t->config.settings, at->attr->name));
 		r = c->value && c->old ? settings_put(t->config.settings, at->attr->name, c->value, &e)
 				       : -ENOMEM;

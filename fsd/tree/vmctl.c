@@ -6,6 +6,7 @@
 #include "tree/state.h"
 #include "tree/tables.h"
 #include "vm/objects.h"
+#include "vm/sync.h"
 
 #define VERBS_MAX 64 /* in one write */
 
@@ -45,6 +46,8 @@ void vm_ctl_show(struct tree *t, const struct target *at, FILE *out)
 	for (int v = 0; v < VM_VERB_COUNT; v++)
 		if (vm_verb_legal(vm, (enum vm_verb)v))
 			fprintf(out, "%s\n", vm_verb_name((enum vm_verb)v));
+	if (vm_agent(vm))
+		fputs("sync\n", out);
 	if (vm_promote_legal(vm))
 		fputs("promote NAME\n", out);
 }
@@ -57,10 +60,12 @@ struct run {
 	struct step {
 		enum vm_verb verb;
 		char *image; /* set: it is promoted to this one instead */
+		bool sync;   /* its files are brought instead */
 	} steps[VERBS_MAX];
 	size_t count, at;
 	struct vm_waiter *waiter;
 	struct objects_waiter *promoting;
+	struct sync_waiter *syncing;
 	bool inside; /* in vm_verb() */
 	bool over;   /* it was done before vm_verb() returned */
 	int code;
@@ -85,12 +90,15 @@ static void run_end(struct run *run, int code, const char *text, bool model_told
 	_cleanup_free_ char *what = NULL;
 
 	if (asprintf(&what, "vms/%s %s%s", run->name, s->image ? "promote " : "",
-		    s->image ? s->image : vm_verb_name(s->verb)) < 0)
+		    s->image  ? s->image
+		    : s->sync ? "sync"
+			      : vm_verb_name(s->verb)) < 0)
 		what = NULL;
-	/* The model knows nothing of a promotion. */
-	if (code < 0 && s->image && vm)
+	/* The model knows nothing of a promotion, nor of these files. */
+	if (code < 0 && (s->image || s->sync) && vm)
 		vm_set_error(vm, code, 0, text ? text : strerror(-code));
-	vm_deed(run->t, run->vm, run->call, what ? what : "ctl", code, text, model_told || s->image);
+	vm_deed(run->t, run->vm, run->call, what ? what : "ctl", code, text,
+		model_told || s->image || s->sync);
 	run_free(run);
 }
 
@@ -102,6 +110,7 @@ static void on_verb(void *user, int code, const struct err *e)
 
 	run->waiter = NULL;
 	run->promoting = NULL;
+	run->syncing = NULL;
 	run->code = code;
 	if (code < 0) {
 		free(run->text);
@@ -127,6 +136,8 @@ static void on_cancel(struct call *call)
 		vm_unwait(run->waiter);
 	else if (run->promoting)
 		objects_unwait(run->promoting);
+	else if (run->syncing)
+		vm_sync_cancel(run->syncing);
 }
 
 static void run_go(struct run *run)
@@ -137,6 +148,7 @@ static void run_go(struct run *run)
 		const struct step *s = &run->steps[run->at];
 		struct vm_waiter *waiter = NULL;
 		struct objects_waiter *promoting = NULL;
+		struct sync_waiter *syncing = NULL;
 		int r;
 
 		if (!vm) {
@@ -145,8 +157,9 @@ static void run_go(struct run *run)
 		}
 		run->inside = true;
 		run->over = false;
-		r = s->image ? vm_promote(vm, s->image, on_verb, run, &promoting, &e)
-			     : vm_verb(vm, s->verb, on_verb, run, &waiter, &e);
+		r = s->sync    ? vm_sync(vm, on_verb, run, &syncing, &e)
+		    : s->image ? vm_promote(vm, s->image, on_verb, run, &promoting, &e)
+			       : vm_verb(vm, s->verb, on_verb, run, &waiter, &e);
 		run->inside = false;
 		if (r < 0) {
 			run_end(run, r, err_text(&e), true);
@@ -155,6 +168,7 @@ static void run_go(struct run *run)
 		if (!run->over) {
 			run->waiter = waiter;
 			run->promoting = promoting;
+			run->syncing = syncing;
 			return;
 		}
 		if (run->code < 0) {
@@ -175,6 +189,8 @@ static int read_step(struct run *run, const char *line, struct err *e)
 		s->image = strdup(line + sizeof(promote) - 1);
 		if (!s->image)
 			return -ENOMEM;
+	} else if (strcmp(line, "sync") == 0) {
+		s->sync = true;
 	} else if (vm_verb_parse(line, &s->verb) < 0) {
 		return err_set(e, -EINVAL, "no such verb '%.40s': read ctl for those that there are", line);
 	}

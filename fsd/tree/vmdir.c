@@ -194,7 +194,8 @@ static const struct attr vm_attrs[] = {
 		       "legal ones: `start` "
 		       "(returns when the guest answers), `stop`, `kill`, `restart`, `pause`, `resume`. All "
 		       "do nothing where "
-		       "nothing is to be done. `promote NAME`, of a VM that was stopped: an image of what it "
+		       "nothing is to be done. `sync` brings the files of `config/file_sync`. `promote "
+		       "NAME`, of a VM that was stopped: an image of what it "
 		       "was "
 		       "started from and what it has changed since, without its home disk (/root), "
 		       "/etc/hostname, hosts and resolv.conf. Ctrl-C cancels and rolls back."},

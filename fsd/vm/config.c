@@ -11,6 +11,7 @@
 #include "net/dns.h"
 #include "registry/hosts.h"
 #include "registry/reference.h"
+#include "repo/homefiles.h"
 #include "vm/config.h"
 #include "vm/disks.h"
 
@@ -149,8 +150,19 @@ const struct setting settings_table[] = {
 		check_usec},
 	{"stop_down_usec", "10000000", "How long a guest may take to shut down, once asked.", check_usec},
 	{"stop_reach_usec", "5000000", "How long it may take to ask it.", check_usec},
+	{"file_sync", "",
+		"What guests have of the owner's home: lines of `HOST GUEST`, a file or folder of the home "
+		"and where it is in the guest (`.vimrc ~/.vimrc`). "
+		"At each start, and by `sync` to a VM's `ctl`; what has changed. Links below a folder are "
+		"left out.",
+		homefiles_check},
 };
 const size_t settings_count = ELEMENTSOF(settings_table);
+
+bool setting_has_lines(const struct setting *s)
+{
+	return s->check == homefiles_check;
+}
 
 struct settings {
 	char *values[ELEMENTSOF(settings_table)]; /* NULL: the default */

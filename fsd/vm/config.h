@@ -20,6 +20,8 @@ struct setting {
 };
 extern const struct setting settings_table[];
 extern const size_t settings_count;
+/* Whether its value may be several lines. */
+bool setting_has_lines(const struct setting *s);
 
 int settings_new(struct store *store, struct settings **ret, struct err *e); /* reads what is stored */
 struct settings *settings_free(struct settings *s);

@@ -46,6 +46,7 @@ struct vm {
 	sd_event_source *exit_source, *tty_source, *retry;
 	struct agent *agent;
 	struct workspace_waiter *preparing; /* its workspace, just now */
+	struct sync_waiter *syncing;
 	/* ssh.c */
 	struct ssh_setup *ssh;        /* what its server needs is being brought */
 	char *host_key, ssh_boot[40]; /* NULL: none yet; the run that has it all */
@@ -111,6 +112,9 @@ int vm_alive(struct vm *vm, int pid, int pidfd, int agent_fd, struct err *e);
 /* Looks for the agent of a VM that runs and has none, in the background. */
 void vm_find_agent(struct vm *vm);
 void vm_dead(struct vm *vm);
+
+/* sync.c: the daemon's end. */
+void sync_end(struct vm *vm);
 
 /* ssh.c: the host key that is kept; the daemon's end. */
 void ssh_load(struct vm *vm);

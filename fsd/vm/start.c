@@ -15,6 +15,7 @@
 #include "banger/parse.h"
 #include "vm/disks.h"
 #include "vm/model.h"
+#include "vm/sync.h"
 
 #define PROVE_MSEC 10000
 #define DEAD_MSEC  5000
@@ -353,6 +354,33 @@ static void start_failed(struct deed *d, int code, const struct err *e)
 	deed_end(d, code, e);
 }
 
+/* A guest without its owner's files is one that has started: the VM's log says why it has none. */
+static void have_files(void *user, int code, const struct err *e)
+{
+	struct deed *d = user;
+	struct vm *vm = d->vm;
+	struct pollfd p = {.fd = vm->pidfd, .events = POLLIN};
+
+	(void)code;
+	(void)e;
+	deed_end(d, 0, NULL);
+	/* It ended meanwhile, and was left to us (on_exit_() of alive.c). */
+	if (poll(&p, 1, 0) > 0 && !vm->deed)
+		stop_after_exit(vm);
+}
+
+static void bring_files(struct deed *d)
+{
+	_cleanup_err_ struct err e = {0};
+	struct sync_waiter *w;
+
+	op_stage(d->op, "files");
+	if (vm_sync(d->vm, have_files, d, &w, &e) < 0) {
+		vm_log(d->vm, "%s", err_text(&e));
+		deed_end(d, 0, NULL);
+	}
+}
+
 static void done_start(void *data, int code, struct err *e)
 {
 	struct start *s = data;
@@ -383,7 +411,7 @@ static void done_start(void *data, int code, struct err *e)
 		if (s->key_why)
 			vm_log(vm, "its sshd has the keys that came with the image: %s", s->key_why);
 		vm_set_state(vm, VM_RUNNING);
-		deed_end(d, 0, NULL);
+		bring_files(d);
 	} else {
 		start_failed(d, code, e);
 	}

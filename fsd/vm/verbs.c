@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "vm/model.h"
+#include "vm/sync.h"
 
 #define IN(state) (1u << (state))
 #define DOWN      (IN(VM_CREATED) | IN(VM_STOPPED) | IN(VM_FAILED))
@@ -132,13 +133,15 @@ static int join(
 	return refuse(vm, e, &mine);
 }
 
-/* While a start waits for its kernel or image there is no worker that would see it. */
+/* While a start waits for its kernel or image, or for its files at the end, there is no worker that would see it. */
 static void on_cancel(void *user)
 {
 	struct deed *d = user;
 
 	if (d->ensuring)
 		objects_unwait(d->ensuring);
+	else if (d->vm->syncing)
+		vm_sync_cancel(d->vm->syncing);
 }
 
 int vm_verb(struct vm *vm, enum vm_verb v, vm_done_fn done, void *user, struct vm_waiter **ret, struct err *e)

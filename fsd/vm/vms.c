@@ -347,6 +347,7 @@ void vms_end_background(struct vms *vms)
 	TAILQ_FOREACH (vm, &vms->list, link) {
 		workspace_end(vm);
 		ssh_end(vm);
+		sync_end(vm);
 	}
 }
 
