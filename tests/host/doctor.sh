@@ -59,8 +59,10 @@ like "systemd-resolved not told" " $(rows WARN) " " names "
 ok "$(field names mend)" bash -c "$(field names mend)"
 doctor
 like "is told by that" " $(rows PASS) " " names "
+# Both, so that they come again in the order that they had.
 nft delete table inet banger
-breaks "a table gone" nft 'no nft table inet banger'
+nft delete table bridge banger
+breaks "the tables gone" nft 'no nft table inet banger'
 ip -6 addr flush dev bg0 scope global
 breaks "the bridge's IPv6 address gone" bridge "IPv6 address"
 ip link del bg0
