@@ -32,8 +32,9 @@ struct command {
 };
 
 /* Tables of commands, ended by one without a name. */
-extern const struct command commands_vm[], commands_exec[], commands_image[], commands_registry[],
-	commands_ssh[], commands_system[], commands_service[];
+extern const struct command commands_vm[], commands_exec[], commands_run[], commands_job[],
+	commands_workspace[], commands_image[], commands_registry[], commands_ssh[], commands_system[],
+	commands_service[];
 
 /* "banger: TEXT" on standard error; returns EXIT_FAILED. */
 int ctl_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -1,4 +1,4 @@
-/* Jobs in guests, at a terminal and in pipes; and a VM for one command. */
+/* Jobs in guests, at a terminal and in pipes. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -6,35 +6,27 @@
 #include <signal.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <termios.h>
 
 #include "banger/cleanup.h"
 #include "banger/io.h"
 #include "banger/parse.h"
+#include "exec.h"
 #include "tree.h"
 #include "vm.h"
+#include "workspace.h"
 
-#define ENV_MAX 64
+#define HUNG_UP_SEC 10 /* what a job of `run` has to end in when its terminal has gone */
 
 static char *const shell_argv[] = {(char *)"/bin/sh", (char *)"-c",
 	(char *)"[ -x /bin/bash ] && exec /bin/bash -l; exec /bin/sh -l", NULL};
-
-struct request {
-	const char *vm;
-	const char *setup; /* a verb of the job's ctl that says what it runs; NULL: ARGV does */
-	bool tty, want_stdin, detach;
-	const char *env[ENV_MAX + 1], *cwd, *user;
-	size_t env_count;
-	char *const
-		*argv; /* NULL-terminated; NULL: what the VM's image is for, a shell where that is nothing */
-};
 
 struct running {
 	struct ctl *c;
 	char *dir; /* vms/NAME/exec/N */
 	int out, err, in;
+	bool tty, ends_with_us;
 };
 
 static struct termios saved;
@@ -113,7 +105,9 @@ static void *copy_in(void *arg)
 	struct running *r = arg;
 
 	copy(STDIN_FILENO, r->in);
-	/* The end of ours is the end of the job's. */
+	/* The end of ours is the end of the job's; of a terminal it has to be said. */
+	if (r->tty)
+		tree_write(r->c, "close", "%s/ctl", r->dir);
 	r->in = close_fd(r->in);
 	return NULL;
 }
@@ -146,8 +140,14 @@ static void *pass_signals(void *arg)
 	sigaddset(&set, SIGWINCH);
 	for (size_t i = 0; i < ELEMENTSOF(passed); i++)
 		sigaddset(&set, passed[i].number);
+	sigaddset(&set, SIGALRM);
 	while (sigwait(&set, &sig) == 0) {
 		char line[32];
+
+		if (sig == SIGALRM)
+			tree_write(r->c, "signal KILL", "%s/ctl", r->dir);
+		else if (sig == SIGHUP && r->ends_with_us)
+			alarm(HUNG_UP_SEC);
 
 		if (sig == SIGWINCH) {
 			send_winsize(r);
@@ -168,6 +168,7 @@ static void block_signals(void)
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGWINCH);
+	sigaddset(&set, SIGALRM);
 	for (size_t i = 0; i < ELEMENTSOF(passed); i++)
 		sigaddset(&set, passed[i].number);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
@@ -193,7 +194,7 @@ static int make_job(struct ctl *c, const char *vm, int *ret_fd, char **ret_dir)
 	return 0;
 }
 
-static int set_up(struct ctl *c, const struct request *q, const char *dir)
+static int set_up(struct ctl *c, const struct exec_request *q, const char *dir)
 {
 	int r = q->argv ? 0 : tree_write(c, q->setup ? q->setup : "main", "%s/ctl", dir);
 
@@ -230,56 +231,100 @@ static int exit_code(struct ctl *c, const char *dir)
 	return ctl_fail("the job was lost: %s", strerror(errno));
 }
 
-static int follow(struct running *r, const struct request *q)
+static int follow(struct running *r)
 {
 	pthread_t out, err, in, signals;
+	bool has_input;
 	int code;
 
-	if (q->tty && isatty(STDIN_FILENO)) {
+	if (r->tty && isatty(STDIN_FILENO)) {
 		send_winsize(r);
 		make_raw();
 	}
 	pthread_create(&signals, NULL, pass_signals, r);
 	pthread_create(&out, NULL, copy_out, r);
 	pthread_create(&err, NULL, copy_err, r);
-	if (q->want_stdin && pthread_create(&in, NULL, copy_in, r) == 0)
-		pthread_detach(in);
+	has_input = r->in >= 0 && pthread_create(&in, NULL, copy_in, r) == 0;
 	code = exit_code(r->c, r->dir);
+	/* What is typed from here on is ours. */
+	if (has_input) {
+		pthread_cancel(in);
+		pthread_join(in, NULL);
+	}
 	pthread_join(out, NULL);
 	pthread_join(err, NULL);
 	restore();
 	return code;
 }
 
-static int run_job(struct ctl *c, const struct request *q)
+/* The signals' thread has it to the program's end. */
+static struct running running;
+
+int exec_attach(struct ctl *c, const char *vm, const char *number, bool want_stdin)
 {
-	/* The signals' thread has it to the program's end. */
-	static struct running r;
+	struct running *r = &running;
+	_cleanup_free_ char *tty = NULL;
+	int code = 0;
+
+	*r = (struct running){.c = c, .out = -EBADF, .err = -EBADF, .in = -EBADF};
+	if (asprintf(&r->dir, "vms/%s/exec/%s", vm, number) < 0)
+		return EXIT_FAILED;
+	tty = tree_read(c, "%s/tty", r->dir);
+	if (!tty)
+		return ctl_fail("job attach: there is no job %s in %s: banger job ls %s", number, vm, vm);
+	r->tty = *tty == '1';
+	r->out = tree_open(c, O_RDONLY, "%s/stream/stdout", r->dir);
+	r->err = tree_open(c, O_RDONLY, "%s/stream/stderr", r->dir);
+	if (want_stdin)
+		r->in = tree_open(c, O_WRONLY, "%s/stream/stdin", r->dir);
+	code = r->out < 0 ? r->out : r->err < 0 ? r->err : want_stdin && r->in < 0 ? r->in : 0;
+	if (code < 0)
+		return ctl_fail("job attach: %s", strerror(-code));
+	block_signals();
+	code = follow(r);
+	close_fd(r->out);
+	close_fd(r->err);
+	return code;
+}
+
+int exec_run(struct ctl *c, const struct exec_request *q, bool *ret_began)
+{
+	struct workspace_check check;
 	_cleanup_close_ int keep = -EBADF;
 	_cleanup_free_ char *object = NULL;
 	const char *dir;
 	int code;
 
-	r = (struct running){.c = c, .out = -EBADF, .err = -EBADF, .in = -EBADF};
+	running = (struct running){.c = c,
+		.out = -EBADF,
+		.err = -EBADF,
+		.in = -EBADF,
+		.tty = q->tty,
+		.ends_with_us = q->ends_with_us};
 	if (!vm_name_good(q->vm))
 		return EXIT_USAGE;
 	if (asprintf(&object, "vms/%s", q->vm) < 0)
 		return EXIT_FAILED;
-	code = make_job(c, q->vm, &keep, &r.dir);
+	code = make_job(c, q->vm, &keep, &running.dir);
 	if (code < 0)
 		return code == -ENOTCONN ? ctl_fail("vm exec %s: the VM is not running: banger vm start %s",
 						   q->vm, q->vm)
 					 : tree_failure(c, "vm exec", object, code);
-	dir = r.dir;
+	dir = running.dir;
 	code = set_up(c, q, dir);
 	if (code == 0 && !q->detach) {
 		/* Opened before the start: nothing it says is missed, and it is known who gives it input. */
-		r.out = tree_open(c, O_RDONLY, "%s/stream/stdout", dir);
-		r.err = tree_open(c, O_RDONLY, "%s/stream/stderr", dir);
+		running.out = tree_open(c, O_RDONLY, "%s/stream/stdout", dir);
+		running.err = tree_open(c, O_RDONLY, "%s/stream/stderr", dir);
 		if (q->want_stdin)
-			r.in = tree_open(c, O_WRONLY, "%s/stream/stdin", dir);
-		code = r.out < 0 ? r.out : r.err < 0 ? r.err : q->want_stdin && r.in < 0 ? r.in : 0;
+			running.in = tree_open(c, O_WRONLY, "%s/stream/stdin", dir);
+		code = running.out < 0                   ? running.out
+		       : running.err < 0                 ? running.err
+		       : q->want_stdin && running.in < 0 ? running.in
+							 : 0;
 	}
+	if (code == 0 && q->check && q->tty)
+		workspace_check_now(c, q->vm);
 	if (code == 0) {
 		block_signals();
 		code = tree_write(c, "start", "%s/ctl", dir);
@@ -295,29 +340,38 @@ static int run_job(struct ctl *c, const struct request *q)
 		else
 			tree_failure(c, "vm exec", object, code);
 		unlinkat(c->fs, dir, AT_REMOVEDIR);
-		free(r.dir);
+		free(running.dir);
 		return exit_as;
 	}
+	*ret_began = true;
 	if (q->detach) {
 		puts(strrchr(dir, '/') + 1);
-		free(r.dir);
+		free(running.dir);
 		return EXIT_OK;
 	}
-	code = follow(&r, q);
-	close_fd(r.out);
-	close_fd(r.err);
+	/* Beside the job: it costs it nothing. A terminal that is the job's is not written to. */
+	if (q->check && !q->tty)
+		workspace_check_begin(&check, c, q->vm);
+	code = follow(&running);
+	if (q->check && !q->tty)
+		workspace_check_end(&check);
+	close_fd(running.out);
+	close_fd(running.err);
 	unlinkat(c->fs, dir, AT_REMOVEDIR);
 	return code;
 }
 
 int exec_ssh(struct ctl *c, const char *vm)
 {
-	return run_job(c, &(struct request){.vm = vm, .setup = "ssh", .want_stdin = true});
+	bool began;
+
+	return exec_run(c, &(struct exec_request){.vm = vm, .setup = "ssh", .want_stdin = true}, &began);
 }
 
 static int vm_exec(struct ctl *c, int argc, char **argv)
 {
-	struct request q = {0};
+	struct exec_request q = {.check = true};
+	bool prepare = false, began = false;
 	int i;
 
 	for (i = 1; i < argc && argv[i][0] == '-' && strcmp(argv[i], "--") != 0; i++) {
@@ -327,7 +381,9 @@ static int vm_exec(struct ctl *c, int argc, char **argv)
 			q.want_stdin = true;
 		else if (strcmp(argv[i], "-d") == 0)
 			q.detach = true;
-		else if (strcmp(argv[i], "--env") == 0 && i + 1 < argc && q.env_count < ENV_MAX)
+		else if (strcmp(argv[i], "--auto-prepare") == 0)
+			prepare = true;
+		else if (strcmp(argv[i], "--env") == 0 && i + 1 < argc && q.env_count < EXEC_ENV_MAX)
 			q.env[q.env_count++] = argv[++i];
 		else if (strcmp(argv[i], "--cwd") == 0 && i + 1 < argc)
 			q.cwd = argv[++i];
@@ -345,7 +401,11 @@ static int vm_exec(struct ctl *c, int argc, char **argv)
 	}
 	if (!q.vm || !q.argv[0])
 		return ctl_usage(ctl_command("vm exec"));
-	return ctl_need_tree(c) ? run_job(c, &q) : EXIT_FAILED;
+	if (!ctl_need_tree(c))
+		return EXIT_FAILED;
+	if (prepare && vm_name_good(q.vm) && (i = workspace_refresh(c, q.vm)) != EXIT_OK)
+		return i;
+	return exec_run(c, &q, &began);
 }
 
 /* The shell that the image has. */
@@ -353,130 +413,22 @@ static int vm_exec(struct ctl *c, int argc, char **argv)
 static int vm_shell(struct ctl *c, int argc, char **argv)
 {
 	bool terminal = isatty(STDIN_FILENO);
-	struct request q = {.vm = argv[1], .tty = terminal, .want_stdin = true, .argv = shell_argv};
+	struct exec_request q = {
+		.vm = argv[1], .tty = terminal, .want_stdin = true, .check = true, .argv = shell_argv};
+	bool began = false;
 
 	if (argc != 2)
 		return ctl_usage(ctl_command("vm shell"));
-	return ctl_need_tree(c) ? run_job(c, &q) : EXIT_FAILED;
-}
-
-static int make_name(char ret[16])
-{
-	unsigned char random[4];
-
-	if (getrandom(random, sizeof(random), 0) != sizeof(random))
-		return -EIO;
-	snprintf(ret, 16, "run-%02x%02x%02x%02x", random[0], random[1], random[2], random[3]);
-	return 0;
-}
-
-/* Whether NAME has never said a word: its start failed before there was anything to look at. */
-static bool is_untouched(struct ctl *c, const char *name)
-{
-	_cleanup_free_ char *console = tree_read(c, "vms/%s/console", name);
-
-	return console && !*console;
-}
-
-/* A second Ctrl-C doesn't leave the VM behind. */
-static int clean_up(struct ctl *c, const char *name)
-{
-	sigset_t set, before;
-	int r;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	pthread_sigmask(SIG_BLOCK, &set, &before);
-	r = vm_do(c, name, "kill");
-	if (r == EXIT_OK)
-		r = vm_remove(c, name);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return r;
-}
-
-/* A VM for one job: made, started, and, where REMOVE says so, deleted afterwards, whatever came of it. */
-static int run_once(struct ctl *c, const char *name, const char *image, bool remove, struct request *q)
-{
-	_cleanup_free_ char *setting = NULL;
-	char made[16], *settings[1];
-	int r, stopped;
-
-	if (image && asprintf(&setting, "image=%s", image) < 0)
-		return EXIT_FAILED;
-	if (!q->argv)
-		q->tty = isatty(STDIN_FILENO);
-	if (!ctl_need_tree(c))
-		return EXIT_FAILED;
-	if (!name) {
-		if (make_name(made) < 0)
-			return ctl_fail("no random bytes");
-		name = made;
-	}
-	settings[0] = setting;
-	r = vm_make(c, name, settings, setting != NULL);
-	if (r != EXIT_OK)
-		return r;
-	r = vm_do(c, name, "start");
-	if (r == EXIT_OK) {
-		q->vm = name;
-		r = run_job(c, q);
-	}
-	/* SIGTERM, SIGHUP and Ctrl-C went to the job, so that we come here in any case. */
-	if (remove || (r != EXIT_OK && name == made && is_untouched(c, name))) {
-		stopped = clean_up(c, name);
-		r = r ? r : stopped;
-	}
-	return r;
-}
-
-/* IMAGE_WORD: the image is a word of its own, not an option's. */
-static int parse_and_run(struct ctl *c, int argc, char **argv, bool image_word, const char *usage)
-{
-	const char *name = NULL, *image = NULL;
-	struct request q = {.want_stdin = true};
-	bool remove = false;
-	int i;
-
-	for (i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
-		if (strcmp(argv[i], "--rm") == 0)
-			remove = true;
-		else if (!image_word && strcmp(argv[i], "--image") == 0 && i + 1 < argc && !image)
-			image = argv[++i];
-		else if (strcmp(argv[i], "--name") == 0 && i + 1 < argc)
-			name = argv[++i];
-		else if (strcmp(argv[i], "--env") == 0 && i + 1 < argc && q.env_count < ENV_MAX)
-			q.env[q.env_count++] = argv[++i];
-		else if (image_word && argv[i][0] != '-' && !image)
-			image = argv[i];
-		else
-			return ctl_usage(ctl_command(usage));
-	}
-	if (i < argc && argv[i + 1])
-		q.argv = argv + i + 1;
-	return run_once(c, name, image, remove, &q);
-}
-
-static int vm_run(struct ctl *c, int argc, char **argv)
-{
-	return parse_and_run(c, argc, argv, false, "vm run");
-}
-
-static int run(struct ctl *c, int argc, char **argv)
-{
-	return parse_and_run(c, argc, argv, true, "run");
+	return ctl_need_tree(c) ? exec_run(c, &q, &began) : EXIT_FAILED;
 }
 
 const struct command commands_exec[] = {
-	{"vm exec", "[-i] [-t] [-d] [--env K=V]... [--cwd DIR] [--user USER] NAME [--] CMD [ARG...]",
-		"run a command in the guest; -i input, -t terminal, -d leave it running", vm_exec},
+	{"vm exec",
+		"[-i] [-t] [-d] [--env K=V]... [--cwd DIR] [--user USER] [--auto-prepare] NAME [--] CMD "
+		"[ARG...]",
+		"run a command in the guest; -i input, -t terminal, -d leave it running; --auto-prepare "
+		"brings what has moved on first",
+		vm_exec},
 	{"vm shell", "NAME", "a shell in the guest", vm_shell},
-	{"run", "[--rm] [--name NAME] [--env K=V]... [IMAGE] [-- CMD [ARG...]]",
-		"a VM of an image, pulled where it isn't there, for what the image is for, or a command; "
-		"--rm deletes it "
-		"afterwards",
-		run},
-	{"vm run", "[--rm] [--image I] [--name NAME] [--env K=V]... [-- CMD [ARG...]]", "the same", vm_run},
 	{NULL, NULL, NULL, NULL},
 };

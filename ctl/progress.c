@@ -189,6 +189,9 @@ static void on_signal(int sig)
 	(void)sig;
 }
 
+/* Ctrl-C, being told to end, and a terminal that is lost. */
+static const int interrupting[] = {SIGINT, SIGTERM, SIGHUP};
+
 int progress_write(struct ctl *c, const char *path, const char *text, const char *target)
 {
 	struct watch w = {.c = c,
@@ -196,7 +199,7 @@ int progress_write(struct ctl *c, const char *path, const char *text, const char
 		.out = stderr,
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 		.over = PTHREAD_COND_INITIALIZER};
-	struct sigaction interrupt = {.sa_handler = on_signal}, before[2];
+	struct sigaction interrupt = {.sa_handler = on_signal}, before[ELEMENTSOF(interrupting)];
 	bool watching = isatty(STDERR_FILENO);
 	sigset_t set, old;
 	pthread_t thread;
@@ -204,16 +207,16 @@ int progress_write(struct ctl *c, const char *path, const char *text, const char
 
 	/* Signals are this thread's, for its write to be interrupted. */
 	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
+	for (size_t i = 0; i < ELEMENTSOF(interrupting); i++)
+		sigaddset(&set, interrupting[i]);
 	pthread_sigmask(SIG_BLOCK, &set, &old);
 	watching = watching && pthread_create(&thread, NULL, look, &w) == 0;
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	sigaction(SIGINT, &interrupt, &before[0]);
-	sigaction(SIGTERM, &interrupt, &before[1]);
+	for (size_t i = 0; i < ELEMENTSOF(interrupting); i++)
+		sigaction(interrupting[i], &interrupt, &before[i]);
 	r = tree_write(c, text, "%s", path);
-	sigaction(SIGINT, &before[0], NULL);
-	sigaction(SIGTERM, &before[1], NULL);
+	for (size_t i = 0; i < ELEMENTSOF(interrupting); i++)
+		sigaction(interrupting[i], &before[i], NULL);
 	if (watching) {
 		pthread_mutex_lock(&w.lock);
 		w.done = true;

@@ -134,7 +134,6 @@ int scan_file(struct scan *s, const char *path, const char *oid, bool tracked, s
 		return checkout_note(s->c, "left out: a file whose path is too long");
 	if (r < 0)
 		return err_sys(e, r, "%s", path);
-	op_progress(s->op, s->c->now->files.count, 0);
 	return op_check(s->op, e);
 }
 
