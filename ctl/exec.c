@@ -208,6 +208,9 @@ static int set_up(struct ctl *c, const struct exec_request *q, const char *dir)
 		r = tree_write(c, q->user, "%s/user", dir);
 	if (r == 0 && q->tty)
 		r = tree_write(c, "1", "%s/tty", dir);
+	/* Whoever takes it up gives it input, and none of them is the last. */
+	if (r == 0 && q->detach && q->want_stdin)
+		r = tree_write(c, "1", "%s/stdin", dir);
 	return r;
 }
 

@@ -242,6 +242,12 @@ static void on_frame(struct agent *a, const struct agent_header *h, const uint8_
 	case AGENT_CLOCK:
 		on_clock(a, h, payload);
 		break;
+	case AGENT_ATTACH:
+		job_attach(&a->channel, h->id, payload, h->length);
+		break;
+	case AGENT_REAP:
+		job_reap_told(h->id);
+		break;
 	case AGENT_EXEC:
 		if (a->mode == AGENT_PROBE)
 			reply(a, h, -EOPNOTSUPP, NULL, 0);

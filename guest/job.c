@@ -16,13 +16,24 @@
 #define LINGER_USEC                                                                                          \
 	2000000 /* what else holds a stream of an ended job open has this long (agent_proto.h, EXIT) */
 
+/* Bytes are counted from the stream's first. */
+struct output {
+	uint8_t *kept;              /* those from ACKED to READ, at their number modulo AGENT_WINDOW */
+	uint64_t acked, sent, read; /* consumed by the host; told; taken from the job */
+	bool ended, end_said;
+};
+
 struct job {
 	LIST_ENTRY(job) link;
 	uint32_t id;
 	pid_t pid;
 	bool tty;
 	int in, out[2]; /* with a tty: in and out[0] are the master, out[1] none */
-	size_t allowed[2], owed;
+	struct output output[2];
+	bool attached; /* to a host that knows of it */
+	bool nobodys;  /* no host will: what it writes is thrown away */
+	bool exit_said;
+	size_t owed;
 	uint8_t *pending; /* stdin not yet taken by the job */
 	size_t pending_at, pending_end;
 	bool in_ended;
@@ -75,7 +86,8 @@ void job_exec(struct channel *c, uint32_t id, const uint8_t *payload, size_t n)
 		.id = id, .pid = child.pid, .tty = child.tty, .in = child.in, .stop_signal = stop_signal};
 	j->out[0] = child.out[0];
 	j->out[1] = child.out[1];
-	j->allowed[0] = j->allowed[1] = AGENT_WINDOW;
+	j->output[1].ended = j->tty;
+	j->attached = true;
 	LIST_INSERT_HEAD(&jobs, j, link);
 	job_count++;
 	channel_send(c, AGENT_REPLY, 0, id, NULL, 0, NULL, 0);
@@ -150,9 +162,9 @@ void job_frame(struct channel *c, const struct agent_header *h, const uint8_t *p
 	memcpy(v, payload, h->length < sizeof(v) ? h->length : sizeof(v));
 	switch (h->type) {
 	case AGENT_CREDIT:
-		if (h->length == 8 && v[0] >= 1 && v[0] <= 2 && v[1] <= AGENT_WINDOW &&
-			j->allowed[v[0] - 1] + v[1] <= AGENT_WINDOW)
-			j->allowed[v[0] - 1] += v[1];
+		if (h->length == 8 && v[0] >= 1 && v[0] <= 2 &&
+			v[1] <= j->output[v[0] - 1].sent - j->output[v[0] - 1].acked)
+			j->output[v[0] - 1].acked += v[1];
 		break;
 	case AGENT_SIGNAL:
 		if (h->length == 4)
@@ -166,6 +178,12 @@ void job_frame(struct channel *c, const struct agent_header *h, const uint8_t *p
 	}
 }
 
+/* What may be taken from the job: all that is taken can be told again. */
+static size_t room(const struct output *o)
+{
+	return AGENT_WINDOW - (size_t)(o->read - o->acked);
+}
+
 size_t job_poll(struct pollfd *p, bool more_out)
 {
 	struct job *j;
@@ -177,7 +195,7 @@ size_t job_poll(struct pollfd *p, bool more_out)
 			p[n++] = (struct pollfd){
 				.fd = j->in, .events = j->pending_end > j->pending_at ? POLLOUT : 0};
 		for (int i = 0; i < 2; i++)
-			if (j->out[i] >= 0 && more_out && j->allowed[i] > 0)
+			if (j->out[i] >= 0 && (more_out || !j->attached) && room(&j->output[i]) > 0)
 				p[n++] = (struct pollfd){.fd = j->out[i],
 					.events = (short)(POLLIN |
 							  (j->tty && j->pending_end > j->pending_at ? POLLOUT
@@ -206,7 +224,8 @@ static void give_stdin(struct channel *c, struct job *j)
 		taken += (size_t)k;
 	}
 	j->owed += taken;
-	if (j->owed >= AGENT_WINDOW / 4 || (taken > 0 && j->pending_at == j->pending_end)) {
+	if (j->attached &&
+		(j->owed >= AGENT_WINDOW / 4 || (j->owed > 0 && j->pending_at == j->pending_end))) {
 		uint32_t v[2] = {0, (uint32_t)j->owed};
 
 		channel_send(c, AGENT_CREDIT, 0, j->id, v, sizeof(v), NULL, 0);
@@ -216,42 +235,105 @@ static void give_stdin(struct channel *c, struct job *j)
 		close_in(j);
 }
 
-static void end_output(struct channel *c, struct job *j, int i)
+/* Nothing more comes from the job. */
+static void end_output(struct job *j, int i)
 {
-	watch_tell(c);
-	channel_send(c, i == 0 ? AGENT_STDOUT : AGENT_STDERR, 0, j->id, NULL, 0, NULL, 0);
 	j->out[i] = close_fd(j->out[i]);
+	j->output[i].ended = true;
 	if (j->tty)
 		j->in = -EBADF;
 }
 
-static void take_output(struct channel *c, struct job *j, int i)
+/* From the job, as much as can be kept. */
+static void take_output(struct job *j, int i)
 {
-	static uint8_t buf[CHUNK];
+	struct output *o = &j->output[i];
 
-	while (j->out[i] >= 0 && j->allowed[i] > 0 && channel_waiting(c) < CHANNEL_OUT_SOFT) {
-		ssize_t n = read(j->out[i], buf, j->allowed[i] < CHUNK ? j->allowed[i] : CHUNK);
+	while (j->out[i] >= 0 && room(o) > 0) {
+		size_t at = (size_t)(o->read % AGENT_WINDOW), most = AGENT_WINDOW - at;
+		ssize_t n;
 
+		if (!o->kept && !(o->kept = malloc(AGENT_WINDOW)))
+			return;
+		most = most < room(o) ? most : room(o);
+		n = read(j->out[i], o->kept + at, most < CHUNK ? most : CHUNK);
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
 		/* EIO: the other side of a terminal has closed. */
 		if (n <= 0) {
-			end_output(c, j, i);
+			end_output(j, i);
 			return;
 		}
-		j->allowed[i] -= (size_t)n;
-		watch_tell(c);
-		channel_send(c, i == 0 ? AGENT_STDOUT : AGENT_STDERR, 0, j->id, buf, (size_t)n, NULL, 0);
+		o->read += (size_t)n;
+		if (j->nobodys)
+			o->acked = o->sent = o->read;
+		/* Told before more is taken: the channel's limit is between the two. */
+		else if (j->attached)
+			return;
 	}
 }
 
-static void job_end(struct channel *c, struct job *j)
+static bool has_more(const struct job *j, int i)
+{
+	return j->output[i].sent < j->output[i].read;
+}
+
+/* To the host, as much as the channel takes. */
+static void tell_output(struct channel *c, struct job *j, int i)
+{
+	struct output *o = &j->output[i];
+	enum agent_type type = i == 0 ? AGENT_STDOUT : AGENT_STDERR;
+
+	while (has_more(j, i) && channel_waiting(c) < CHANNEL_OUT_SOFT) {
+		size_t at = (size_t)(o->sent % AGENT_WINDOW), n = (size_t)(o->read - o->sent);
+
+		n = n < AGENT_WINDOW - at ? n : AGENT_WINDOW - at;
+		watch_tell(c);
+		channel_send(c, type, 0, j->id, o->kept + at, n, NULL, 0);
+		o->sent += n;
+	}
+	if (o->ended && !o->end_said && !has_more(j, i) && !(j->tty && i == 1)) {
+		watch_tell(c);
+		channel_send(c, type, 0, j->id, NULL, 0, NULL, 0);
+		o->end_said = true;
+	}
+}
+
+static void move_output(struct channel *c, struct job *j, int i)
+{
+	uint64_t before;
+
+	do {
+		before = j->output[i].read;
+		take_output(j, i);
+		if (j->attached)
+			tell_output(c, j, i);
+	} while (j->attached && j->output[i].read > before && channel_waiting(c) < CHANNEL_OUT_SOFT);
+}
+
+static void forget(struct job *j)
+{
+	LIST_REMOVE(j, link);
+	job_count--;
+	if (!j->tty)
+		close_fd(j->in);
+	close_fd(j->out[0]);
+	close_fd(j->out[1]);
+	free(j->output[0].kept);
+	free(j->output[1].kept);
+	free(j->pending);
+	free(j);
+}
+
+static void tell_exit(struct channel *c, struct job *j)
 {
 	uint32_t v[2] = {0, 0};
 
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 2; i++) {
 		if (j->out[i] >= 0)
-			end_output(c, j, i);
+			end_output(j, i);
+		tell_output(c, j, i);
+	}
 	if (WIFSIGNALED(j->status)) {
 		v[0] = 1;
 		v[1] = (uint32_t)WTERMSIG(j->status);
@@ -260,12 +342,23 @@ static void job_end(struct channel *c, struct job *j)
 	}
 	watch_tell(c);
 	channel_send(c, AGENT_EXIT, 0, j->id, v, sizeof(v), NULL, 0);
-	LIST_REMOVE(j, link);
-	job_count--;
-	if (!j->tty)
-		close_fd(j->in);
-	free(j->pending);
-	free(j);
+	j->exit_said = true;
+}
+
+/*
+ * What the job itself wrote is in the pipes: those are emptied first, however slow the host takes it. What other processes
+ * hold open after that is cut.
+ */
+static bool is_over(const struct channel *c, const struct job *j)
+{
+	bool late = io_now_usec() > j->exited_at + LINGER_USEC;
+
+	if (!j->exited || has_more(j, 0) || has_more(j, 1))
+		return false;
+	if (j->out[0] < 0 && j->out[1] < 0)
+		return true;
+	return late && room(&j->output[0]) > 0 && room(&j->output[1]) > 0 &&
+	       (j->nobodys || channel_waiting(c) < CHANNEL_OUT_SOFT);
 }
 
 void job_turn(struct channel *c)
@@ -276,19 +369,72 @@ void job_turn(struct channel *c)
 		struct job *next = LIST_NEXT(j, link);
 
 		give_stdin(c, j);
-		take_output(c, j, 0);
-		take_output(c, j, 1);
-		/*
-		 * What the job itself wrote is in the pipes: those are emptied first, however slow the host takes it. What other
-		 * processes hold open after that is cut.
-		 */
-		if (j->exited && c->connected &&
-			((j->out[0] < 0 && j->out[1] < 0) ||
-				(io_now_usec() > j->exited_at + LINGER_USEC && j->allowed[0] > 0 &&
-					j->allowed[1] > 0 && channel_waiting(c) < CHANNEL_OUT_SOFT)))
-			job_end(c, j);
+		move_output(c, j, 0);
+		move_output(c, j, 1);
+		if (!j->exit_said && is_over(c, j)) {
+			if (j->nobodys)
+				forget(j);
+			else if (j->attached && c->connected)
+				tell_exit(c, j);
+		}
 		j = next;
 	}
+}
+
+static void attach(struct channel *c, struct job *j, const uint8_t *payload)
+{
+	struct {
+		uint64_t from[2];
+		uint32_t room;
+	} __attribute__((packed)) reply;
+	uint64_t have[2];
+
+	memcpy(have, payload, sizeof(have));
+	for (int i = 0; i < 2; i++) {
+		struct output *o = &j->output[i];
+
+		/* More than was written, or less than is kept: from the first byte that there is. */
+		o->sent = o->acked = have[i] >= o->acked && have[i] <= o->read ? have[i] : o->acked;
+		o->end_said = false;
+		reply.from[i] = o->sent;
+	}
+	reply.room = (uint32_t)(AGENT_WINDOW - (j->pending_end - j->pending_at));
+	j->owed = 0;
+	j->attached = true;
+	j->exit_said = false;
+	channel_send(c, AGENT_REPLY, 0, j->id, &reply, sizeof(reply), NULL, 0);
+}
+
+void job_attach(struct channel *c, uint32_t id, const uint8_t *payload, size_t n)
+{
+	struct job *j = find(id);
+
+	if (id == 0) {
+		LIST_FOREACH (j, &jobs, link) {
+			if (j->attached)
+				continue;
+			j->nobodys = true;
+			j->pending_at = j->pending_end = 0;
+			j->in_ended = true;
+			for (int i = 0; i < 2; i++)
+				j->output[i].acked = j->output[i].sent = j->output[i].read;
+			if (j->in >= 0)
+				close_in(j);
+		}
+		return;
+	}
+	if (j && n == 2 * sizeof(uint64_t))
+		attach(c, j, payload);
+	else
+		channel_send(c, AGENT_REPLY, j ? EINVAL : ESRCH, id, NULL, 0, NULL, 0);
+}
+
+void job_reap_told(uint32_t id)
+{
+	struct job *j = find(id);
+
+	if (j && j->exit_said)
+		forget(j);
 }
 
 uint64_t job_deadline(void)
@@ -297,7 +443,7 @@ uint64_t job_deadline(void)
 	struct job *j;
 
 	LIST_FOREACH (j, &jobs, link)
-		if (j->exited && (next == 0 || j->exited_at + LINGER_USEC < next))
+		if (j->exited && !j->exit_said && (next == 0 || j->exited_at + LINGER_USEC < next))
 			next = j->exited_at + LINGER_USEC + 1000;
 	return next;
 }
@@ -307,7 +453,7 @@ void job_new_host(void)
 	struct job *j;
 
 	LIST_FOREACH (j, &jobs, link)
-		j->allowed[0] = j->allowed[1] = AGENT_WINDOW;
+		j->attached = false;
 }
 
 bool job_first_runs(void)

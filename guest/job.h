@@ -23,8 +23,11 @@ void job_turn(struct channel *c);
 /* When the loop must look again although nothing happens: CLOCK_MONOTONIC usec, 0: never. */
 uint64_t job_deadline(void);
 
-/* Another host: it knows nothing of what the one before had allowed, and every stream begins anew. */
+/* Another host: jobs run on, and wait for it to take them up (ATTACH; id 0: the rest is nobody's). */
 void job_new_host(void);
+void job_attach(struct channel *c, uint32_t id, const uint8_t *payload, size_t n);
+/* REAP: the host has kept how it ended. */
+void job_reap_told(uint32_t id);
 /* Jobs that have a signal to stop by are told so; whether there are any. */
 bool job_stop_first(void);
 /* Whether one of them still runs. */

@@ -454,20 +454,11 @@ static int send_once(struct agent *a, enum agent_type type, uint16_t flags, uint
 	return agent_send(a, type, flags | AGENT_ONCE, id, with, n + 1);
 }
 
-int agent_request(struct agent *a, enum agent_type type, uint16_t flags, const struct agent_part *parts,
-	size_t n, unsigned timeout_msec, agent_reply_fn fn, void *user, uint32_t *ret_id, struct err *e)
+static int request_send(struct agent *a, struct agent_request_row *row, enum agent_type type, uint16_t flags,
+	const struct agent_part *parts, size_t n, unsigned timeout_msec, struct err *e)
 {
-	struct agent_request_row *row = calloc(1, sizeof(*row));
 	int r;
 
-	if (!row)
-		return err_sys(e, -ENOMEM, "agent");
-	/* 32 bits go round; a number still waited for is passed over. */
-	do
-		row->id = a->next_id++;
-	while (row->id == 0 || find_request(a, row->id) || agent_job_has(a, row->id));
-	row->fn = fn;
-	row->user = user;
 	if (timeout_msec > 0)
 		row->deadline = io_now_usec() + (uint64_t)timeout_msec * 1000;
 	r = send_once(a, type, flags, row->id, parts, n);
@@ -478,9 +469,41 @@ int agent_request(struct agent *a, enum agent_type type, uint16_t flags, const s
 	LIST_INSERT_HEAD(&a->requests[row->id % AGENT_BUCKETS], row, link);
 	if (row->deadline)
 		arm_timer(a, row->deadline);
-	if (ret_id)
-		*ret_id = row->id;
 	return 0;
+}
+
+int agent_request(struct agent *a, enum agent_type type, uint16_t flags, const struct agent_part *parts,
+	size_t n, unsigned timeout_msec, agent_reply_fn fn, void *user, uint32_t *ret_id, struct err *e)
+{
+	struct agent_request_row *row = calloc(1, sizeof(*row));
+	uint32_t id;
+	int r;
+
+	if (!row)
+		return err_sys(e, -ENOMEM, "agent");
+	/* 32 bits go round; a number still waited for is passed over. */
+	do
+		id = a->next_id++;
+	while (id == 0 || find_request(a, id) || agent_job_has(a, id));
+	*row = (struct agent_request_row){.id = id, .fn = fn, .user = user};
+	r = request_send(a, row, type, flags, parts, n, timeout_msec, e);
+	if (r == 0 && ret_id)
+		*ret_id = id;
+	return r;
+}
+
+int agent_request_as(struct agent *a, enum agent_type type, uint32_t id, const struct agent_part *parts,
+	size_t n, unsigned timeout_msec, agent_reply_fn fn, void *user, struct err *e)
+{
+	struct agent_request_row *row;
+
+	if (id == 0 || find_request(a, id) || agent_job_has(a, id))
+		return err_set(e, -EBUSY, "agent: number %u is in use", id);
+	row = calloc(1, sizeof(*row));
+	if (!row)
+		return err_sys(e, -ENOMEM, "agent");
+	*row = (struct agent_request_row){.id = id, .fn = fn, .user = user};
+	return request_send(a, row, type, 0, parts, n, timeout_msec, e);
 }
 
 void agent_forget(struct agent *a, uint32_t id)

@@ -59,6 +59,8 @@ struct agent_job_events {
 	void (*output)(void *user, int stream, const void *data, size_t n);
 	/* More stdin may be written, perhaps. */
 	void (*writable)(void *user);
+	/* Of agent_attach(): it is taken up; its output comes from these bytes of its streams on. */
+	void (*attached)(void *user, uint64_t from_out, uint64_t from_err);
 	/* Last call: it ended. KIND 0 exited with CODE, 1 killed by signal CODE, 2 lost (channel gone). The job is gone after it. */
 	void (*ended)(void *user, uint32_t kind, uint32_t code);
 };
@@ -73,6 +75,15 @@ struct agent_exec {
 };
 int agent_exec(struct agent *a, const struct agent_exec *what, const struct agent_job_events *events,
 	void *user, struct agent_job **ret, struct err *e);
+/*
+ * Takes up job ID of an earlier daemon, of whose streams HAVE bytes are kept here: `attached`, or `ended` as lost. When all that are known were,
+ * agent_attached_all(): what others there are goes on without input, and what it writes is thrown away.
+ */
+int agent_attach(struct agent *a, uint32_t id, const uint64_t have[2], const struct agent_job_events *events,
+	void *user, struct agent_job **ret, struct err *e);
+void agent_attached_all(struct agent *a);
+/* By which the next daemon can take it up. */
+uint32_t agent_job_id(const struct agent_job *j);
 void agent_job_consumed(struct agent_job *j, int stream, size_t n);
 /* How many bytes of stdin may be written now. */
 size_t agent_job_room(const struct agent_job *j);

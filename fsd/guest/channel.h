@@ -22,12 +22,14 @@ struct agent_job {
 	const struct agent_job_events *events;
 	void *user;
 	bool started;
+	bool attaching;    /* it is being taken up: not answered yet */
 	bool stalled;      /* stdin or credit could not be sent: the queue was full */
 	bool resume;       /* was stalled, to be told */
 	size_t room;       /* credit for stdin */
 	size_t owed[2];    /* stdout, stderr: consumed, not yet given back to the guest */
 	size_t allowed[2]; /* what the guest may still send */
 	bool ended[2];
+	uint64_t have[2]; /* of one that is being taken up */
 	LIST_ENTRY(agent_job) link;
 };
 
@@ -67,6 +69,10 @@ struct agent {
 /* Queues a frame. -ENOTCONN when broken, -ENOBUFS when the guest takes nothing and too much waits. */
 int agent_send(struct agent *a, enum agent_type type, uint16_t code, uint32_t id,
 	const struct agent_part *parts, size_t n);
+
+/* As agent_request(), with the ID of a job that is known already. -EBUSY: something is under way with it. */
+int agent_request_as(struct agent *a, enum agent_type type, uint32_t id, const struct agent_part *parts,
+	size_t n, unsigned timeout_msec, agent_reply_fn fn, void *user, struct err *e);
 
 /* Nobody waits for request ID any more, and nobody is told. */
 void agent_request_drop(struct agent *a, uint32_t id);

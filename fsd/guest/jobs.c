@@ -73,7 +73,7 @@ void agent_job_release(struct agent_job *j, bool kill)
 		send_signal(j->agent, j->id, SIGKILL);
 	LIST_REMOVE(j, link);
 	/* The answer to its start has nobody to go to either. */
-	if (!j->started)
+	if (!j->started || j->attaching)
 		agent_request_drop(j->agent, j->id);
 	free(j);
 }
@@ -142,6 +142,71 @@ int agent_exec(struct agent *a, const struct agent_exec *what, const struct agen
 	return 0;
 }
 
+static void on_attached(void *user, int code, const void *data, size_t n)
+{
+	struct agent_job *j = user;
+	const struct agent_job_events *events = j->events;
+	void *job_user = j->user;
+	uint64_t from[2] = {0};
+	uint32_t room = 0;
+
+	/* The channel is going: job_end() tells. */
+	if (j->agent->broken)
+		return;
+	if (code == 0 && n != sizeof(from) + sizeof(room))
+		code = -EPROTO;
+	if (code == 0) {
+		memcpy(from, data, sizeof(from));
+		memcpy(&room, (const uint8_t *)data + sizeof(from), sizeof(room));
+		/* Never what is there already. */
+		if (from[0] < j->have[0] || from[1] < j->have[1] || room > AGENT_WINDOW)
+			code = -EPROTO;
+	}
+	if (code < 0) {
+		LIST_REMOVE(j, link);
+		free(j);
+		events->ended(job_user, 2, 0);
+		return;
+	}
+	j->attaching = false;
+	j->room = room;
+	events->attached(job_user, from[0], from[1]);
+}
+
+int agent_attach(struct agent *a, uint32_t id, const uint64_t have[2], const struct agent_job_events *events,
+	void *user, struct agent_job **ret, struct err *e)
+{
+	struct agent_job *j = calloc(1, sizeof(*j));
+	int r;
+
+	if (!j)
+		return err_sys(e, -ENOMEM, "job");
+	*j = (struct agent_job){
+		.agent = a, .id = id, .events = events, .user = user, .started = true, .attaching = true};
+	j->allowed[0] = j->allowed[1] = AGENT_WINDOW;
+	j->have[0] = have[0];
+	j->have[1] = have[1];
+	r = agent_request_as(a, AGENT_ATTACH, id, (struct agent_part[]){{have, 2 * sizeof(*have)}}, 1, 30000,
+		on_attached, j, e);
+	if (r < 0) {
+		free(j);
+		return r;
+	}
+	LIST_INSERT_HEAD(&a->jobs, j, link);
+	*ret = j;
+	return 0;
+}
+
+void agent_attached_all(struct agent *a)
+{
+	agent_send(a, AGENT_ATTACH, 0, 0, NULL, 0);
+}
+
+uint32_t agent_job_id(const struct agent_job *j)
+{
+	return j->id;
+}
+
 static int on_output(struct agent_job *j, int stream, const uint8_t *data, size_t n)
 {
 	size_t at = (size_t)stream - 1;
@@ -177,6 +242,8 @@ static int on_nobodys(struct agent *a, const struct agent_header *h)
 {
 	uint32_t v[2] = {h->type == AGENT_STDERR ? 2 : 1, h->length};
 
+	if (h->type == AGENT_EXIT && a->out_bytes < AGENT_PAYLOAD_MAX)
+		agent_send(a, AGENT_REAP, 0, h->id, NULL, 0);
 	if ((h->type == AGENT_STDOUT || h->type == AGENT_STDERR) && h->length > 0 &&
 		a->out_bytes < AGENT_PAYLOAD_MAX)
 		agent_send(a, AGENT_CREDIT, 0, h->id, (struct agent_part[]){{v, sizeof(v)}}, 1);
@@ -206,6 +273,8 @@ int agent_job_frame(struct agent *a, const struct agent_header *h, const uint8_t
 		if (v[0] > 2 || v[1] > 255)
 			return -EPROTO;
 		job_end(j, v[0], v[1]);
+		/* Told to the next daemon again until it is kept here. */
+		agent_send(a, AGENT_REAP, 0, h->id, NULL, 0);
 		return 0;
 	}
 }

@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "banger/cleanup.h"
+#include "banger/fields.h"
 #include "banger/io.h"
-#include "banger/parse.h"
 #include "repo/prepared.h"
 
 #define MAGIC    "banger-prepared 1"
@@ -186,42 +186,11 @@ int prepared_save(const struct prepared *p, int dir, const char *name, struct er
 	return io_replace_file(dir, name, text, n, 0600, e);
 }
 
-struct fields {
-	const char *at, *end;
-};
-
-/* The next field. NULL: there is none. */
-static const char *next(struct fields *f)
-{
-	const char *field = f->at,
-		   *stop = f->at < f->end ? memchr(f->at, '\0', (size_t)(f->end - f->at)) : NULL;
-
-	if (!stop)
-		return NULL;
-	f->at = stop + 1;
-	return field;
-}
-
-/* The value of the next field, which must be KEY's. */
-static const char *value(struct fields *f, const char *key)
-{
-	size_t n = strlen(key);
-	const char *field = next(f);
-
-	return field && strncmp(field, key, n) == 0 && field[n] == ' ' ? field + n + 1 : NULL;
-}
-
-static int number(struct fields *f, const char *key, uint64_t max, uint64_t *ret)
-{
-	const char *text = value(f, key);
-
-	return text && parse_u64(text, 0, max, ret) == 0 ? 0 : -EUCLEAN;
-}
-
 static int parse_repo(struct fields *f, struct prepared *p)
 {
-	const char *prefix = value(f, "repo"), *head = value(f, "head"), *names = value(f, "names"),
-		   *index = value(f, "index"), *tree = value(f, "tree"), *commit = value(f, "commit");
+	const char *prefix = fields_value(f, "repo"), *head = fields_value(f, "head"),
+		   *names = fields_value(f, "names"), *index = fields_value(f, "index"),
+		   *tree = fields_value(f, "tree"), *commit = fields_value(f, "commit");
 
 	if (!prefix || !head || !names || !index || !tree || !commit)
 		return -EUCLEAN;
@@ -256,22 +225,22 @@ static int parse(struct fields *f, bool files, struct prepared *p)
 	uint64_t git, dirty, count;
 	int r;
 
-	if ((r = number(f, "git", 1, &git)) < 0 || (r = number(f, "dirty", 1, &dirty)) < 0 ||
-		(r = number(f, "bytes", UINT64_MAX, &p->bytes)) < 0 ||
-		(r = number(f, "when", UINT64_MAX, &p->when)) < 0)
+	if ((r = fields_number(f, "git", 1, &git)) < 0 || (r = fields_number(f, "dirty", 1, &dirty)) < 0 ||
+		(r = fields_number(f, "bytes", UINT64_MAX, &p->bytes)) < 0 ||
+		(r = fields_number(f, "when", UINT64_MAX, &p->when)) < 0)
 		return r;
 	p->is_git = git;
 	p->dirty = dirty;
 	while (f->end - f->at > 5 && memcmp(f->at, "repo ", 5) == 0)
 		if ((r = parse_repo(f, p)) < 0)
 			return r;
-	if ((r = number(f, "files", UINT32_MAX, &count)) < 0)
+	if ((r = fields_number(f, "files", UINT32_MAX, &count)) < 0)
 		return r;
 	p->file_count = count;
 	if (!files)
 		return 0;
 	for (uint64_t i = 0; i < count && r == 0; i++) {
-		const char *field = next(f);
+		const char *field = fields_next(f);
 
 		r = field ? parse_file(field, &p->files) : -EUCLEAN;
 	}
@@ -281,7 +250,8 @@ static int parse(struct fields *f, bool files, struct prepared *p)
 int prepared_parse(const char *text, size_t n, bool files, struct prepared **ret, struct err *e)
 {
 	struct fields f = {text, text + n};
-	const char *magic = next(&f), *source = value(&f, "source"), *ref = value(&f, "ref");
+	const char *magic = fields_next(&f), *source = fields_value(&f, "source"),
+		   *ref = fields_value(&f, "ref");
 	_cleanup_(prepared_freep) struct prepared *p = NULL;
 	int r;
 

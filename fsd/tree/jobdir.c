@@ -126,6 +126,14 @@ static void tty_show(struct tree *t, const struct target *at, FILE *out)
 	fprintf(out, "%d\n", v.tty);
 }
 
+static void stdin_show(struct tree *t, const struct target *at, FILE *out)
+{
+	struct exec_view v;
+
+	exec_view(job_of(t, at->row), &v);
+	fprintf(out, "%d\n", v.keep_stdin);
+}
+
 static void cmd_write(struct tree *t, struct handle *h, const void *data, size_t n, struct call *call)
 {
 	call_done(call, exec_set_cmd(job_of(t, h->at.row), data, n, NULL));
@@ -157,6 +165,16 @@ static void tty_store(struct tree *t, const struct target *at, const struct inpu
 		call_done(call, -EINVAL);
 	else
 		call_done(call, exec_set_tty(job_of(t, at->row), on, NULL));
+}
+
+static void stdin_store(struct tree *t, const struct target *at, const struct input *in, struct call *call)
+{
+	bool on;
+
+	if (in->count != 1 || parse_bool(in->lines[0], &on) < 0)
+		call_done(call, -EINVAL);
+	else
+		call_done(call, exec_set_keep_stdin(job_of(t, at->row), on, NULL));
 }
 
 /* ctl: `start` and `ssh` are last lines, for they are waited for. */
@@ -390,6 +408,16 @@ static const struct attr exec_attrs[] = {
 		.show = tty_show,
 		.store = tty_store,
 		.doc = "1: it gets a terminal, and standard error comes with standard output."},
+	{.id = 18,
+		.name = "stdin",
+		.mode = 0600,
+		.flags = ATTR_STORED,
+		.show = stdin_show,
+		.store = stdin_store,
+		.doc = "1: its standard input is kept open, for whoever opens `stream/stdin` later, until "
+		       "`close`. 0: it is whoever has `stream/stdin` "
+		       "open at the start, and the last of them who closes it ends it; nobody: /dev/null. A "
+		       "terminal's is kept in any case."},
 	{.id = 8,
 		.name = "status",
 		.mode = 0444,
@@ -438,7 +466,7 @@ static const struct attr stream_attrs[] = {
 	{.id = 2,
 		.name = "stdin",
 		.mode = 0200,
-		.flags = ATTR_STREAM,
+		.flags = ATTR_STREAM | ATTR_HELD,
 		.ops = &job_stdin_ops,
 		.doc = "Blocks while the job takes no more. Open it before the start: a job that nobody "
 		       "writes to reads /dev/null. "

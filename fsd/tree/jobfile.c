@@ -13,6 +13,7 @@ struct job_file {
 	int stream;   /* 1, 2: output that is read */
 	bool made_it; /* run: the job is this handle's */
 	bool reading; /* READER is good */
+	bool begun;   /* something was read */
 	uint64_t reader;
 	uint64_t offset;
 	uint64_t shift; /* kept: where in the stream the file's first byte is */
@@ -150,7 +151,10 @@ static void live_read(struct tree *t, struct handle *h, size_t size, uint64_t of
 	struct job_file *f = h->state;
 
 	(void)size;
-	(void)offset;
+	/* Of a reader who began with an earlier daemon: it goes on where it is. */
+	if (!f->begun && !f->made_it && offset > f->offset)
+		f->offset = offset;
+	f->begun = true;
 	if (f->row == 0)
 		call_data(call, NULL, 0);
 	else if (!TAILQ_EMPTY(&h->parked) || !live_answer(t, h, call))
@@ -268,11 +272,16 @@ static void stdin_write(struct tree *t, struct handle *h, const void *data, size
 
 static void stdin_release(struct tree *t, struct handle *h)
 {
+	struct exec *x = job_of(t, h->at.row);
 	uint64_t row = h->at.row;
+	struct exec_view v;
 
 	file_release(t, h);
-	if (!t->ending && job_of(t, row) && !job_wants_stdin(t, row))
-		exec_stdin_close(job_of(t, row));
+	if (t->ending || !x || job_wants_stdin(t, row))
+		return;
+	exec_view(x, &v);
+	if (!v.keep_stdin && !v.tty)
+		exec_stdin_close(x);
 }
 
 static unsigned stdin_poll(struct tree *t, struct handle *h)

@@ -204,6 +204,7 @@ void vm_dead(struct vm *vm)
 		execs_agent(vm->vms->execs, vm, NULL);
 		agent_free(agent);
 	}
+	execs_down(vm->vms->execs, vm->row.id);
 	vm->exit_source = sd_event_source_disable_unref(vm->exit_source);
 	vm->tty_source = sd_event_source_disable_unref(vm->tty_source);
 	vm->retry = sd_event_source_disable_unref(vm->retry);

@@ -68,22 +68,6 @@ static int open_folder(int at, const char *name, int *ret_fd)
 	return 0;
 }
 
-/* What an earlier daemon kept is of jobs that nobody can name any more. */
-static void sweep(int dir_fd)
-{
-	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *entry;
-
-	if (!dir) {
-		close_fd(fd);
-		return;
-	}
-	while ((entry = readdir(dir)))
-		if (entry->d_name[0] >= '0' && entry->d_name[0] <= '9')
-			unlinkat(dir_fd, entry->d_name, 0);
-}
-
 /* The VM's folder of jobs, and the file that holds the number of its next one. */
 static int open_vm(struct exec_vm *v, struct err *e)
 {
@@ -107,7 +91,6 @@ static int open_vm(struct exec_vm *v, struct err *e)
 		if (parse_u64(digits, 1, EXEC_NUMBER_MAX + 1, &number) < 0)
 			return err_set(e, -EUCLEAN, "vms/%u/exec/next holds no number: remove it", v->id);
 	}
-	sweep(dir);
 	v->next = (uint32_t)number;
 	v->dir_fd = TAKE_FD(dir);
 	v->next_fd = TAKE_FD(next);
@@ -168,6 +151,43 @@ void execs_watch(struct execs *xs, const struct exec_watch *watch, void *user)
 	xs->watch_user = user;
 }
 
+/* A job that isn't among the VM's yet. */
+static int make(struct exec_vm *v, struct exec **ret, struct err *e)
+{
+	struct exec *x = calloc(1, sizeof(*x));
+
+	if (!x)
+		return err_sys(e, -ENOMEM, "job");
+	x->vm = v;
+	x->cwd = strdup("");
+	x->user = strdup("");
+	x->refs = 1;
+	LIST_INIT(&x->readers);
+	if (!x->cwd || !x->user) {
+		exec_release(x);
+		return err_sys(e, -ENOMEM, "job");
+	}
+	*ret = x;
+	return 0;
+}
+
+/* In order of their numbers. */
+static void insert(struct exec *x)
+{
+	struct exec_vm *v = x->vm;
+	struct exec *before = TAILQ_LAST(&v->jobs, exec_list);
+
+	for (int i = 0; i < 2; i++)
+		ring_init(&x->streams[i].kept, v->dir_fd, x->number, i + 1, EXEC_KEEP_MAX);
+	while (before && before->number > x->number)
+		before = TAILQ_PREV(before, exec_list, link);
+	if (before)
+		TAILQ_INSERT_AFTER(&v->jobs, before, x, link);
+	else
+		TAILQ_INSERT_HEAD(&v->jobs, x, link);
+	v->count++;
+}
+
 int exec_new(struct vm *vm, struct exec **ret, struct err *e)
 {
 	struct execs *xs = vm_execs(vm);
@@ -184,28 +204,72 @@ int exec_new(struct vm *vm, struct exec **ret, struct err *e)
 		return err_set(e, -EUSERS,
 			"the VM has %u jobs, ended ones included: remove some with rmdir exec/N", v->count);
 	r = open_vm(v, e);
+	if (r == 0)
+		r = make(v, &x, e);
 	if (r < 0)
 		return r;
-	x = calloc(1, sizeof(*x));
-	if (!x)
-		return err_sys(e, -ENOMEM, "job");
-	x->vm = v;
-	x->cwd = strdup("");
-	x->user = strdup("");
-	x->refs = 1;
-	LIST_INIT(&x->readers);
 	x->created = io_wall_usec();
-	r = x->cwd && x->user ? take_number(v, &x->number, e) : err_sys(e, -ENOMEM, "job");
+	r = take_number(v, &x->number, e);
 	if (r < 0) {
 		exec_release(x);
 		return r;
 	}
-	for (int i = 0; i < 2; i++)
-		ring_init(&x->streams[i].kept, v->dir_fd, x->number, i + 1, EXEC_KEEP_MAX);
-	TAILQ_INSERT_TAIL(&v->jobs, x, link);
-	v->count++;
+	insert(x);
 	*ret = x;
 	return 0;
+}
+
+/* One that was never started has nothing to be taken up, and its daemon's clients have gone. */
+static void load_one(struct exec_vm *v, uint32_t number)
+{
+	struct exec *x;
+
+	if (v->count >= EXEC_JOBS_MAX || make(v, &x, NULL) < 0)
+		return;
+	x->number = number;
+	if (exec_keep_load(x) < 0) {
+		exec_keep_remove(x);
+		exec_release(x);
+		return;
+	}
+	insert(x);
+	for (int i = 0; i < 2; i++) {
+		ring_load(&x->streams[i].kept);
+		x->streams[i].ended =
+			x->state == EXEC_EXITED || x->state == EXEC_FAILED || (i == 1 && x->tty);
+	}
+	if (x->state == EXEC_STARTING || x->state == EXEC_RUNNING)
+		exec_use(x, true);
+}
+
+void execs_load(struct execs *xs, uint32_t id)
+{
+	_cleanup_free_ char *path = NULL;
+	_cleanup_closedir_ DIR *dir = NULL;
+	struct dirent *entry;
+	struct exec_vm *v;
+	int fd;
+
+	if (asprintf(&path, "vms/%u/exec", id) < 0) {
+		path = NULL;
+		return;
+	}
+	fd = openat(xs->state_fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	dir = fd < 0 ? NULL : fdopendir(fd);
+	if (!dir) {
+		close_fd(fd);
+		return;
+	}
+	if (add_vm(xs, id, &v) < 0 || open_vm(v, NULL) < 0)
+		return;
+	while ((entry = readdir(dir))) {
+		_cleanup_free_ char *digits = strndup(entry->d_name, strspn(entry->d_name, "0123456789"));
+		uint64_t number;
+
+		if (digits && strcmp(entry->d_name + strlen(digits), ".job") == 0 &&
+			parse_u64(digits, 1, EXEC_NUMBER_MAX, &number) == 0)
+			load_one(v, (uint32_t)number);
+	}
 }
 
 struct exec *exec_get(struct vms *vms, uint32_t vm, uint32_t number)
@@ -249,6 +313,7 @@ void exec_view(const struct exec *x, struct exec_view *ret)
 		.user = x->user,
 		.tty = x->tty,
 		.fleeting = x->fleeting,
+		.keep_stdin = x->keep_stdin,
 		.rows = x->rows,
 		.cols = x->cols,
 		.exit_kind = x->exit_kind,
@@ -399,16 +464,27 @@ int exec_set_tty(struct exec *x, bool on, struct err *e)
 	return 0;
 }
 
+int exec_set_keep_stdin(struct exec *x, bool on, struct err *e)
+{
+	int r = frozen(x, e);
+
+	if (r < 0)
+		return r;
+	x->keep_stdin = on;
+	exec_tell_changed(x);
+	return 0;
+}
+
 static void forget(struct exec *x, bool kill, bool keep_files)
 {
 	struct exec_vm *v = x->vm;
 	struct exec_reader *reader;
 
 	x->deleted = true;
-	if (x->job) {
+	if (x->job)
 		agent_job_release(TAKE_PTR(x->job), kill);
+	if (x->state == EXEC_STARTING || x->state == EXEC_RUNNING)
 		exec_use(x, false);
-	}
 	TAILQ_REMOVE(&v->jobs, x, link);
 	v->count--;
 	while ((reader = LIST_FIRST(&x->readers))) {
@@ -420,6 +496,8 @@ static void forget(struct exec *x, bool kill, bool keep_files)
 			ring_end(&x->streams[i].kept);
 		else
 			ring_remove(&x->streams[i].kept);
+	if (!keep_files)
+		exec_keep_remove(x);
 }
 
 int exec_delete(struct exec *x, struct err *e)
@@ -447,8 +525,23 @@ void execs_agent(struct execs *xs, struct vm *vm, struct agent *agent)
 
 	vm_view(vm, &view);
 	/* Without memory there are no jobs until the next start. */
-	if (add_vm(xs, view.id, &v) == 0)
-		v->agent = agent;
+	if (!xs || add_vm(xs, view.id, &v) < 0)
+		return;
+	v->agent = agent;
+	if (agent)
+		exec_take_up(v);
+}
+
+void execs_down(struct execs *xs, uint32_t id)
+{
+	struct exec_vm *v = xs ? find_vm(xs, id) : NULL;
+	struct exec *x, *next;
+
+	for (x = v ? TAILQ_FIRST(&v->jobs) : NULL; x; x = next) {
+		next = TAILQ_NEXT(x, link);
+		if (!x->job && (x->state == EXEC_STARTING || x->state == EXEC_RUNNING))
+			exec_lost(x);
+	}
 }
 
 static void free_vm(struct exec_vm *v)
@@ -457,6 +550,23 @@ static void free_vm(struct exec_vm *v)
 	close_fd(v->dir_fd);
 	close_fd(v->next_fd);
 	free(v);
+}
+
+/* All files of jobs. */
+static void sweep(int dir_fd)
+{
+	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+
+	if (!dir) {
+		close_fd(fd);
+		return;
+	}
+	while ((entry = readdir(dir)))
+		if ((entry->d_name[0] >= '0' && entry->d_name[0] <= '9') ||
+			strncmp(entry->d_name, ".", 1) == 0)
+			unlinkat(dir_fd, entry->d_name, 0);
 }
 
 void execs_vm_gone(struct execs *xs, uint32_t id)
@@ -492,6 +602,7 @@ struct execs *execs_free(struct execs *xs)
 	if (!xs)
 		return NULL;
 	xs->watch = NULL;
+	xs->vms = NULL;
 	for (size_t i = 0; i < EXEC_BUCKETS; i++) {
 		struct exec_vm *v;
 

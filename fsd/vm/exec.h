@@ -4,7 +4,8 @@
  * A job is numbered per VM, from 1, never again while the VM lives (the number is in the store of the VM's directory). What it writes
  * to stdout and stderr is kept in files of the VM's directory, rings of EXEC_KEEP_MAX bytes each at most (the oldest are overwritten, and
  * readers are told how many they missed), and given to live readers, who set the pace: a slow reader slows the job, no reader does not.
- * A new daemon knows nothing of the jobs of the one before; they run on, and what they write is thrown away.
+ * What a job is and how it ended is kept beside that (N.job), so that the next daemon has the same jobs, and takes those up that run: their
+ * output goes on at the byte where it was left. Input that was taken for a job and not yet given to it goes with the daemon.
  */
 #ifndef BANGER_VM_EXEC_H
 #define BANGER_VM_EXEC_H
@@ -41,7 +42,7 @@ struct exec_view {
 	const char *const *argv; /* NULL-terminated */
 	const char *const *env;
 	const char *cwd, *user;
-	bool tty;
+	bool tty, keep_stdin;
 	uint16_t rows, cols;
 	uint32_t exit_kind, exit_code; /* as AGENT_EXIT; 128 + signal is the reader's */
 	int start_code;                /* -errno of EXEC_FAILED */
@@ -67,6 +68,8 @@ struct image_config *vms_image_config(struct vms *vms, uint32_t id);
 
 /* STATE_FD: PLACE_STATE, borrowed for good. Files are made below vms/ID/exec, the folders too where they are missing. */
 int execs_new(struct vms *vms, int state_fd, struct execs **ret, struct err *e);
+/* The jobs that an earlier daemon left of the VM ID. Before the first of them is asked for. */
+void execs_load(struct execs *xs, uint32_t id);
 /* Lets go of the jobs, which run on. Nobody is told. */
 struct execs *execs_free(struct execs *xs);
 DEFINE_CLEANUP(struct execs *, execs_free)
@@ -77,6 +80,8 @@ DEFINE_CLEANUP(struct execs *, execs_free)
  */
 void execs_agent(struct execs *xs, struct vm *vm, struct agent *agent);
 void execs_vm_gone(struct execs *xs, uint32_t id);
+/* The VM ID does not run: its jobs that nobody has taken up yet never will be. XS may be NULL. */
+void execs_down(struct execs *xs, uint32_t id);
 
 /* One watcher; it may call anything here, exec_delete() of the job it is told about included. */
 void execs_watch(struct execs *xs, const struct exec_watch *watch, void *user);
@@ -105,6 +110,8 @@ int exec_set_main(struct exec *x, struct err *e);
 /* Sets it up as the guest's ssh server (vm/ssh.h has seen to it that there is one) for one connection, its standard streams. */
 int exec_set_ssh(struct exec *x, struct err *e);
 int exec_set_tty(struct exec *x, bool on, struct err *e);
+/* Its input ends when somebody says so, not with the last who writes to it. */
+int exec_set_keep_stdin(struct exec *x, bool on, struct err *e);
 
 /*
  * DONE (may be NULL) once: when it runs (or has run), or why not; not called when exec_start() itself fails.

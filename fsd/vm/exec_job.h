@@ -31,7 +31,7 @@ struct exec_vm {
 	int dir_fd, next_fd;
 	struct agent *agent;
 	unsigned count;
-	TAILQ_HEAD(, exec) jobs; /* in order of number */
+	TAILQ_HEAD(exec_list, exec) jobs; /* in order of number */
 };
 
 struct exec {
@@ -45,7 +45,8 @@ struct exec {
 	char *cwd, *user;
 	uint32_t stop_signal; /* of the image's own command: what a stop tells it first; 0: any other job */
 	bool fleeting;
-	bool tty, want_stdin, stdin_closed;
+	bool tty, want_stdin, keep_stdin, stdin_closed;
+	uint32_t wire;     /* what its agent knows it by; 0: it was never started */
 	bool close_wanted; /* stdin's end, not yet said */
 	uint16_t rows, cols;
 	uint32_t exit_kind, exit_code;
@@ -66,6 +67,17 @@ struct execs {
 	uint64_t next_reader;
 	LIST_HEAD(, exec_vm) vms_by_id[EXEC_BUCKETS];
 };
+
+/* exec_keep.c: the file N.job. What can't be written is said in the daemon's own log, and then ends with the daemon. */
+void exec_keep(const struct exec *x);
+/* Fills in X, whose number and VM are set, from its file. -errno: there is none, or it is none. */
+int exec_keep_load(struct exec *x);
+void exec_keep_remove(const struct exec *x);
+
+/* exec_run.c: those that run are taken up from the agent, which has just come. */
+void exec_take_up(struct exec_vm *v);
+/* One that runs, as far as was known, and that there is no more. */
+void exec_lost(struct exec *x);
 
 /* A watcher may delete the job: between these it stays readable (deleted tells). */
 void exec_hold(struct exec *x);

@@ -69,7 +69,8 @@ static int why_not_started(const struct exec *x, int code, struct err *e)
 
 void exec_use(struct exec *x, bool begins)
 {
-	struct vm *vm = vms_get(x->vm->execs->vms, x->vm->id);
+	struct vms *vms = x->vm->execs->vms;
+	struct vm *vm = vms ? vms_get(vms, x->vm->id) : NULL;
 
 	if (vm)
 		(begins ? vm_use : vm_unuse)(vm);
@@ -95,6 +96,7 @@ static void on_started(void *user, int code)
 		if (x->close_wanted)
 			say_close(x);
 	}
+	exec_keep(x);
 	exec_tell_changed(x);
 	exec_tell_started(x, code, &why);
 	if (x->state == EXEC_RUNNING && !x->deleted)
@@ -133,17 +135,54 @@ static void on_ended(void *user, uint32_t kind, uint32_t code)
 	x->exit_kind = kind;
 	x->exit_code = code;
 	x->ended = io_wall_usec();
+	exec_keep(x);
 	end_streams(x);
 	exec_tell_changed(x);
 	exec_release(x);
 }
 
+static void on_attached(void *user, uint64_t from_out, uint64_t from_err)
+{
+	struct exec *x = user;
+
+	ring_skip(&x->streams[0].kept, from_out);
+	ring_skip(&x->streams[1].kept, from_err);
+	x->state = EXEC_RUNNING;
+	if (x->stdin_closed)
+		say_close(x);
+	else
+		on_writable(x);
+}
+
 static const struct agent_job_events events = {
 	.started = on_started,
+	.attached = on_attached,
 	.output = on_output,
 	.writable = on_writable,
 	.ended = on_ended,
 };
+
+void exec_lost(struct exec *x)
+{
+	on_ended(x, 2, 0);
+}
+
+void exec_take_up(struct exec_vm *v)
+{
+	struct exec *x, *next;
+
+	/* Whoever watches may delete the job he is told of. */
+	for (x = TAILQ_FIRST(&v->jobs); x; x = next) {
+		const uint64_t have[2] = {x->streams[0].kept.size, x->streams[1].kept.size};
+
+		next = TAILQ_NEXT(x, link);
+		if ((x->state != EXEC_RUNNING && x->state != EXEC_STARTING) || x->job)
+			continue;
+		if (agent_attach(v->agent, x->wire, have, &events, x, &x->job, NULL) < 0)
+			exec_lost(x);
+	}
+	agent_attached_all(v->agent);
+}
 
 int exec_start(struct exec *x, bool want_stdin, vm_done_fn done, void *user, struct err *e)
 {
@@ -154,7 +193,7 @@ int exec_start(struct exec *x, bool want_stdin, vm_done_fn done, void *user, str
 		.cwd = x->cwd,
 		.user = x->user,
 		.tty = x->tty,
-		.want_stdin = want_stdin,
+		.want_stdin = want_stdin || x->keep_stdin || x->tty,
 		.stop_signal = x->stop_signal,
 		.rows = x->rows,
 		.cols = x->cols,
@@ -175,11 +214,13 @@ int exec_start(struct exec *x, bool want_stdin, vm_done_fn done, void *user, str
 		return r;
 	exec_use(x, true);
 	x->state = EXEC_STARTING;
-	x->want_stdin = want_stdin;
+	x->wire = agent_job_id(x->job);
+	x->want_stdin = what.want_stdin;
 	x->done = done;
 	x->done_user = user;
 	/* A terminal has one stream. */
 	x->streams[1].ended = x->tty;
+	exec_keep(x);
 	exec_tell_changed(x);
 	return 0;
 }
@@ -263,6 +304,8 @@ int exec_stdin_close(struct exec *x)
 		return 0;
 	x->stdin_closed = true;
 	x->close_wanted = true;
+	if (x->state == EXEC_RUNNING)
+		exec_keep(x);
 	if (x->state == EXEC_RUNNING && x->want_stdin)
 		say_close(x);
 	return 0;

@@ -5,6 +5,8 @@
 #include "banger/io.h"
 #include "vm/ring.h"
 
+#define HEAD 16 /* FIRST and SIZE */
+
 void ring_init(struct ring *r, int dir_fd, uint32_t number, int stream, uint64_t max)
 {
 	*r = (struct ring){.dir_fd = dir_fd, .fd = -EBADF, .max = max};
@@ -23,6 +25,36 @@ static int ring_open(struct ring *r)
 	return 0;
 }
 
+static int write_head(const struct ring *r)
+{
+	const uint64_t head[2] = {r->first, r->size};
+
+	return io_pwrite_full(r->fd, head, HEAD, 0);
+}
+
+void ring_load(struct ring *r)
+{
+	_cleanup_close_ int fd = openat(r->dir_fd, r->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	uint64_t head[2];
+
+	if (fd < 0)
+		return;
+	r->made = true;
+	if (pread(fd, head, HEAD, 0) == HEAD && head[0] <= head[1] && head[1] - head[0] <= r->max) {
+		r->first = head[0];
+		r->size = head[1];
+	}
+}
+
+void ring_skip(struct ring *r, uint64_t offset)
+{
+	if (offset <= r->size)
+		return;
+	r->first = r->size = offset;
+	if (ring_open(r) == 0)
+		write_head(r);
+}
+
 int ring_append(struct ring *r, const void *data, size_t n)
 {
 	const char *p = data;
@@ -38,7 +70,7 @@ int ring_append(struct ring *r, const void *data, size_t n)
 		uint64_t at = r->size % r->max;
 		size_t k = n < r->max - at ? n : (size_t)(r->max - at);
 
-		code = io_pwrite_full(r->fd, p, k, (off_t)at);
+		code = io_pwrite_full(r->fd, p, k, (off_t)(HEAD + at));
 		if (code < 0)
 			break;
 		p += k;
@@ -49,6 +81,8 @@ int ring_append(struct ring *r, const void *data, size_t n)
 	}
 	if (code < 0)
 		r->first = r->size += n;
+	else
+		code = write_head(r);
 	return code;
 }
 
@@ -69,7 +103,7 @@ ssize_t ring_read(struct ring *r, uint64_t offset, void *buf, size_t n)
 	while (have < n) {
 		uint64_t at = (offset + have) % r->max;
 		size_t piece = n - have < r->max - at ? n - have : (size_t)(r->max - at);
-		ssize_t k = pread(fd, (char *)buf + have, piece, (off_t)at);
+		ssize_t k = pread(fd, (char *)buf + have, piece, (off_t)(HEAD + at));
 
 		if (k < 0 && errno == EINTR)
 			continue;

@@ -271,6 +271,7 @@ static int add_row(void *user, const struct store_vm *row)
 	ssh_load(vm);
 	TAILQ_INSERT_TAIL(&vms->list, vm, link);
 	vms->count++;
+	execs_load(vms->execs, row->id);
 	return 0;
 }
 
@@ -300,6 +301,7 @@ int vms_new(sd_event *event, struct jobs *jobs, struct ops *ops, const struct vm
 {
 	struct vms *vms = calloc(1, sizeof(*vms));
 	struct helper_hello hello;
+	struct vm *vm;
 	int r;
 
 	if (!vms)
@@ -327,6 +329,10 @@ int vms_new(sd_event *event, struct jobs *jobs, struct ops *ops, const struct vm
 		r = store_vm_each(config->store, add_row, vms, e);
 	if (r == 0)
 		r = vms_reconcile(vms, e);
+	if (r == 0)
+		TAILQ_FOREACH (vm, &vms->list, link)
+			if (vm->pidfd < 0)
+				execs_down(vms->execs, vm->row.id);
 	if (r < 0) {
 		vms_free(vms);
 		return r;
@@ -358,12 +364,13 @@ struct vms *vms_free(struct vms *vms)
 	if (!vms)
 		return NULL;
 	vms->quiet = true;
+	/* First: jobs run on, and are not lost with their agents. */
+	vms->execs = execs_free(vms->execs);
 	while ((vm = TAILQ_FIRST(&vms->list))) {
 		TAILQ_REMOVE(&vms->list, vm, link);
 		vm_free(vm);
 	}
 	sd_event_source_disable_unref(vms->fill);
-	execs_free(vms->execs);
 	close_fd(vms->dir_fd);
 	close_fd(vms->runs_fd);
 	close_fd(vms->log.fd);

@@ -64,13 +64,25 @@ enum agent_type {
 	AGENT_STDOUT, /* agent->host, no reply: bytes, within the credit; empty: end of file */
 	AGENT_STDERR, /* likewise; never of a tty job */
 	/* either way, no reply: u32 stream (0 stdin, 1 stdout, 2 stderr), u32 bytes more that may be sent. Each stream
-	   begins with AGENT_WINDOW. The receiver gives back what it has consumed. */
+	   begins with AGENT_WINDOW. The receiver gives back what it has consumed; what it hasn't is kept, for ATTACH. */
 	AGENT_CREDIT,
 	AGENT_SIGNAL, /* payload: u32 signal (1..64), to the job's process group (with a tty: the foreground one) */
 	AGENT_WINSIZE, /* u16 rows, u16 cols */
 	/* agent->host, no reply: u32 kind (0 exited, 1 killed by signal, 2 lost), u32 code or signal. After the last STDOUT and
 	   STDERR of the job, or at most 2 s after the process ended if something else keeps them open. */
 	AGENT_EXIT,
+	/*
+	 * host->agent, no reply: EXIT was heard, and is kept: the job is forgotten. An agent that has told a host of it, and not
+	 * heard this, tells the next one again.
+	 */
+	AGENT_REAP = 80,
+	/*
+	 * A new host (another cookie) takes up a job of the one before: u64 bytes of stdout, u64 of stderr that it has. Until it does the job
+	 * runs on, and is held up when it writes more than a window. The reply, u64 and u64, says from which byte on they come (later than asked for where those are gone), u32 bytes
+	 * of stdin that may be sent. Each stream's credit begins anew. ESRCH: there is no such job. ID 0, without a payload or a reply: jobs that were not
+	 * taken up are nobody's: their input ends, what they write is thrown away.
+	 */
+	AGENT_ATTACH,
 
 	/*
 	 * Files of the work disk (GUEST_WORKSPACE is made at boot). A file is named by its inode number there and what

@@ -59,6 +59,7 @@ eventually "what it writes is kept" sh -c "$BANGER_BIN/banger job logs box $job 
 attached=$!
 eventually "it is taken up again from its first byte" sh -c "grep -q 'got two' $CASE_DIR/out && grep -q 'got one' $CASE_DIR/out"
 exec 9>&-
+echo close >"$FS/vms/box/exec/$job/ctl"
 wait $attached
 is "its exit code" "$(cat "$CASE_DIR/code")" 5
 is "its standard error" "$(cat "$CASE_DIR/err")" end

@@ -85,7 +85,7 @@ static void keeps_the_last(void **state)
 	size += 1000;
 	expect(&b->ring, size - 1000, size);
 	assert_int_equal(fstatat(b->fd, "1.2", &st, 0), 0);
-	assert_int_equal(st.st_size, 1000);
+	assert_int_equal(st.st_size, 1000 + 16);
 	assert_int_equal(st.st_mode & 0777, 0600);
 	ring_end(&b->ring);
 	expect(&b->ring, size - 1000, size);
@@ -127,9 +127,31 @@ static void cut(void **state)
 	uint8_t buf[10];
 
 	append(&b->ring, 500);
-	assert_int_equal(ftruncate(b->ring.fd, 100), 0);
+	assert_int_equal(ftruncate(b->ring.fd, 100 + 16), 0);
 	assert_int_equal(ring_read(&b->ring, 200, buf, sizeof(buf)), -EIO);
 	assert_int_equal(ring_read(&b->ring, 95, buf, sizeof(buf)), 5);
+}
+
+/* Another daemon goes on where the one before was, whether its file had gone round or not. */
+static void loaded(void **state)
+{
+	struct bench *b = *state;
+	struct ring other;
+
+	for (int i = 0; i < 5; i++) {
+		append(&b->ring, 300);
+		ring_init(&other, b->fd, 1, 2, 1000);
+		ring_load(&other);
+		expect(&other, b->ring.first, b->ring.size);
+		ring_end(&b->ring);
+		b->ring = other;
+	}
+	ring_skip(&b->ring, 2000);
+	expect(&b->ring, 2000, 2000);
+	ring_init(&other, b->fd, 1, 2, 1000);
+	ring_load(&other);
+	assert_int_equal(other.first, 2000);
+	assert_int_equal(other.size, 2000);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -141,6 +163,7 @@ int main(void)
 		TEST(nothing_was_written),
 		TEST(no_space),
 		TEST(cut),
+		TEST(loaded),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
