@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "agent.h"
 #include "banger/cleanup.h"
@@ -11,6 +12,7 @@
 #include "guest.h"
 #include "power.h"
 #include "receive.h"
+#include "repo.h"
 #include "ssh.h"
 
 void guest_say(const char *fmt, ...)
@@ -53,6 +55,10 @@ static const struct {
 
 int main(int argc, char **argv)
 {
+	const char *name = argc > 0 ? strrchr(argv[0], '/') : NULL;
+
+	if (argc > 0 && strcmp(name ? name + 1 : argv[0], "git") == 0)
+		return repo_git(argv);
 	for (size_t i = 0; argc == 3 && strcmp(argv[1], "ssh") == 0 && i < ELEMENTSOF(ssh_commands); i++)
 		if (strcmp(argv[2], ssh_commands[i].name) == 0)
 			return ssh_commands[i].run();
@@ -60,6 +66,8 @@ int main(int argc, char **argv)
 		return agent_by_hand(argc, argv);
 	if (argc == 4 && strcmp(argv[1], "workspace") == 0 && strcmp(argv[2], "receive") == 0)
 		return receive_run(argv[3]);
+	if (argc > 3 && strcmp(argv[1], "workspace") == 0)
+		return repo_run(argc - 2, argv + 2);
 	if (getpid() != 1) {
 		fprintf(stderr,
 			"banger-guest " BANGER_VERSION ": runs as the first process of a banger VM\n");

@@ -14,6 +14,12 @@
 #define HEAD_MAX    4096
 #define PACKED_MAX  (64u << 20)
 
+struct head {
+	uint32_t number; /* of the question */
+	size_t n;
+	char *text;
+};
+
 struct receive {
 	int root;
 	bool begun, force;
@@ -21,6 +27,8 @@ struct receive {
 	uint32_t asked; /* number of the next question */
 	uint32_t *no;   /* those whose answer is no */
 	size_t no_count, no_room;
+	struct head *heads;
+	size_t head_count, head_room;
 	uint8_t *states;
 	size_t state_count, state_room;
 	/* The file that is being written (COMPARING: compared with). */
@@ -143,23 +151,11 @@ static int resolve(struct receive *r, const char *folder, const char *ref, char 
 
 static int on_head(struct receive *r, const struct workspace_record *rec)
 {
-	_cleanup_free_ char *path = NULL, *head = NULL, *names = NULL, *whole = malloc(rec->length + 1);
-	const char *wanted, *wanted_names;
+	_cleanup_free_ char *path = NULL, *head = NULL, *names = NULL, *text = NULL;
 	_cleanup_close_ int fd = -EBADF;
-	struct stat st;
-	int k;
+	uint32_t number = r->asked++;
+	int k = workspace_path(rec->payload, rec->length, 0, r->path), n;
 
-	if (!whole)
-		return -ENOMEM;
-	memcpy(whole, rec->payload, rec->length);
-	whole[rec->length] = '\0';
-	wanted = whole + strlen(whole) + 1;
-	if (wanted > whole + rec->length)
-		return -EPROTO;
-	wanted_names = wanted + strlen(wanted) + 1;
-	if (wanted_names > whole + rec->length)
-		return -EPROTO;
-	k = workspace_path((const uint8_t *)whole, strlen(whole), 0, r->path);
 	if (k < 0)
 		return k;
 	if (asprintf(&path, "%s/HEAD", r->path) < 0) {
@@ -167,24 +163,46 @@ static int on_head(struct receive *r, const struct workspace_record *rec)
 		return -ENOMEM;
 	}
 	fd = io_open_beneath(r->root, path, O_RDONLY | O_NONBLOCK);
-	if (fd < 0) {
-		/* A file of that name is one of a worktree's or a submodule's: not ours. */
-		fd = io_open_beneath(r->root, r->path, O_PATH);
-		return answer(r, r->asked++, fd < 0 || (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)));
-	}
-	if (io_read_fd(fd, HEAD_MAX, &head, NULL) < 0)
-		return answer(r, r->asked++, false);
+	if (fd < 0 || io_read_fd(fd, HEAD_MAX, &head, NULL) < 0)
+		return 0;
 	head[strcspn(head, "\n")] = '\0';
-	k = strncmp(head, "ref: ", 5) == 0 ? resolve(r, r->path, head + 5, &names)
-	    : (names = strdup(head))       ? 0
-					   : -ENOMEM;
+	if (strncmp(head, "ref: ", 5) == 0)
+		k = resolve(r, r->path, head + 5, &names);
 	if (k == -ENOMEM)
 		return k;
-	return answer(r, r->asked++, k == 0 && strcmp(head, wanted) == 0 && strcmp(names, wanted_names) == 0);
+	n = asprintf(&text, "%s%c%s", head, 0, strncmp(head, "ref: ", 5) != 0 ? head : k == 0 ? names : "");
+	if (n < 0) {
+		text = NULL;
+		return -ENOMEM;
+	}
+	if (grow((void **)&r->heads, r->head_count, &r->head_room, sizeof(*r->heads)) < 0)
+		return -ENOMEM;
+	r->heads[r->head_count++] = (struct head){number, (size_t)n, TAKE_PTR(text)};
+	return 0;
+}
+
+static int tell_heads(struct receive *r)
+{
+	int k = 0;
+
+	for (size_t i = 0; i < r->head_count; i++) {
+		struct head *h = &r->heads[i];
+
+		if (k == 0)
+			k = workspace_write(
+				STDOUT_FILENO, WORKSPACE_HEAD, &h->number, sizeof(h->number), h->text, h->n);
+		free(h->text);
+	}
+	r->head_count = 0;
+	return k;
 }
 
 static int on_answers(struct receive *r)
 {
+	int failed = tell_heads(r);
+
+	if (failed < 0)
+		return failed;
 	for (size_t at = 0; at < r->no_count; at += ANSWERS_MAX) {
 		size_t n = r->no_count - at < ANSWERS_MAX ? r->no_count - at : ANSWERS_MAX;
 		int k = workspace_write(STDOUT_FILENO, WORKSPACE_ANSWERS, r->no + at, n * 4, NULL, 0);
@@ -523,6 +541,19 @@ static int on_record(struct receive *r, const struct workspace_record *rec)
 	}
 }
 
+/* The folders above FOLDER. */
+static int make_above(const char *folder)
+{
+	_cleanup_free_ char *path = strdup(folder);
+
+	for (char *p = path ? path + 1 : NULL; p && (p = strchr(p, '/')); *p++ = '/') {
+		*p = '\0';
+		if (mkdir(path, 0755) < 0 && errno != EEXIST)
+			return -1;
+	}
+	return path ? 0 : -1;
+}
+
 int receive_run(const char *folder)
 {
 	static struct receive r;
@@ -532,7 +563,7 @@ int receive_run(const char *folder)
 	r.fd = r.dir = -EBADF;
 	r.in.fd = STDIN_FILENO;
 	umask(022);
-	if (mkdir(folder, 0755) < 0 && errno != EEXIST)
+	if (make_above(folder) < 0 || (mkdir(folder, 0755) < 0 && errno != EEXIST))
 		k = fail(&r, -errno, NULL);
 	else
 		k = (r.root = open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0
@@ -551,6 +582,7 @@ int receive_run(const char *folder)
 		return 1;
 	}
 	free(r.no);
+	free(r.heads);
 	free(r.states);
 	return 0;
 }

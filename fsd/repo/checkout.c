@@ -236,6 +236,7 @@ int checkout_look(const char *source, const char *ref, const struct prepared *be
 		.dir_fd = -EBADF, .cancel_fd = op_cancel_fd(op), .home = home, .ceiling = ceiling};
 	c.now = prepared_new(source, ref);
 	c.scratch = path_of_fd(scratch_fd);
+	c.home = home ? strdup(home) : NULL;
 	if (!ceiling || !path || !c.now || !c.scratch) {
 		checkout_clear(&c);
 		return err_sys(e, -ENOMEM, "%s", source);
@@ -263,10 +264,31 @@ void checkout_clear(struct checkout *c)
 	free(c->aside);
 	free(c->notes);
 	free(c->scratch);
+	free(c->home);
 	close_fd(c->source_fd);
 	close_fd(c->git_fd);
 	prepared_free(c->now);
 	*c = (struct checkout){.source_fd = -EBADF, .git_fd = -EBADF, .scratch_fd = -EBADF};
+}
+
+bool checkout_contains(const struct checkout *c, const struct prepared_repo *repo, const char *commit)
+{
+	_cleanup_free_ char *folder = NULL;
+	_cleanup_close_ int fd = -EBADF;
+	struct git git = {.cancel_fd = -EBADF, .home = c->home};
+	size_t n = strlen(commit);
+	int exit_code = 1;
+
+	if (strspn(commit, "0123456789abcdef") != n || (n != 40 && n != 64) || !*repo->names ||
+		asprintf(&folder, "%s/%s", c->now->source, repo->prefix) < 0)
+		return false;
+	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	git.dir_fd = fd;
+	git.ceiling = c->now->source;
+	return fd >= 0 &&
+	       git_run(&git, (const char *const[]){"merge-base", "--is-ancestor", commit, repo->names, NULL},
+		       NULL, 0, NULL, NULL, &exit_code, NULL) == 0 &&
+	       exit_code == 0;
 }
 
 int checkout_head(const char *source, const char *ref, const char *home, char **ret, struct err *e)

@@ -21,7 +21,7 @@ struct checkout {
 	size_t aside_count, note_count;
 	/* Of the scan: */
 	int scratch_fd;
-	char *scratch;
+	char *scratch, *home;
 };
 
 /*
@@ -32,6 +32,9 @@ struct checkout {
 int checkout_look(const char *source, const char *ref, const struct prepared *before, int scratch_fd,
 	const char *home, struct op *op, struct checkout *ret, struct err *e);
 void checkout_clear(struct checkout *c);
+
+/* Whether COMMIT (a guest's word) is in the history of what is brought of REPO. */
+bool checkout_contains(const struct checkout *c, const struct prepared_repo *repo, const char *commit);
 
 /* One line for the log. */
 int checkout_note(struct checkout *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -31,8 +31,9 @@ struct send {
 	/* Whose states the guest tells, in their order: indices into the list, SIZE_MAX: nobody's. */
 	size_t *sent;
 	size_t sent_count, sent_room;
-	bool *heads;  /* of each repository: the guest's is another one */
-	bool **asked; /* where the answers to what was asked go: set when it is no */
+	bool *heads;                        /* of each repository: the guest's is another one */
+	const struct prepared_repo **repos; /* that were asked for, in their order */
+	bool **asked;                       /* where the answers to what was asked go: set when it is no */
 	uint64_t done, total;
 	struct workspace_reader in;
 	uint8_t buffer[PIECE];
@@ -145,14 +146,58 @@ static int compare(struct send *s, struct err *e)
 	return r;
 }
 
-/* Of the first ASKED questions: those that are answered no are told. */
-static int answers(struct send *s, size_t asked, struct err *e)
+/* Whether the guest's HEAD is where it may be moved on from: where it was brought to, or in what is brought. */
+static bool is_ours(
+	const struct send *s, const struct prepared_repo *repo, const char *head, const char *names)
+{
+	const struct prepared_repo *before = prepared_repo_find(s->before, repo->prefix);
+
+	/* Of an earlier prepare that was cut off: nothing was done there since. */
+	if (!before)
+		return strcmp(head, repo->head) == 0 && (!*names || strcmp(names, repo->names) == 0);
+	if (strcmp(head, before->head) != 0 && strcmp(head, repo->head) != 0)
+		return false;
+	return strcmp(names, before->names) == 0 || !*names || checkout_contains(s->c, repo, names);
+}
+
+/* u32 number of the question, content of HEAD, NUL, the commit that is. */
+static int on_head(struct send *s, const struct workspace_record *rec, size_t first, size_t asked)
+{
+	_cleanup_free_ char *text = NULL, *names = NULL;
+	uint32_t number;
+	size_t n;
+
+	if (rec->length < 5)
+		return -EPROTO;
+	memcpy(&number, rec->payload, 4);
+	text = strndup((const char *)rec->payload + 4, rec->length - 4);
+	n = text ? strlen(text) + 1 : 0;
+	if (number < first || number >= asked || n + 4 > rec->length)
+		return -EPROTO;
+	if (!text)
+		return -ENOMEM;
+	names = strndup((const char *)rec->payload + 4 + n, rec->length - 4 - n);
+	if (!names)
+		return -ENOMEM;
+	*s->asked[number] = !is_ours(s, s->repos[number - first], text, names);
+	return 0;
+}
+
+/* Of ASKED questions: those that are answered no are told; those from HEADS on are of repositories. */
+static int answers(struct send *s, size_t heads, size_t asked, struct err *e)
 {
 	struct workspace_record rec;
 	size_t heard = 0;
 	int r = tell(s, WORKSPACE_ANSWERS, NULL, 0, NULL, 0, e);
 
 	while (r == 0 && (r = hear(s, &rec, e)) == 0) {
+		if (rec.type == WORKSPACE_HEAD && ++heard <= asked) {
+			int k = on_head(s, &rec, heads, asked);
+
+			if (k < 0)
+				return lost(s, k, e);
+			continue;
+		}
 		if (rec.type != WORKSPACE_ANSWERS || rec.length % 4 != 0)
 			return lost(s, -EPROTO, e);
 		if (rec.length == 0)
@@ -169,24 +214,30 @@ static int answers(struct send *s, size_t asked, struct err *e)
 	return r;
 }
 
-static int ask_head(struct send *s, const struct prepared_repo *repo, struct err *e)
+/* What is asked for stays untouched where the repository hasn't moved on here. */
+static bool moves(const struct send *s, const struct prepared_repo *repo)
 {
 	const struct prepared_repo *before = prepared_repo_find(s->before, repo->prefix);
-	_cleanup_free_ char *text = NULL;
-	int n = asprintf(&text, "%s.git%c%s%c%s", repo->prefix, 0, before ? before->head : "", 0,
-		before ? before->names : "");
 
-	if (n < 0) {
-		text = NULL;
+	return !before || strcmp(before->head, repo->head) != 0 || strcmp(before->names, repo->names) != 0 ||
+	       strcmp(before->index, repo->index) != 0;
+}
+
+static int ask_head(struct send *s, const struct prepared_repo *repo, struct err *e)
+{
+	_cleanup_free_ char *path = NULL;
+
+	if (asprintf(&path, "%s.git", repo->prefix) < 0) {
+		path = NULL;
 		return err_sys(e, -ENOMEM, "prepare");
 	}
-	return tell(s, WORKSPACE_HEAD, text, (size_t)n, NULL, 0, e);
+	return tell(s, WORKSPACE_HEAD, path, strlen(path), NULL, 0, e);
 }
 
 static int ask(struct send *s, struct err *e)
 {
 	static const uint8_t absent[WORKSPACE_ID];
-	size_t n = 0;
+	size_t n = 0, files;
 	int r = 0;
 
 	op_stage(s->op, "comparing");
@@ -203,11 +254,17 @@ static int ask(struct send *s, struct err *e)
 		r = tell(s, WORKSPACE_CHECK, head, sizeof(head), f->path, strlen(f->path), e);
 		s->asked[n++] = &c->in_way;
 	}
+	files = n;
 	for (size_t i = 0; i < s->c->now->repo_count && r == 0; i++) {
-		r = ask_head(s, &s->c->now->repos[i], e);
+		const struct prepared_repo *repo = &s->c->now->repos[i];
+
+		if (!moves(s, repo))
+			continue;
+		r = ask_head(s, repo, e);
+		s->repos[n - files] = repo;
 		s->asked[n++] = &s->heads[i];
 	}
-	return r < 0 ? r : answers(s, n, e);
+	return r < 0 ? r : answers(s, files, n, e);
 }
 
 /* The contents of F as DATA. -ENOENT: it has gone meanwhile; *RET_CHANGED: it was written to while it was read. */
@@ -295,7 +352,7 @@ static int ask_again(struct send *s, struct err *e)
 		s->asked[n++] = &c->in_way;
 		r = tell_compare(s, entry_of(s, c), e);
 	}
-	return r < 0 || n == 0 ? r : answers(s, n, e);
+	return r < 0 || n == 0 ? r : answers(s, n, n, e);
 }
 
 /* Refuses to overwrite what the guest has changed, by name. */
@@ -517,7 +574,8 @@ static int send_all(struct send *s, struct err *e)
 		return r;
 	s->asked = calloc(s->count + s->c->now->repo_count + 1, sizeof(*s->asked));
 	s->heads = calloc(s->c->now->repo_count + 1, sizeof(*s->heads));
-	if (!s->asked || !s->heads)
+	s->repos = calloc(s->c->now->repo_count + 1, sizeof(*s->repos));
+	if (!s->asked || !s->heads || !s->repos)
 		return err_sys(e, -ENOMEM, "prepare");
 	s->total = s->c->now->bytes;
 	r = tell(s, WORKSPACE_BEGIN, begin, sizeof(begin), NULL, 0, e);
@@ -553,6 +611,7 @@ int checkout_send(struct checkout *c, const struct prepared *before, bool force,
 	free(s->sent);
 	free(s->heads);
 	free(s->asked);
+	free(s->repos);
 	free(s);
 	return r;
 }

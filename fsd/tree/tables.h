@@ -21,6 +21,7 @@ void vm_health_ask(struct tree *t, struct handle *h, struct call *call);
 /* vms/NAME/workspace.ctl, workspace.info */
 void workspace_ctl_show(struct tree *t, const struct target *at, FILE *out);
 void workspace_ctl_store(struct tree *t, const struct target *at, const struct input *in, struct call *call);
+extern const struct file_ops workspace_made_ops; /* data: enum workspace_made */
 void workspace_info_ask(struct tree *t, struct handle *h, struct call *call);
 /* vms/NAME/keep and idle */
 void vm_keep_show(struct tree *t, const struct target *at, FILE *out);

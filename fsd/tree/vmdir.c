@@ -8,6 +8,7 @@
 #include "tree/state.h"
 #include "tree/jobs.h"
 #include "tree/tables.h"
+#include "vm/workspace.h"
 
 #define SETTING_FIRST_ID 256
 
@@ -298,6 +299,29 @@ static const struct attr vm_attrs[] = {
 		.doc = "Flat keyed: uses (by how many the VM is in use now: open `keep`, `stream/console` "
 		       "and files in `workspace/` and `root/`, jobs), "
 		       "idle_usec (for how long it has not been)."},
+	{.id = 50,
+		.name = "workspace.patch",
+		.mode = 0400,
+		.ops = &workspace_made_ops,
+		.data = (const void *)(uintptr_t)WORKSPACE_PATCH,
+		.doc = "What the guest has changed since it was prepared, as one `git diff --binary`, for "
+		       "`git apply`: made in the guest by its "
+		       "git, or by the host's, brought there, without touching its index. Blocks until it is "
+		       "made. ENODATA: nothing was prepared."},
+	{.id = 51,
+		.name = "workspace.bundle",
+		.mode = 0400,
+		.ops = &workspace_made_ops,
+		.data = (const void *)(uintptr_t)WORKSPACE_BUNDLE,
+		.doc = "The guest's own commits as a git bundle, for `git fetch`, likewise. ENODATA: it has "
+		       "none."},
+	{.id = 52,
+		.name = "workspace.status",
+		.mode = 0400,
+		.ops = &workspace_made_ops,
+		.data = (const void *)(uintptr_t)WORKSPACE_STATUS,
+		.doc = "The files that workspace.patch is about, a line each: A, M, D or T, a tab, the name "
+		       "as git quotes it."},
 	{.id = 32, .name = "wait", .mode = S_IFDIR, .child = KIND_VM_WAIT},
 	{.id = 33, .name = "exec", .mode = S_IFDIR, .child = KIND_EXECS},
 	{.id = 34, .name = "stream", .mode = S_IFDIR, .flags = ATTR_HIDDEN, .child = KIND_VM_STREAM},

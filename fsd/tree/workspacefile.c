@@ -1,4 +1,4 @@
-/* vms/NAME/workspace.ctl and workspace.info. */
+/* vms/NAME/workspace.ctl, workspace.info, and what comes back: workspace.patch, .status, .bundle. */
 #include <errno.h>
 
 #include "banger/cleanup.h"
@@ -44,6 +44,11 @@ static void on_prepared(void *user, int code, const struct err *e)
 {
 	struct prepare *p = user;
 
+	/* Cut off by the daemon's end: the next one is asked again. */
+	if (p->t->ending && code < 0) {
+		free(p);
+		return;
+	}
 	vm_deed(p->t, p->vm, p->call, "workspace prepare", code, e ? e->text : NULL, false);
 	free(p);
 }
@@ -131,3 +136,106 @@ void workspace_info_ask(struct tree *t, struct handle *h, struct call *call)
 		call_done(call, r);
 	}
 }
+
+/* Patch, status, bundle: made when first read, and then a file. */
+struct made {
+	struct tree *t;
+	struct handle *h; /* NULL: closed meanwhile */
+	uint32_t vm;
+	const char *name;
+	struct workspace_maker *maker; /* while it is being made */
+	struct call *call;             /* who reads */
+	size_t size;
+	int fd, code;
+	bool is_made;
+};
+
+static void made_free(struct made *m)
+{
+	close_fd(m->fd);
+	free(m);
+}
+
+static void on_made(void *user, int code, int fd, const struct err *e)
+{
+	struct made *m = user;
+	struct call *call = m->call;
+
+	m->maker = NULL;
+	m->call = NULL;
+	m->fd = fd;
+	m->code = code;
+	m->is_made = true;
+	/* At the daemon's end whoever waits is left to the next one. */
+	if (call && m->t->ending && code < 0)
+		call = NULL;
+	if (call && code < 0)
+		vm_deed(m->t, m->vm, call, m->name, code, e->text, false);
+	else if (call)
+		call_file(call, m->fd, m->size, 0);
+	if (!m->h)
+		made_free(m);
+}
+
+static int made_open(struct tree *t, struct handle *h)
+{
+	struct made *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return -ENOMEM;
+	*m = (struct made){.t = t, .h = h, .vm = (uint32_t)h->at.row, .name = h->at.attr->name, .fd = -EBADF};
+	h->state = m;
+	return 0;
+}
+
+static void made_release(struct tree *t, struct handle *h)
+{
+	struct made *m = h->state;
+
+	(void)t;
+	m->h = NULL;
+	if (m->maker)
+		workspace_unmake(m->maker);
+	else
+		made_free(m);
+}
+
+static void made_cancel(struct call *call)
+{
+	struct made *m = call->parked;
+
+	workspace_unmake(m->maker);
+}
+
+static void made_read(struct tree *t, struct handle *h, size_t size, uint64_t offset, struct call *call)
+{
+	struct made *m = h->state;
+	_cleanup_err_ struct err e = {0};
+	int r;
+
+	if (m->is_made && (offset > 0 || m->code == 0)) {
+		if (m->code < 0)
+			call_done(call, m->code);
+		else
+			call_file(call, m->fd, size, offset);
+		return;
+	}
+	if (m->maker) {
+		call_done(call, -EAGAIN);
+		return;
+	}
+	m->call = call;
+	m->size = size;
+	m->is_made = false;
+	r = workspace_make(tree_vm(t, m->vm), (enum workspace_made)(uintptr_t)h->at.attr->data, on_made, m,
+		&m->maker, &e);
+	if (r < 0) {
+		m->call = NULL;
+		vm_deed(t, m->vm, call, m->name, r, e.text, false);
+		return;
+	}
+	call->parked = m;
+	call->cancel = made_cancel;
+}
+
+const struct file_ops workspace_made_ops = {.open = made_open, .release = made_release, .read = made_read};

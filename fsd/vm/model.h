@@ -73,6 +73,7 @@ struct vms {
 	struct vm_watch watch;
 	void *user;
 	struct execs *execs;
+	LIST_HEAD(, talk) talks;
 	int dir_fd;  /* PLACE_STATE/vms */
 	int runs_fd; /* PLACE_FSD_DIR/vm */
 	/* The files looked at last: few readers, many VMs. */
@@ -148,8 +149,8 @@ void deed_end(struct deed *d, int code, const struct err *e);
 /* uses.c: images and kernels ask the model from now on who uses them. */
 void uses_begin(struct vms *vms);
 
-/* workspace.c: what is being prepared ends, as if it had been cancelled. */
-void workspace_end(struct vm *vm);
+/* talk.c: all of them end, as if they had been cancelled. */
+void talks_end(struct vms *vms);
 
 /* reconcile.c */
 int vms_reconcile(struct vms *vms, struct err *e);

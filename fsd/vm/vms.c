@@ -307,6 +307,7 @@ int vms_new(sd_event *event, struct jobs *jobs, struct ops *ops, const struct vm
 	if (!vms)
 		return err_sys(e, -ENOMEM, "VMs");
 	TAILQ_INIT(&vms->list);
+	LIST_INIT(&vms->talks);
 	vms->event = event;
 	vms->jobs = jobs;
 	vms->ops = ops;
@@ -350,8 +351,8 @@ void vms_end_background(struct vms *vms)
 	if (!vms)
 		return;
 	(void)!eventfd_write(vms->ending_fd, 1);
+	talks_end(vms);
 	TAILQ_FOREACH (vm, &vms->list, link) {
-		workspace_end(vm);
 		ssh_end(vm);
 		sync_end(vm);
 	}

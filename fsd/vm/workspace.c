@@ -1,16 +1,15 @@
-/* A workspace is prepared: a worker looks at the checkout and talks with the guest's end of it, over a conduit that the loop keeps. */
+/* A workspace is prepared: a worker looks at the checkout and talks with the guest's end of it, (vm/talk.h). */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "banger/guest_config.h"
 #include "banger/io.h"
-#include "guest/conduit.h"
 #include "repo/send.h"
 #include "vm/model.h"
 #include "vm/objects_make.h"
+#include "vm/talk.h"
 #include "vm/workspace.h"
 
 #define PREPARED "prepared"
@@ -22,16 +21,11 @@ struct workspace_waiter {
 	struct op *op;
 	vm_done_fn done;
 	void *user;
-	struct conduit *conduit;
-	/* How the guest's end of it ended. */
-	bool ended;
-	int start;
-	uint32_t kind, code;
-	char *text;
+	struct talk *talk;
 	/* The worker's: */
 	char *source, *ref, *home;
 	bool force;
-	int dir_fd, sock;
+	int dir_fd;
 	struct send_result result;
 	char **notes; /* for the VM's log; ended by NULL */
 };
@@ -42,13 +36,10 @@ static void waiter_free(struct workspace_waiter *w)
 		op_end(w->op);
 		op_unref(w->op);
 	}
-	conduit_free(w->conduit);
 	for (char **note = w->notes; note && *note; note++)
 		free(*note);
 	free(w->notes);
 	close_fd(w->dir_fd);
-	close_fd(w->sock);
-	free(w->text);
 	free(w->source);
 	free(w->ref);
 	free(w->home);
@@ -75,7 +66,7 @@ static int load(struct workspace_waiter *w, struct prepared **ret, struct err *e
 	return r < 0 ? err_move(e, &mine) : 0;
 }
 
-static int work(void *data, struct err *e)
+static int work(void *data, int sock, struct err *e)
 {
 	_cleanup_(prepared_freep) struct prepared *before = NULL;
 	_cleanup_close_ int scratch = -EBADF;
@@ -88,38 +79,18 @@ static int work(void *data, struct err *e)
 	if (r == 0)
 		r = checkout_look(w->source, w->ref, before, scratch, w->home, w->op, &c, e);
 	if (r == 0) {
-		r = checkout_send(&c, before, w->force, w->sock, w->op, &w->result, e);
+		r = checkout_send(&c, before, w->force, sock, w->op, &w->result, e);
 		if (r == 0)
 			r = prepared_save(c.now, w->dir_fd, PREPARED, e);
 		w->notes = TAKE_PTR(c.notes);
 		c.note_count = 0;
 		checkout_clear(&c);
 	}
-	/* The guest's end sees that nothing more comes. */
-	w->sock = close_fd(w->sock);
 	objects_remove(w->dir_fd, SCRATCH, NULL);
 	return r;
 }
 
-/* The worker has only seen that nobody was there any more. */
-static void explain(struct workspace_waiter *w, struct err *e)
-{
-	if (w->start == -ENOENT)
-		err_set(e, -EPROTO, "the guest's agent is of an older banger: restart the VM");
-	else if (w->start < 0)
-		err_sys(e, w->start, "in the guest");
-	else if (w->kind == 0 && w->code == 2)
-		err_set(e, -EPROTO, "the guest's agent is of an older banger: restart the VM");
-	else if (w->kind == 2)
-		err_set(e, -ENOTCONN, "the guest's agent has gone: see the VM's log");
-	else if (w->text && *w->text)
-		err_set(e, -EIO, "in the guest: %s", w->text);
-	else
-		err_set(e, -EIO, "in the guest: ended by %s %u", w->kind == 1 ? "signal" : "exit code",
-			w->code);
-}
-
-static void done_prepare(void *data, int code, struct err *e)
+static void done_prepare(void *data, int code, int exit, struct err *e)
 {
 	struct workspace_waiter *w = data;
 	struct vm *vm = vms_get(w->vms, w->vm);
@@ -127,11 +98,9 @@ static void done_prepare(void *data, int code, struct err *e)
 
 	if (vm)
 		vm->preparing = NULL;
+	(void)exit;
 	if (code < 0 && op_cancelled(w->op)) {
 		err_set(&mine, -EINTR, "prepare: cancelled");
-	} else if (code == -EPIPE && w->ended) {
-		explain(w, &mine);
-		err_wrap(&mine, "prepare");
 	} else if (code < 0) {
 		err_copy(&mine, e);
 		err_wrap(&mine, "prepare");
@@ -150,24 +119,12 @@ static void done_prepare(void *data, int code, struct err *e)
 	waiter_free(w);
 }
 
-static void on_conduit(void *user, int start, uint32_t kind, uint32_t code, const char *text)
-{
-	struct workspace_waiter *w = user;
-
-	w->conduit = NULL;
-	w->ended = true;
-	w->start = start;
-	w->kind = kind;
-	w->code = code;
-	w->text = strdup(text);
-}
-
 /* The worker's socket ends, and with it whatever it waits for. */
 static void on_cancel(void *user)
 {
 	struct workspace_waiter *w = user;
 
-	w->conduit = conduit_free(w->conduit);
+	talk_cancel(w->talk);
 }
 
 void workspace_unwait(struct workspace_waiter *w)
@@ -175,23 +132,14 @@ void workspace_unwait(struct workspace_waiter *w)
 	ops_cancel(w->vms->ops, op_id(w->op));
 }
 
-void workspace_end(struct vm *vm)
-{
-	if (vm->preparing)
-		workspace_unwait(vm->preparing);
-}
-
 static int check(const struct vm *vm, const char *path, const char *ref, struct err *e)
 {
 	if (path[0] != '/')
-		return err_set(e, -EINVAL, "prepare: '%.100s' is no absolute path", path);
+		return err_set(e, -EINVAL, "'%.100s' is no absolute path", path);
 	if (*ref == '-')
-		return err_set(e, -EINVAL, "prepare: '%.60s' is no commit, branch or tag", ref);
-	if (!vm->agent)
-		return err_set(e, -EBUSY, "prepare: the VM is %s: echo start > vms/%s/ctl first",
-			vm->state == VM_RUNNING ? "not ready yet" : vm_state_name(vm->state), vm->row.name);
+		return err_set(e, -EINVAL, "'%.60s' is no commit, branch or tag", ref);
 	if (vm->preparing)
-		return err_set(e, -EBUSY, "prepare: it is being prepared already: see ops/%" PRIu64,
+		return err_set(e, -EBUSY, "it is being prepared already: see ops/%" PRIu64,
 			op_id(vm->preparing->op));
 	return 0;
 }
@@ -199,16 +147,15 @@ static int check(const struct vm *vm, const char *path, const char *ref, struct 
 int workspace_prepare(struct vm *vm, const char *path, const char *ref, bool force, vm_done_fn done,
 	void *user, struct workspace_waiter **ret, struct err *e)
 {
-	/* The agent's own program, once more. */
-	const struct agent_exec what = {.argv = (const char *const[]){"/proc/self/exe", "workspace",
-						"receive", GUEST_WORKSPACE, NULL},
-		.cwd = "/"};
+	static const char *const argv[] = {TALK_GUEST, "workspace", "receive", GUEST_WORKSPACE, NULL};
 	_cleanup_free_ char *target = NULL;
 	struct workspace_waiter *w;
-	int pair[2], r = check(vm, path, ref, e);
+	int r = check(vm, path, ref, e);
 
-	if (r < 0)
+	if (r < 0) {
+		err_wrap(e, "prepare");
 		return r;
+	}
 	w = calloc(1, sizeof(*w));
 	if (!w || asprintf(&target, "vms/%s", vm->row.name) < 0) {
 		free(w);
@@ -219,8 +166,7 @@ int workspace_prepare(struct vm *vm, const char *path, const char *ref, bool for
 		.done = done,
 		.user = user,
 		.force = force,
-		.dir_fd = -EBADF,
-		.sock = -EBADF};
+		.dir_fd = -EBADF};
 	w->source = strdup(path);
 	w->ref = strdup(ref);
 	w->home = vm->vms->config.home ? strdup(vm->vms->config.home) : NULL;
@@ -230,15 +176,10 @@ int workspace_prepare(struct vm *vm, const char *path, const char *ref, bool for
 		r = vm_open_dir(vm->vms, vm->row.id, &w->dir_fd, e);
 	if (r == 0)
 		r = op_begin(vm->vms->ops, "prepare", target, &w->op, e);
-	if (r == 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-		r = err_sys(e, -errno, "prepare");
-	if (r == 0) {
-		w->sock = pair[0];
-		r = conduit_start(vm->agent, vm->vms->event, &what, pair[1], on_conduit, w, &w->conduit, e);
-	}
 	if (r == 0)
-		r = job_submit(vm->vms->jobs, work, done_prepare, w, e);
+		r = talk_begin(vm, argv, work, done_prepare, w, &w->talk, e);
 	if (r < 0) {
+		err_wrap(e, "prepare");
 		waiter_free(w);
 		return r;
 	}

@@ -26,4 +26,22 @@ void workspace_unwait(struct workspace_waiter *w);
 typedef void (*workspace_text_fn)(void *user, int code, char *text, size_t n);
 int workspace_info(struct vm *vm, workspace_text_fn done, void *user, struct err *e);
 
+/*
+ * What the guest has made of it, made there by git (one is brought where the image has none): a patch of all files that differ from what was
+ * brought, a list of them, or a bundle of its own commits. DONE once: FD, the callee's, is a file that holds all of it; -EBUSY the VM does not run; -ENODATA nothing was prepared, or the bundle would
+ * be empty; -EOPNOTSUPP what was prepared is no git checkout; -EFBIG it is more than WORKSPACE_MADE_MAX.
+ */
+enum workspace_made {
+	WORKSPACE_PATCH,
+	WORKSPACE_STATUS,
+	WORKSPACE_BUNDLE,
+};
+#define WORKSPACE_MADE_MAX (1ull << 30)
+struct workspace_maker;
+typedef void (*workspace_made_fn)(void *user, int code, int fd, const struct err *e);
+int workspace_make(struct vm *vm, enum workspace_made what, workspace_made_fn done, void *user,
+	struct workspace_maker **ret, struct err *e);
+/* DONE comes with -EINTR, when all is at rest. */
+void workspace_unmake(struct workspace_maker *m);
+
 #endif

@@ -55,4 +55,11 @@
 /* The workspace, in the guest. */
 #define GUEST_WORKSPACE "/root/workspace"
 
+/* Where a git is brought to when the image has none: bin/git, which is banger-guest, and lib/ with the program, its loader (ld.so) and its libraries. */
+#define GUEST_GIT "/run/banger/git"
+
+/* Exit codes of `banger-guest workspace patch|status|bundle`. */
+#define REPO_NO_GIT  3 /* there is no git here: one is to be brought */
+#define REPO_NOTHING 4 /* a bundle of no commits */
+
 #endif

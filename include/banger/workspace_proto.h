@@ -29,14 +29,15 @@ enum workspace_type {
 	/* Host to guest. First: u32 version, u32 flags (WORKSPACE_FORCE). */
 	WORKSPACE_BEGIN = 1,
 	/*
-	 * Questions, numbered from 0 since the last ANSWERS. CHECK: u32 flags (WORKSPACE_MAY_LACK), id[32], path: is that still its state? COMPARE: u32 mode, path,
-	 * followed by the file's DATA and END_OF_FILE (a link: its target is the DATA): is what is there the same? HEAD: path of
-	 * a repository's folder, NUL, content of its HEAD, NUL, what that names (""; unborn): is the repository still there? No repository is fine.
+	 * Questions, numbered from 0 since the last ANSWERS. CHECK: u32 flags (WORKSPACE_MAY_LACK), id[32], path: is
+	 * that still its state? COMPARE: u32 mode, path, followed by the file's DATA and END_OF_FILE (a link: its
+	 * target is the DATA): is what is there the same? HEAD: path of a repository's folder: answered by a HEAD with
+	 * u32 number, content of its HEAD, NUL, the commit that is ("": none yet), unless there is no repository.
 	 */
 	WORKSPACE_CHECK,
 	WORKSPACE_COMPARE,
 	WORKSPACE_HEAD,
-	/* No payload: answer what was asked since the last ANSWERS. Guest: u32 numbers of those whose answer is no, in as many records as it takes, then an empty one. */
+	/* No payload: answer what was asked since the last ANSWERS. Guest: the HEADs, then u32 numbers of those whose answer is no, in as many records as it takes, then an empty one. */
 	WORKSPACE_ANSWERS,
 	/* u32 mode (permissions), path. A folder; the folders above a path are made in any case. */
 	WORKSPACE_FOLDER,

@@ -8,6 +8,10 @@ export HOME=$CASE_DIR/home GIT_CONFIG_NOSYSTEM=1
 SRC=$CASE_DIR/src
 mkdir -p "$HOME" "$SRC" "$CASE_DIR/lib"
 chown "$OWNER" "$HOME" "$SRC" "$CASE_DIR/lib"
+# The daemon looks for the owner's home where everybody does.
+cp -a /etc "$CASE_DIR/etc"
+sed -i "s|^\($OWNER:.*\):[^:]*:\([^:]*\)$|\1:$HOME:\2|" "$CASE_DIR/etc/passwd"
+mount --bind "$CASE_DIR/etc" /etc
 cat >"$HOME/.gitconfig" <<END
 [user]
 	name = Nobody Else
@@ -77,4 +81,60 @@ info() { sed -n "s/^$1 //p" "$FS/vms/box/workspace.info"; }
 is "info: source" "$(info source)" "$SRC"
 is "info: head" "$(info head)" "$(owner_git rev-parse HEAD)"
 is "info: not stale, dirty" "$(info stale)$(info dirty)" 01
+
+# A git in the guest: the one that is brought, when it is first needed.
+status() { cat "$FS/vms/box/workspace.status"; }
+in_guest() { banger vm exec box -- sh -c "$1"; }
+is "nothing has changed" "$(status)" ""
+is "so the patch is empty" "$(cat "$FS/vms/box/workspace.patch" | wc -c)" 0
+in_guest 'ln -s /run/banger/git/bin/git /bin/git'
+is "the guest's git finds its repository" "$(in_guest 'git log --format=%s')" $'second\nfirst'
+is "and the state that the host's has" "$(in_guest 'git status --porcelain')" "$(owner_git status --porcelain | grep -v -e ' out$')"
+is "tags" "$(in_guest 'git describe')" "$(owner_git describe)"
+is "the submodule's history" "$(in_guest 'git -C vendor/lib log --format=%s')" lib
+is "name and mail, by the rules of git" "$(in_guest 'git config user.name; git config user.email')" $'Nobody Else\nwork@example.com'
+is "no password comes along" "$(in_guest 'git config remote.origin.url')" https://example.com/repo.git
+is "a whole repository" "$(in_guest 'git fsck --full 2>&1 | grep -v ^dangling')" ""
+
+# Work in the guest, of every kind.
+in_guest 'echo edited >> main.c; rm link; chmod 0755 binary; printf "b\0c" >> binary; git mv run.sh ran.sh 2>/dev/null || mv run.sh ran.sh
+mkdir -p new/folder; echo new > "new/folder/a file"; printf n2 > "$(printf "two\nlines")"; echo changed > vendor/lib/lib.c
+mkdir -p ignored; echo x > ignored/more; echo y > more.o; rm -r "with space"'
+index=$(in_guest 'sha256sum .git/index')
+cat "$FS/vms/box/workspace.patch" >"$CASE_DIR/patch"
+is "the guest's index was not touched" "$(in_guest 'sha256sum .git/index')" "$index"
+cp -a "$SRC" "$CASE_DIR/applied"
+ok "git apply takes it" as_owner git -C "$CASE_DIR/applied" apply "$CASE_DIR/patch"
+bytes='find . -name .git -prune -o \( -type f -o -type l \) -print0 | grep -zv -e ignored/ -e "\.o$" -e ./out$ | LC_ALL=C sort -z | xargs -0 -n 1 sh -c '"'"'echo "$0"; stat -c %a "$0"; if [ -L "$0" ]; then readlink "$0"; else cat "$0"; fi'"'"
+is "and makes of the host's what the guest's is" "$(cd "$CASE_DIR/applied" && sh -c "$bytes" | sha256sum)" "$(in_guest "$bytes" | sha256sum)"
+like "status names them" "$(status)" $'^M\tmain.c$'
+like "in submodules too" "$(status)" $'^M\tvendor/lib/lib.c$'
+is "a bundle of nothing" "$(errno_call open "$FS/vms/box/workspace.bundle")$(cat "$FS/vms/box/workspace.bundle" 2>&1 | grep -o 'No data')" "OKNo data"
+in_guest 'git commit -q -a -m "from the guest"'
+cat "$FS/vms/box/workspace.bundle" >"$CASE_DIR/bundle"
+ok "git fetch takes the bundle" owner_git fetch -q "$CASE_DIR/bundle" main:from-guest
+is "the guest's commit" "$(owner_git log -1 --format=%s/%an from-guest)" "from the guest/Nobody Else"
+
+# Again: what differs, and nothing that is the guest's.
+is "prepare of what has not moved leaves the guest's commits" "$(prepare "$SRC"; in_guest 'git log -1 --format=%s')" $'OK\nfrom the guest'
+as_owner sh -c "cd $SRC && echo third >> deep/er/file && git commit -q -a -m third"
+is "stale now" "$(info stale)" 1
+is "they would be lost" "$(prepare "$SRC")" EEXIST
+like "error names what" "$(cat "$FS/vms/box/error")" '\.git .*commits'
+is "nothing was changed" "$(in_guest 'tail -n 1 deep/er/file')" uncommitted
+as_owner sh -c "cd $SRC && git reset -q --hard from-guest && git submodule -q update && echo fourth > fourth && git add . && git commit -q -m fourth && echo five > five"
+is "what the host took over is no conflict" "$(prepare "$SRC")" OK
+is "so there is no error" "$(cat "$FS/vms/box/error")" ""
+is "the host's commits are there" "$(in_guest 'git log --format=%s' | head -n 2)" $'fourth\nfrom the guest'
+is "and its new files" "$(in_guest 'cat fourth five')" $'fourth\nfive'
+in_guest 'echo mine > five; rm fourth; echo theirs > note'
+as_owner sh -c "cd $SRC && echo five2 > five"
+is "a file changed on both sides" "$(prepare "$SRC")" EEXIST
+like "is named" "$(cat "$FS/vms/box/error")" ': five:'
+is "and kept" "$(in_guest 'cat five')" mine
+is "unless force is said" "$(prepare force "$SRC")" OK
+is "then the host's is there" "$(in_guest 'cat five')" five2
+is "what the host has not touched is the guest's still" "$(in_guest 'cat note; ls fourth 2>&1 | grep -c No')" $'theirs\n1'
+as_owner rm "$SRC/five"
+is "a file that the host removed" "$(prepare "$SRC"; in_guest 'ls five 2>&1 | grep -c No')" $'OK\n1'
 case_end
