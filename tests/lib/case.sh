@@ -202,8 +202,8 @@ case_template()
 	mkdir -p "$BANGER_STATE_BASE"
 	# Images and kernels never change once they are there: linked, not copied. The rest is the case's own.
 	cp -al "$BANGER_TEMPLATE" "$BANGER_STATE_BASE/banger"
-	rm -f "$BANGER_STATE_BASE"/banger/banger.db* "$BANGER_STATE_BASE"/banger/*log
-	cp -a "$BANGER_TEMPLATE"/banger.db* "$BANGER_STATE_BASE/banger/"
+	rm -rf "$BANGER_STATE_BASE"/banger/banger.db* "$BANGER_STATE_BASE"/banger/*log "$BANGER_STATE_BASE"/banger/ssh
+	cp -a "$BANGER_TEMPLATE"/banger.db* "$BANGER_TEMPLATE"/ssh "$BANGER_STATE_BASE/banger/"
 }
 
 case_begin()
