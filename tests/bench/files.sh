@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Files of a running guest beside tar over ssh and sshfs to the same guest, and the raw rate of its channel; git status beside a local disk.
+# FILES, MEGABYTES, TREES: how many small files, how large a large one, how many files a git tree has.
 . "$(dirname "$0")/../lib/case.sh"
 if [ -z "${CASE_INSIDE:-}" ]; then
 	export BANGER_TEMPLATE=${BANGER_TEMPLATE:-}-debian
@@ -14,7 +15,7 @@ echo 512M >"$FS/vms/box/memory"
 echo start >"$FS/vms/box/ctl" || { fail "start"; case_logs; exit 1; }
 eventually "sshd listens" banger vm exec box -- systemctl is-active ssh
 W=$FS/vms/box/workspace
-files=${FILES:-1000} megabytes=${MEGABYTES:-200} trees=${TREES:-20000}
+files=${FILES:-1000} megabytes=${MEGABYTES:-100} trees=${TREES:-1000} rounds=${BENCH_ROUNDS:-1}
 cat >"$CASE_DIR/ssh" <<END
 Host *
 	User root
@@ -41,7 +42,7 @@ mkdir "$CASE_DIR/src" "$CASE_DIR/sshfs"
 for ((i = 0; i < files; i++)); do head -c 4096 /dev/urandom >"$CASE_DIR/src/$i"; done
 ssh "${options[@]}" "$to" true || fail "ssh"
 sshfs "${options[@]}" "$to:/root" "$CASE_DIR/sshfs" || fail "sshfs"
-for round in ${BENCH_ROUNDS:-1 2}; do
+for ((round = 1; round <= rounds; round++)); do
 	took cp -a "$CASE_DIR/src" "$W/in$round"; ours=$msec
 	took sh -c "tar -C '$CASE_DIR/src' -cf - . | ssh ${options[*]} $to 'mkdir tar$round && tar -C tar$round --warning=no-timestamp -xf -'"; tar=$msec
 	took cp -a "$CASE_DIR/src" "$CASE_DIR/sshfs/in$round"; sshfs=$msec
@@ -54,7 +55,7 @@ for round in ${BENCH_ROUNDS:-1 2}; do
 	rm -rf "$CASE_DIR"/*out"$round" "$CASE_DIR"/tar"$round"
 done
 head -c $((megabytes << 20)) /dev/urandom >"$CASE_DIR/large"
-for round in ${BENCH_ROUNDS:-1 2}; do
+for ((round = 1; round <= rounds; round++)); do
 	# The channel's own rate: a job's streams, with nothing at their ends.
 	took sh -c "'$BANGER_BIN/banger' vm exec box -- sh -c 'cat >/dev/null' <$CASE_DIR/large"; raw=$msec
 	took cp "$CASE_DIR/large" "$W/large"; ours=$msec
@@ -82,7 +83,7 @@ echo "a git tree of $trees files in: $msec ms"
 git -C "$CASE_DIR/git" status --porcelain >/dev/null
 took git -C "$W/git" status --porcelain
 echo "git status, the first time: $msec ms"
-for round in ${BENCH_ROUNDS:-1 2}; do
+for ((round = 1; round <= rounds; round++)); do
 	took git -C "$CASE_DIR/git" status --porcelain; bare=$msec
 	took git -C "$W/git" status --porcelain; ours=$msec
 	echo "git status of $trees files again: $ours ms; on a local disk: $bare ms: $(ratio $ours $bare) x"
