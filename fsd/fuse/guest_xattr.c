@@ -111,9 +111,12 @@ void guest_setxattr(
 		return;
 	}
 	a = ask_new(req, ino, &agent);
-	if (a)
-		ask_sent(a, files_setxattr(agent, a->file, name, value, (uint32_t)size, (uint32_t)flags,
-				    on_set, a, &a->request));
+	if (!a)
+		return;
+	/* Made twice, XATTR_CREATE says that it is there. */
+	agent_once(agent, a->s->unique);
+	ask_sent(a, files_setxattr(agent, a->file, name, value, (uint32_t)size, (uint32_t)flags, on_set, a,
+			    &a->request));
 }
 
 void guest_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
@@ -126,6 +129,8 @@ void guest_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 		return;
 	}
 	a = ask_new(req, ino, &agent);
-	if (a)
-		ask_sent(a, files_removexattr(agent, a->file, name, ask_on_code, a, &a->request));
+	if (!a)
+		return;
+	agent_once(agent, a->s->unique);
+	ask_sent(a, files_removexattr(agent, a->file, name, ask_on_code, a, &a->request));
 }
