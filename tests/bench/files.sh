@@ -15,7 +15,7 @@ echo 512M >"$FS/vms/box/memory"
 echo start >"$FS/vms/box/ctl" || { fail "start"; case_logs; exit 1; }
 eventually "sshd listens" banger vm exec box -- systemctl is-active ssh
 W=$FS/vms/box/workspace
-files=${FILES:-1000} megabytes=${MEGABYTES:-100} trees=${TREES:-1000} rounds=${BENCH_ROUNDS:-1}
+files=${FILES:-1000} megabytes=${MEGABYTES:-200} trees=${TREES:-5000} rounds=${BENCH_ROUNDS:-1}
 cat >"$CASE_DIR/ssh" <<END
 Host *
 	User root
@@ -57,7 +57,7 @@ done
 head -c $((megabytes << 20)) /dev/urandom >"$CASE_DIR/large"
 for ((round = 1; round <= rounds; round++)); do
 	# The channel's own rate: a job's streams, with nothing at their ends.
-	took sh -c "'$BANGER_BIN/banger' vm exec box -- sh -c 'cat >/dev/null' <$CASE_DIR/large"; raw=$msec
+	took sh -c "'$BANGER_BIN/banger' vm exec -i box -- sh -c 'cat >/dev/null' <$CASE_DIR/large"; raw=$msec
 	took cp "$CASE_DIR/large" "$W/large"; ours=$msec
 	echo "$megabytes MiB in: $ours ms; raw: $raw ms: $(ratio $raw $ours) of its rate"
 	took sh -c "'$BANGER_BIN/banger' vm exec box -- cat large >/dev/null"; raw=$msec
