@@ -100,37 +100,38 @@ static void on_set(void *ask, int code)
 	ask_on_code(a, code);
 }
 
-void guest_setxattr(
-	fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
+/* What changes the attribute NAME of INO; once: made again, XATTR_CREATE would say that it is there. NULL: REQ is answered. */
+static struct ask *change_attribute(
+	fuse_req_t req, fuse_ino_t ino, const char *name, struct agent **ret_agent)
 {
-	struct agent *agent;
 	struct ask *a;
 
 	if (!is_user(name)) {
 		fuse_reply_err(req, EOPNOTSUPP);
-		return;
+		return NULL;
 	}
-	a = ask_new(req, ino, &agent);
-	if (!a)
-		return;
-	/* Made twice, XATTR_CREATE says that it is there. */
-	agent_once(agent, a->s->unique);
-	ask_sent(a, files_setxattr(agent, a->file, name, value, (uint32_t)size, (uint32_t)flags, on_set, a,
-			    &a->request));
+	a = ask_new(req, ino, ret_agent);
+	if (a)
+		agent_once(*ret_agent, a->s->unique);
+	return a;
+}
+
+void guest_setxattr(
+	fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
+{
+	struct agent *agent;
+	struct ask *a = change_attribute(req, ino, name, &agent);
+
+	if (a)
+		ask_sent(a, files_setxattr(agent, a->file, name, value, (uint32_t)size, (uint32_t)flags,
+				    on_set, a, &a->request));
 }
 
 void guest_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
 	struct agent *agent;
-	struct ask *a;
+	struct ask *a = change_attribute(req, ino, name, &agent);
 
-	if (!is_user(name)) {
-		fuse_reply_err(req, EOPNOTSUPP);
-		return;
-	}
-	a = ask_new(req, ino, &agent);
-	if (!a)
-		return;
-	agent_once(agent, a->s->unique);
-	ask_sent(a, files_removexattr(agent, a->file, name, ask_on_code, a, &a->request));
+	if (a)
+		ask_sent(a, files_removexattr(agent, a->file, name, ask_on_code, a, &a->request));
 }
