@@ -15,6 +15,9 @@
 
 int text_add(struct text *t, const char *data, size_t n)
 {
+	/* Nothing may be at no place. */
+	if (n == 0)
+		return 0;
 	if (t->n + n > t->room) {
 		size_t room = (t->n + n) * 2 + 4096;
 		char *bigger = realloc(t->data, room);
