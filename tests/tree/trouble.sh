@@ -66,7 +66,9 @@ wait $a; ra=$?
 wait $b; rb=$?
 is "a second start waits for the same end" "$ra$rb" 00
 
-kill -9 "$(helper_pid)"
+helper=$(helper_pid)
+kill -9 "$helper"
+await sh -c "! kill -0 $helper"
 mkdir "$FS/vms/other"
 is "no helper" "$(errno_write "$FS/vms/other/ctl" start)" ECONNREFUSED
 like "error says what to do" "$(cat "$FS/vms/other/error")" 'banger up'
