@@ -49,6 +49,7 @@ struct daemon {
 	bool ending;   /* `shutdown`: nothing of the instance is to stay */
 	char *ssh_key; /* the instance's public one; NULL: it can't be made */
 	char *fact;    /* the last answer of host_fact() */
+	char *command; /* `banger` in our folder; NULL: it is installed elsewhere */
 	sd_event *event;
 	sd_event_source *idle;
 	int state_fd, run_fd, guest_fd, lock_fd;
@@ -101,18 +102,32 @@ static int take_lock(int run_fd, int *ret_fd, struct err *e)
 	return 0;
 }
 
+/* The path of NAME in this program's folder; NULL. The caller's. */
+static char *beside(const char *name)
+{
+	_cleanup_free_ char *self = realpath("/proc/self/exe", NULL);
+	char *slash = self ? strrchr(self, '/') : NULL, *path;
+
+	return slash && asprintf(&path, "%.*s/%s", (int)(slash - self), self, name) >= 0 ? path : NULL;
+}
+
+/* The command that the tree's texts name: the one in our folder, where it is there. */
+static void find_command(struct daemon *d)
+{
+	_cleanup_free_ char *path = beside("banger");
+
+	if (path && access(path, X_OK) == 0)
+		d->command = TAKE_PTR(path);
+}
+
 /* The guest's binary lies beside this one. */
 static int open_guest(int *ret_fd, struct err *e)
 {
-	_cleanup_free_ char *self = realpath("/proc/self/exe", NULL);
-	_cleanup_free_ char *path = NULL;
-	char *slash = self ? strrchr(self, '/') : NULL;
+	_cleanup_free_ char *path = beside("banger-guest");
 	int fd;
 
-	if (!slash || asprintf(&path, "%.*s/banger-guest", (int)(slash - self), self) < 0) {
-		path = NULL;
+	if (!path)
 		return err_set(e, -ENOMEM, "cannot tell where banger-guest is");
-	}
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return err_sys(e, -errno, "%s", path);
@@ -397,6 +412,7 @@ static int daemon_open(struct daemon *d, char *const *options, size_t n_options,
 		(r = store_open(d->state_fd, &d->store, e)) < 0 ||
 		(r = settings_new(d->store, &d->settings, e)) < 0)
 		return r;
+	find_command(d);
 	for (size_t i = 0; i < n_options; i++)
 		if ((r = set_option(d, options[i], e)) < 0)
 			return r;
@@ -431,6 +447,7 @@ static int daemon_serve(struct daemon *d, struct err *e)
 		.tree =
 			{
 				.instance = d->instance,
+				.command = d->command ? d->command : "banger",
 				.event = d->event,
 				.jobs = d->jobs,
 				.ops = d->ops,
@@ -506,6 +523,7 @@ static void daemon_close(struct daemon *d)
 	close_fd(d->run_fd);
 	close_fd(d->lock_fd);
 	free(d->fact);
+	free(d->command);
 	free(d->ssh_key);
 	free(d->runtime_dir);
 }

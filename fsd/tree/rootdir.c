@@ -158,7 +158,7 @@ static void ssh_config_show(struct tree *t, const struct target *at, FILE *out)
 {
 	(void)at;
 	/* A path that it can't name leaves it empty. */
-	ssh_config_write(out, t->config.instance, "banger", NULL);
+	ssh_config_write(out, t->config.instance, t->config.command, NULL);
 }
 
 /* Each VM that FN says a line of. */

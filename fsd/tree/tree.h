@@ -21,6 +21,7 @@
 
 struct tree_config {
 	const char *instance; /* "": the default */
+	const char *command;  /* `banger`, by its path or to be looked for in PATH; outlives the tree */
 	sd_event *event;
 	struct jobs *jobs;
 	struct ops *ops;
