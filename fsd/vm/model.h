@@ -114,12 +114,8 @@ int vm_alive(struct vm *vm, int pid, int pidfd, int agent_fd, struct err *e);
 void vm_find_agent(struct vm *vm);
 void vm_dead(struct vm *vm);
 
-/* sync.c: the daemon's end. */
-void sync_end(struct vm *vm);
-
-/* ssh.c: the host key that is kept; the daemon's end. */
+/* ssh.c: the host key that is kept. */
 void ssh_load(struct vm *vm);
-void ssh_end(struct vm *vm);
 
 /* idle.c: a run begins, is over; settings, state or use have changed. */
 void idle_begin(struct vm *vm);

@@ -9,9 +9,9 @@
 #include "guest/bring.h"
 #include "net/ssh_key.h"
 #include "net/ssh_server.h"
-#include "vm/errand.h"
 #include "vm/model.h"
 #include "vm/ssh.h"
+#include "vm/talk.h"
 
 #define KEY_MAX      4096
 #define FILE_BYTES   (64ull << 20) /* of each program and library */
@@ -26,7 +26,9 @@ struct ssh_waiter {
 
 struct ssh_setup {
 	TAILQ_HEAD(, ssh_waiter) waiters;
-	struct errand *errand;
+	struct talk *talk;
+	struct vms *vms;
+	uint32_t vm;
 	char boot_id[40]; /* of the run that it is for */
 	/* The worker's: */
 	int dir_fd;
@@ -140,11 +142,15 @@ static void cut_comment(char *key)
 		*blank = '\0';
 }
 
-static void on_done(void *data, struct vm *vm, int code, const struct err *e)
+static void on_done(void *data, int code, int exit, struct err *e)
 {
 	struct ssh_setup *s = data;
+	struct vm *vm = vms_get(s->vms, s->vm);
 	struct ssh_waiter *w;
 
+	(void)exit;
+	if (code < 0)
+		err_wrap(e, "ssh");
 	if (vm)
 		vm->ssh = NULL;
 	if (vm && s->host_key) {
@@ -163,20 +169,16 @@ static void on_done(void *data, struct vm *vm, int code, const struct err *e)
 
 static int begin(struct vm *vm, struct err *e)
 {
+	static const char *const argv[] = {TALK_GUEST, "ssh", "receive", NULL};
 	struct ssh_setup *s = calloc(1, sizeof(*s));
-	struct errand_spec spec = {
-		.what = "ssh",
-		.argv = (const char *const[]){ERRAND_SELF, "ssh", "receive", NULL},
-		.work = work,
-		.done = on_done,
-		.data = s,
-	};
 	int r;
 
 	if (!s)
 		return err_sys(e, -ENOMEM, "ssh");
 	TAILQ_INIT(&s->waiters);
 	s->dir_fd = -EBADF;
+	s->vms = vm->vms;
+	s->vm = vm->row.id;
 	snprintf(s->boot_id, sizeof(s->boot_id), "%s", vm->row.boot_id);
 	r = vm_open_dir(vm->vms, vm->row.id, &s->dir_fd, e);
 	if (r == 0 && vm->vms->config.ssh_key &&
@@ -185,7 +187,7 @@ static int begin(struct vm *vm, struct err *e)
 		r = err_sys(e, -ENOMEM, "ssh");
 	}
 	if (r == 0)
-		r = errand_begin(vm, &spec, &s->errand, e);
+		r = talk_begin(vm, argv, work, on_done, s, &s->talk, e);
 	if (r < 0)
 		setup_free(s);
 	else
@@ -245,10 +247,4 @@ void ssh_load(struct vm *vm)
 	key[strcspn(key, "\n")] = '\0';
 	cut_comment(key);
 	vm_set_text(&vm->host_key, key);
-}
-
-void ssh_end(struct vm *vm)
-{
-	if (vm->ssh)
-		errand_cancel(vm->ssh->errand);
 }

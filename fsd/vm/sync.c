@@ -8,9 +8,9 @@
 #include "banger/proc.h"
 #include "guest/bring.h"
 #include "repo/homefiles.h"
-#include "vm/errand.h"
 #include "vm/model.h"
 #include "vm/sync.h"
+#include "vm/talk.h"
 
 #define SYNCED     "synced"
 #define SYNCED_MAX (64u << 20)
@@ -26,9 +26,10 @@ struct synced {
 } __attribute__((packed));
 
 struct sync_waiter {
-	struct errand *errand;
+	struct talk *talk;
 	sd_event_source *limit;
 	struct vms *vms;
+	uint32_t vm;
 	vm_done_fn done;
 	void *user;
 	/* The worker's: */
@@ -242,10 +243,14 @@ static int work(void *data, int sock, struct err *e)
 	return r < 0 ? r : send_all(w, before, n, e);
 }
 
-static void on_done(void *data, struct vm *vm, int code, const struct err *e)
+static void on_done(void *data, int code, int exit, struct err *e)
 {
 	struct sync_waiter *w = data;
+	struct vm *vm = vms_get(w->vms, w->vm);
 
+	(void)exit;
+	if (code < 0)
+		err_wrap(e, "file_sync");
 	if (vm) {
 		vm->syncing = NULL;
 		for (size_t i = 0; i < w->files.note_count; i++)
@@ -270,13 +275,8 @@ static int on_limit(sd_event_source *s, uint64_t usec, void *user)
 
 int vm_sync(struct vm *vm, vm_done_fn done, void *user, struct sync_waiter **ret, struct err *e)
 {
+	static const char *const argv[] = {TALK_GUEST, "workspace", "receive", "/", NULL};
 	struct sync_waiter *w;
-	struct errand_spec spec = {
-		.what = "file_sync",
-		.argv = (const char *const[]){ERRAND_SELF, "workspace", "receive", "/", NULL},
-		.work = work,
-		.done = on_done,
-	};
 	int r;
 
 	if (vm->syncing)
@@ -284,13 +284,13 @@ int vm_sync(struct vm *vm, vm_done_fn done, void *user, struct sync_waiter **ret
 	w = calloc(1, sizeof(*w));
 	if (!w)
 		return err_sys(e, -ENOMEM, "sync");
-	*w = (struct sync_waiter){.vms = vm->vms, .done = done, .user = user, .dir_fd = -EBADF};
+	*w = (struct sync_waiter){
+		.vms = vm->vms, .vm = vm->row.id, .done = done, .user = user, .dir_fd = -EBADF};
 	w->entries = strdup(settings_get(vm->vms->config.settings, "file_sync"));
 	w->home = vm->vms->config.home ? strdup(vm->vms->config.home) : NULL;
-	spec.data = w;
 	r = w->entries ? vm_open_dir(vm->vms, vm->row.id, &w->dir_fd, e) : err_sys(e, -ENOMEM, "sync");
 	if (r == 0)
-		r = errand_begin(vm, &spec, &w->errand, e);
+		r = talk_begin(vm, argv, work, on_done, w, &w->talk, e);
 	if (r < 0) {
 		waiter_free(w);
 		return r;
@@ -303,11 +303,5 @@ int vm_sync(struct vm *vm, vm_done_fn done, void *user, struct sync_waiter **ret
 
 void vm_sync_cancel(struct sync_waiter *w)
 {
-	errand_cancel(w->errand);
-}
-
-void sync_end(struct vm *vm)
-{
-	if (vm->syncing)
-		vm_sync_cancel(vm->syncing);
+	talk_cancel(w->talk);
 }

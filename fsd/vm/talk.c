@@ -62,7 +62,7 @@ static void on_done(void *data, int code, struct err *e)
 
 	LIST_REMOVE(t, link);
 	if (t->cancelled)
-		code = err_set(&mine, -ECANCELED, "cancelled");
+		code = err_set(&mine, -EINTR, "cancelled");
 	else if (t->ended && (code == -EPIPE || (code == 0 && failed)))
 		code = explain(t, &mine);
 	else if (code < 0)

@@ -12,7 +12,7 @@ struct talk;
 /* On a worker. The program's input ends with the return, and it is killed, if it still runs. -EPIPE: it went away; talk_done_fn is told why. */
 typedef int (*talk_work_fn)(void *data, int sock, struct err *e);
 /*
- * On the loop, once: CODE of WORK, or -ECANCELED after talk_cancel(), or what became of the program. EXIT: its exit code, -1: it has none, or was not waited for. A
+ * On the loop, once: CODE of WORK, or -EINTR after talk_cancel(), or what became of the program. EXIT: its exit code, -1: it has none, or was not waited for. A
  * program that ends with another code than 0 makes -EIO of a work that went well, E then its last words.
  */
 typedef void (*talk_done_fn)(void *data, int code, int exit, struct err *e);

@@ -346,16 +346,10 @@ int vms_new(sd_event *event, struct jobs *jobs, struct ops *ops, const struct vm
 
 void vms_end_background(struct vms *vms)
 {
-	struct vm *vm;
-
 	if (!vms)
 		return;
 	(void)!eventfd_write(vms->ending_fd, 1);
 	talks_end(vms);
-	TAILQ_FOREACH (vm, &vms->list, link) {
-		ssh_end(vm);
-		sync_end(vm);
-	}
 }
 
 struct vms *vms_free(struct vms *vms)

@@ -151,7 +151,7 @@ static void bring(struct workspace_maker *m)
 	_cleanup_err_ struct err e = {0};
 
 	if (!vm || m->cancelled)
-		end(m, -ECANCELED, &e);
+		end(m, err_set(&e, -EINTR, "cancelled"), &e);
 	else if (talk_begin(vm, argv, work_bring, done_bring, m, &m->talk, &e) < 0)
 		end(m, e.code, &e);
 }
@@ -176,7 +176,7 @@ static void next(struct workspace_maker *m)
 	_cleanup_err_ struct err e = {0};
 
 	if (!vm || m->cancelled)
-		end(m, -ECANCELED, &e);
+		end(m, err_set(&e, -EINTR, "cancelled"), &e);
 	else if (talk_begin(vm, (const char *const *)m->argv, work_read, done_read, m, &m->talk, &e) < 0)
 		end(m, e.code, &e);
 }
