@@ -27,7 +27,8 @@ struct ask {
 	bool forgotten; /* nobody waits any more */
 	struct fuse_file_info fi;
 	sd_event_source *timer;
-	bool plus, dots;
+	bool plus;
+	int dots; /* of "." and "..", how many are behind the offset */
 	/* Folders in which names are made or removed: */
 	struct file_ref dirs[2];
 	uint64_t dir_nodes[2];

@@ -6,7 +6,21 @@
 #include "fuse/guest.h"
 #include "tree/node.h"
 
-#define AFTER_DOTS 1 /* cookie behind "." and ".."; a guest's own are hashes */
+/*
+ * Offsets: 1 behind ".", 2 behind "..", then the guest's cookies, moved out of the way of these two: a guest's may be any, from small numbers (tmpfs,
+ * overlayfs) to ext4's end of a folder, INT64_MAX, which stays what it is.
+ */
+#define DOTS 2
+
+static off_t offset_of(uint64_t cookie)
+{
+	return cookie > INT64_MAX - DOTS ? INT64_MAX : (off_t)cookie + DOTS;
+}
+
+static uint64_t cookie_of(off_t offset)
+{
+	return offset == INT64_MAX ? INT64_MAX : offset < DOTS ? 0 : (uint64_t)offset - DOTS;
+}
 
 static void on_opened(void *user, int code, const struct agent_attr *attr)
 {
@@ -60,10 +74,10 @@ static void on_entries(void *user, int code, const void *data, size_t n)
 		ask_fail(a, code);
 		return;
 	}
-	for (int i = 0; a->dots && i < 2; i++) {
+	for (int i = a->dots; i < DOTS; i++) {
 		struct fuse_entry_param dot = {.attr = {.st_mode = S_IFDIR, .st_ino = UINT32_MAX}};
 
-		used += put(a, buf + used, a->size - used, i ? ".." : ".", &dot, AFTER_DOTS);
+		used += put(a, buf + used, a->size - used, i ? ".." : ".", &dot, i + 1);
 	}
 	while ((r = files_dirent_next(&data, &n, true, &d)) > 0) {
 		struct fuse_entry_param entry;
@@ -72,7 +86,7 @@ static void on_entries(void *user, int code, const void *data, size_t n)
 		memcpy(name, d.name, d.name_size);
 		name[d.name_size] = '\0';
 		ask_entry(a, &d.attr, &entry);
-		one = put(a, buf + used, a->size - used, name, &entry, (off_t)d.next);
+		one = put(a, buf + used, a->size - used, name, &entry, offset_of(d.next));
 		if (one > a->size - used)
 			break;
 		used += one;
@@ -93,9 +107,9 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool pl
 		return;
 	a->plus = plus;
 	a->size = size;
-	a->dots = off == 0;
+	a->dots = off >= 0 && off < DOTS ? (int)off : DOTS;
 	/* Attributes are asked for in any case: the node number of an entry needs the generation. */
-	ask_sent(a, files_readdir(agent, a->file, off == AFTER_DOTS ? 0 : (uint64_t)off,
+	ask_sent(a, files_readdir(agent, a->file, cookie_of(off),
 			    (uint32_t)(size < FILES_IO_MAX ? size : FILES_IO_MAX), true, on_entries, a,
 			    &a->request));
 }
