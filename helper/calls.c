@@ -276,31 +276,27 @@ struct helper_state *calls_free(struct helper_state *s)
 }
 
 /* What one helper left half done, the next puts right; what can't be now is said, and is no reason not to serve. */
-int calls_reconcile(struct helper_state *s, struct err *e)
+void calls_reconcile(struct helper_state *s)
 {
-	_cleanup_err_ struct err mine = {0};
+	_cleanup_err_ struct err e = {0};
 	uint32_t vm = 0;
 	struct journal_vm *slot;
 
-	if (mount_reconcile(s->mount, &mine) < 0 || bridge_reconcile(s->bridge, &mine) < 0)
-		fprintf(stderr, "banger-helper: %s\n", err_text(&mine));
+	if (mount_reconcile(s->mount, &e) < 0)
+		fprintf(stderr, "banger-helper: %s\n", err_text(&e));
+	if (bridge_reconcile(s->bridge, &e) < 0)
+		fprintf(stderr, "banger-helper: %s\n", err_text(&e));
 	while ((slot = journal_next(s->journal, vm))) {
-		int pidfd;
+		int pidfd, r;
 
 		vm = slot->vm;
 		/* Without its process a tap has no use any more. What lives is the daemon's to ask for. */
-		if (calls_living(s, slot, &pidfd) < 0) {
-			int r;
-
-			if (slot->process == JOURNAL_INTENT)
-				slot->process = JOURNAL_NONE;
-			r = slot->process == JOURNAL_NONE ? release(s, slot, &mine)
-							  : calls_drop_tap(s, slot, &mine);
-			if (r == -EBUSY)
-				fprintf(stderr, "banger-helper: %s\n", err_text(&mine));
-			else if (r < 0)
-				return err_move(e, &mine);
-		}
+		if (calls_living(s, slot, &pidfd) == 0)
+			continue;
+		if (slot->process == JOURNAL_INTENT)
+			slot->process = JOURNAL_NONE;
+		r = slot->process == JOURNAL_NONE ? release(s, slot, &e) : calls_drop_tap(s, slot, &e);
+		if (r < 0)
+			fprintf(stderr, "banger-helper: VM %u: %s\n", vm, err_text(&e));
 	}
-	return 0;
 }

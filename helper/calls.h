@@ -16,8 +16,8 @@ int calls_new(const struct instance *inst, struct journal *journal, struct launc
 	struct helper_state **ret, struct err *e);
 struct helper_state *calls_free(struct helper_state *s);
 
-/* What an earlier helper of this boot left: processes found again, half-made things undone. */
-int calls_reconcile(struct helper_state *s, struct err *e);
+/* What an earlier helper of this boot left: processes found again, half-made things undone. What can't be is told on stderr, and stays in the journal. */
+void calls_reconcile(struct helper_state *s);
 
 /* Where the row of a call stands: -EPROTO no such call, or a request that breaks its rules (the connection is then closed). *RET_FDS_MIN and
    *RET_FDS_MAX: how many descriptors it takes. */

@@ -27,7 +27,8 @@
 #include "server.h"
 #include "service.h"
 
-#define FILES_WANTED (2 * INSTANCE_VMS_MAX + 128)
+#define FILES_WANTED                                                                                         \
+	(3 * INSTANCE_VMS_MAX + 128) /* what is held of a VM (calls_state.h), of as many as there are slots */
 
 /* Only what root may move things with is left of the environment: the folders (place.h), Firecracker's (program.h). */
 static int scrub_environment(void)
@@ -61,7 +62,6 @@ static int watch_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* Two descriptors a VM, as many VMs as there are slots. */
 static int raise_limit(struct err *e)
 {
 	struct rlimit files;
@@ -76,10 +76,7 @@ static int raise_limit(struct err *e)
 /* Ready once what an earlier helper left is known: a restart is over by then. */
 static int serve(const struct instance *inst, struct helper_state *s, int sock, int signals, struct err *e)
 {
-	int r = calls_reconcile(s, e);
-
-	if (r < 0)
-		return r;
+	calls_reconcile(s);
 	service_ready(inst->service);
 	return server_run(inst, s, sock, signals, e);
 }

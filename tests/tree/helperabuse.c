@@ -316,6 +316,18 @@ static void disks(unsigned vm, const char *in_tree)
 		close_fd(good[i]);
 }
 
+/* Made, and then nothing: what becomes of it is seen by who runs this. */
+static void jail(unsigned vm)
+{
+	_cleanup_close_ int mounts = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	struct helper_request q = request(HELPER_JAIL, vm);
+
+	expect("a jail for one that runs", say(&q, sizeof(q), &mounts, 1), -EBUSY);
+	q.vm = vm + 1000;
+	expect("a jail", say(&q, sizeof(q), &mounts, 1), 0);
+	expect("once more", say(&q, sizeof(q), &mounts, 1), 0);
+}
+
 /* Many that connect and say nothing, and one that asks without ever listening. */
 static void floods(void)
 {
@@ -347,6 +359,7 @@ int main(int argc, char **argv)
 	meanings((unsigned)vm);
 	descriptors((unsigned)vm, argv[3]);
 	disks((unsigned)vm, argv[3]);
+	jail((unsigned)vm);
 	floods();
 	expect("a HELLO after all that", say(&q, sizeof(q), NULL, 0), 0);
 	return failures > 0;
