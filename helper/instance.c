@@ -1,8 +1,12 @@
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/posix_acl.h>
+#include <linux/posix_acl_xattr.h>
 #include <pwd.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 
 #include "banger/cleanup.h"
 #include "banger/place.h"
@@ -49,6 +53,46 @@ static int make_base(const struct instance *i, struct err *e)
 		       : 0;
 }
 
+/*
+ * Root's folder FD, 0700 but that UID may pass through it: acl(5). Not by his group: that may be one that he shares with others. -EOPNOTSUPP: the file
+ * system has no such lists.
+ */
+static int let_through(int fd, uid_t uid, const char *path, struct err *e)
+{
+	const struct {
+		struct posix_acl_xattr_header head;
+		struct posix_acl_xattr_entry entries[5];
+	} acl = {
+		{htole32(POSIX_ACL_XATTR_VERSION)},
+		{
+			{htole16(ACL_USER_OBJ), htole16(ACL_READ | ACL_WRITE | ACL_EXECUTE),
+				htole32((uint32_t)ACL_UNDEFINED_ID)},
+			{htole16(ACL_USER), htole16(ACL_EXECUTE), htole32(uid)},
+			{htole16(ACL_GROUP_OBJ), 0, htole32((uint32_t)ACL_UNDEFINED_ID)},
+			{htole16(ACL_MASK), htole16(ACL_EXECUTE), htole32((uint32_t)ACL_UNDEFINED_ID)},
+			{htole16(ACL_OTHER), 0, htole32((uint32_t)ACL_UNDEFINED_ID)},
+		},
+	};
+
+	return fsetxattr(fd, "system.posix_acl_access", &acl, sizeof(acl), 0) < 0
+		       ? err_sys(e, -errno, "%s", path)
+		       : 0;
+}
+
+/* Where there are no such lists there are no jails. The mode's group bits are the list's mask: to set them shuts nobody out. */
+static int make_jails(struct instance *i, struct err *e)
+{
+	_cleanup_err_ struct err mine = {0};
+	int r = make_dir(i->jails, 0, 0, 0710, &i->jails_fd, e);
+
+	if (r < 0)
+		return r;
+	r = let_through(i->jails_fd, i->owner, i->jails, &mine);
+	if (r == -EOPNOTSUPP)
+		i->jails_fd = close_fd(i->jails_fd);
+	return r < 0 && r != -EOPNOTSUPP ? err_move(e, &mine) : 0;
+}
+
 int instance_names(const char *name, struct instance *ret, struct err *e)
 {
 	*ret = (struct instance){.run_fd = -EBADF, .helper_fd = -EBADF, .jails_fd = -EBADF};
@@ -93,8 +137,7 @@ int instance_open(const char *name, uid_t owner, struct instance *ret, struct er
 		return err_set(e, -EALREADY, "another banger-helper serves this instance already");
 	if (dprintf(lock, "%d\n", (int)getpid()) < 0)
 		return err_sys(e, -EIO, "%s/lock", i->helper_dir);
-	if ((r = make_dir(i->fsd_dir, i->owner, i->group, 0700, NULL, e)) < 0 ||
-		(r = make_dir(i->jails, 0, i->group, 0710, &i->jails_fd, e)) < 0 ||
+	if ((r = make_dir(i->fsd_dir, i->owner, i->group, 0700, NULL, e)) < 0 || (r = make_jails(i, e)) < 0 ||
 		(r = make_base(i, e)) < 0 || (r = make_mountpoint(i->mount, e)) < 0)
 		return r;
 	TAKE_FD(lock);

@@ -30,7 +30,8 @@ struct instance {
 	uid_t owner;
 	gid_t group;
 	char *run, *mount, *socket, *helper_dir, *fsd_dir, *jails; /* paths, of place.h */
-	int run_fd, helper_fd, jails_fd;
+	int run_fd, helper_fd;
+	int jails_fd;          /* -1: the owner can't be let through to jails here, so there are none */
 	char bridge[IFNAMSIZ]; /* "bg0", "bgNAME" */
 	char *table;           /* nft: "banger", "banger_NAME" */
 	/* Borrowed: */

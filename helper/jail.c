@@ -24,8 +24,13 @@ static const char *name_in(const char *path)
 int jail_make(const struct instance *inst, uint32_t vm, uid_t user, struct err *e)
 {
 	_cleanup_free_ char *path = NULL;
-	int r = jail_remove(inst, vm, e);
+	int r;
 
+	if (inst->jails_fd < 0)
+		return err_set(e, -EOPNOTSUPP,
+			"%s: its file system has no access control lists (CONFIG_TMPFS_POSIX_ACL)",
+			inst->jails);
+	r = jail_remove(inst, vm, e);
 	if (r == 0)
 		r = jail_path(inst, vm, &path, e);
 	if (r < 0)

@@ -7,7 +7,7 @@
  *   PLACE_HELPER_SOCKET  /run/banger/helper.sock      ...                   SOCK_SEQPACKET, 0600, the owner's
  *   PLACE_HELPER_DIR     /run/banger/helper           ...                   root 0700: the helper's journal
  *   PLACE_FSD_DIR        /run/banger/fsd              ...                   owner 0700: VM sockets, saved INIT
- *   PLACE_JAILS          /run/banger/jails            ...                   root 0710, group the owner's: a folder a jailed VMM
+ *   PLACE_JAILS          /run/banger/jails            ...                   root 0700, the owner may pass: a folder a jailed VMM
  *   PLACE_STATE          /var/lib/banger              /var/lib/banger-t1    owner 0700: database, disks, images
  *
  * BANGER_RUN_BASE and BANGER_STATE_BASE in the environment move /run and /var/lib, for tests; the helper honours

@@ -38,7 +38,8 @@ is "the kernel is there to be read" "$(awk '$5 == "/kernel" {print substr($6, 1,
 is "the disk is the user's in there" "$(stat -c '%u %a' "/proc/$pid/root/work")" "$user 600"
 is "and the owner's outside" "$(stat -c '%U %a' $state/*/work.ext4)" "$OWNER 600"
 is "the sockets' folder" "$(stat -c '%u %G %a %F' "/run/banger/jails/$id")" "$user $OWNER 2770 directory"
-is "lies in one of root's" "$(stat -c '%U %G %a' /run/banger/jails)" "root $OWNER 710"
+is "lies in one of root's" "$(stat -c '%U %G' /run/banger/jails)" "root root"
+is "where nobody gets through by the owner's group" "$(setpriv --reuid=nobody --regid="$OWNER" --clear-groups ls "/run/banger/jails/$id" 2>&1 | grep -c 'Permission denied')" 1
 is "where the chroot was made nothing is" "$(ls /run/banger/helper/jail)" ""
 is "its tap is its user's" "$(cat "/sys/class/net/bg0-$id/owner")" "$user"
 

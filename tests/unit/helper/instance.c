@@ -1,5 +1,6 @@
 /* What an instance's things are called, and that no two VMs share any of it. */
 #include <errno.h>
+#include <grp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,6 +8,7 @@
 #include <cmocka.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../../../helper/pool.h"
@@ -121,6 +123,50 @@ static void folders(void **state)
 	done(&i);
 }
 
+/* Whether UID, of GROUP, gets at PATH. */
+static bool reaches(uid_t uid, gid_t group, const char *path)
+{
+	pid_t pid = fork();
+	int status;
+
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(setgroups(0, NULL) < 0 || setresgid(group, group, group) < 0 ||
+			setresuid(uid, uid, uid) < 0 || access(path, F_OK) < 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* The owner gets through to jails, nobody else does, be he of the owner's group; and it stays so. Nothing in there is the owner's to make. */
+static void jails(void **state)
+{
+	_cleanup_free_ char *jail = NULL;
+	struct instance i;
+	struct stat st;
+
+	(void)state;
+	must_open("t3", &i);
+	if (i.jails_fd < 0) {
+		done(&i);
+		print_message("the file system of /tmp has no access control lists\n");
+		skip();
+	}
+	assert_true(asprintf(&jail, "%s/7", i.jails) > 0);
+	assert_int_equal(mkdir(jail, 0777), 0);
+	/* As it is, and as the next helper finds it. */
+	for (int round = 0; round < 2; round++) {
+		assert_true(reaches(65534, i.group, jail));
+		assert_true(reaches(65534, 12345, jail));
+		assert_false(reaches(12345, i.group, jail));
+		assert_false(reaches(12345, 12345, jail));
+		assert_int_equal(fstat(i.jails_fd, &st), 0);
+		assert_true(st.st_uid == 0 && st.st_gid == 0);
+		assert_int_equal(fchmod(i.jails_fd, 0710), 0);
+	}
+	assert_int_equal(rmdir(jail), 0);
+	done(&i);
+}
+
 /* Somebody was there first: a link, or a folder of another user's. */
 static void squatters(void **state)
 {
@@ -154,6 +200,7 @@ int main(void)
 		cmocka_unit_test(not_names),
 		cmocka_unit_test(users),
 		cmocka_unit_test(folders),
+		cmocka_unit_test(jails),
 		cmocka_unit_test(squatters),
 	};
 
