@@ -84,7 +84,7 @@ static bool leads_out(const char *path, const char *target)
 	return false;
 }
 
-int scan_file(struct scan *s, const char *path, const char *oid, bool tracked, struct err *e)
+int scan_file(struct scan *s, const char *path, bool tracked, struct err *e)
 {
 	_cleanup_close_ int fd = io_open_beneath(s->c->source_fd, path, O_PATH | O_NOFOLLOW);
 	char target[WORKSPACE_PATH_MAX + 1];
@@ -127,9 +127,6 @@ int scan_file(struct scan *s, const char *path, const char *oid, bool tracked, s
 					       : "device");
 	}
 	workspace_id(&st, id);
-	/* Half of its digits tell it well enough. */
-	if (oid && strlen(oid) >= WORKSPACE_ID)
-		memcpy(id, oid, WORKSPACE_ID);
 	if (S_ISREG(st.st_mode))
 		s->c->now->bytes += (uint64_t)st.st_size;
 	r = filelist_add(&s->c->now->files, path, st.st_mode & (S_IFMT | 0777), id);
@@ -151,7 +148,8 @@ static int walk(struct scan *s, const char *folder, unsigned depth, struct err *
 		close_fd(fd);
 		if (fd == -EACCES && *folder)
 			return checkout_note(s->c, "left out: %s: permission denied", folder);
-		return fd == -ENOENT && *folder
+		/* It went away meanwhile, or is no folder any more. */
+		return *folder && (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP)
 			       ? 0
 			       : err_sys(e, fd < 0 ? fd : -errno, "%s", *folder ? folder : s->source);
 	}
@@ -167,7 +165,7 @@ static int walk(struct scan *s, const char *folder, unsigned depth, struct err *
 			path = NULL;
 			return err_sys(e, -ENOMEM, "%s", s->source);
 		}
-		r = scan_file(s, path, NULL, false, e);
+		r = scan_file(s, path, false, e);
 		if (r == 0 && fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 			S_ISDIR(st.st_mode))
 			r = walk(s, path, depth + 1, e);

@@ -12,7 +12,6 @@
 #include "repo/config.h"
 
 #define FILE_MAX (64u << 20)
-#define PER_CALL 100
 #define OUT      "out"
 #define MESSAGE  "The files as banger brought them"
 
@@ -99,75 +98,6 @@ static int make_places(struct make *m, struct err *e)
 	return r;
 }
 
-/* The index as the guest gets it: no states of files, which are others there. */
-static int make_index(struct make *m, struct err *e)
-{
-	struct scan *s = m->s;
-	int r;
-
-	m->git.index = m->index;
-	r = run(m, (const char *const[]){"read-tree", "--empty", NULL}, NULL, NULL, e);
-	if (r == 0 && s->stages.n > 0)
-		r = run(m, (const char *const[]){"update-index", "-z", "--index-info", NULL}, &s->stages,
-			NULL, e);
-	if (r == 0 && s->skipped.n > 0)
-		r = run(m, (const char *const[]){"update-index", "-z", "--skip-worktree", "--stdin", NULL},
-			&s->skipped, NULL, e);
-	if (r == 0 && s->unmerged)
-		m->index_tree = strdup("");
-	else if (r == 0)
-		r = run(m, (const char *const[]){"write-tree", "--missing-ok", NULL}, NULL, &m->index_tree,
-			e);
-	return r == 0 && !m->index_tree ? err_sys(e, -ENOMEM, "git") : r;
-}
-
-static const struct filelist_entry *brought(const struct make *m, const char *path)
-{
-	_cleanup_free_ char *whole = NULL;
-
-	if (asprintf(&whole, "%s%s", m->s->prefix, path) < 0) {
-		whole = NULL;
-		return NULL;
-	}
-	return filelist_find(&m->s->c->now->files, whole);
-}
-
-/* Of what a filter makes something else of, the bytes that are brought: nothing that a repository names is run for it. */
-static int add_raw(struct make *m, struct err *e)
-{
-	const struct text *filtered = &m->s->filtered;
-	struct text info = {0};
-	const char *at = filtered->data;
-	int r = 0;
-
-	while (r == 0 && at < filtered->data + filtered->n) {
-		const char *args[PER_CALL + 5] = {"hash-object", "-w", "--no-filters", "--"}, *first = at;
-		_cleanup_free_ char *out = NULL;
-		size_t n = 4;
-		char *line;
-
-		for (; n < PER_CALL + 4 && at < filtered->data + filtered->n; at += strlen(at) + 1)
-			args[n++] = at;
-		r = git_run(&m->git, args, NULL, 0, &out, NULL, NULL, e);
-		for (char *rest = out; r == 0 && rest && first < at && (line = strsep(&rest, "\n"));
-			first += strlen(first) + 1) {
-			const struct filelist_entry *f = brought(m, first);
-			_cleanup_free_ char *stage = NULL;
-			int size = asprintf(
-				&stage, "%s %s\t%s", f && f->mode & 0100 ? "100755" : "100644", line, first);
-
-			if (size < 0)
-				stage = NULL;
-			if (size < 0 || text_add(&info, stage, (size_t)size + 1) < 0)
-				r = err_sys(e, -ENOMEM, "git");
-		}
-	}
-	if (r == 0 && info.n > 0)
-		r = run(m, (const char *const[]){"update-index", "-z", "--index-info", NULL}, &info, NULL, e);
-	free(info.data);
-	return r;
-}
-
 static int copy_file(const char *from, const char *to, struct err *e)
 {
 	_cleanup_free_ char *data = NULL;
@@ -181,45 +111,37 @@ static int copy_file(const char *from, const char *to, struct err *e)
 	return r;
 }
 
-/* All files as they are brought, as a tree: what differs from the index is put in, what isn't brought is taken out. */
-static int make_tree(struct make *m, struct err *e)
+/* The index as the guest gets it: no states of files, which are others there. */
+static int make_index(struct make *m, struct err *e)
 {
 	struct scan *s = m->s;
-	struct text add = {0}, gone = {0};
-	const struct filelist_entry *f;
 	int r;
 
-	if (*s->ref) {
-		m->tree = strdup(m->index_tree);
-		return m->tree ? 0 : err_sys(e, -ENOMEM, "git");
-	}
-	r = copy_file(m->index, m->work, e);
-	m->git.index = m->work;
-	for (const char *at = s->changed.data; r == 0 && at < s->changed.data + s->changed.n;
-		at += strlen(at) + 1)
-		if ((f = brought(m, at)) && !f->filtered)
-			r = text_add(&add, at, strlen(at) + 1);
-	for (const char *at = s->stages.data; r == 0 && at < s->stages.data + s->stages.n;
-		at += strlen(at) + 1) {
-		const char *path = strchr(at, '\t');
-
-		if (path && strncmp(at, "160000", 6) != 0 && !brought(m, path + 1))
-			r = text_add(&gone, path + 1, strlen(path + 1) + 1);
-	}
-	if (r == -ENOMEM)
-		err_sys(e, r, "git");
-	if (r == 0 && add.n > 0)
-		r = run(m, (const char *const[]){"update-index", "-z", "--add", "--stdin", NULL}, &add, NULL,
+	m->git.index = m->index;
+	r = run(m, (const char *const[]){"read-tree", "--empty", NULL}, NULL, NULL, e);
+	if (r == 0 && s->stages.n > 0)
+		r = run(m, (const char *const[]){"update-index", "-z", "--index-info", NULL}, &s->stages,
+			NULL, e);
+	/* What isn't checked out counts there too. */
+	if (r == 0)
+		r = copy_file(m->index, m->work, e);
+	if (r == 0 && s->skipped.n > 0)
+		r = run(m, (const char *const[]){"update-index", "-z", "--skip-worktree", "--stdin", NULL},
+			&s->skipped, NULL, e);
+	if (r == 0 && s->unmerged)
+		m->index_tree = strdup("");
+	else if (r == 0)
+		r = run(m, (const char *const[]){"write-tree", "--missing-ok", NULL}, NULL, &m->index_tree,
 			e);
-	if (r == 0)
-		r = add_raw(m, e);
-	if (r == 0 && gone.n > 0)
-		r = run(m, (const char *const[]){"update-index", "-z", "--force-remove", "--stdin", NULL},
-			&gone, NULL, e);
-	if (r == 0)
-		r = run(m, (const char *const[]){"write-tree", "--missing-ok", NULL}, NULL, &m->tree, e);
-	free(add.data);
-	free(gone.data);
+	return r == 0 && !m->index_tree ? err_sys(e, -ENOMEM, "git") : r;
+}
+
+static int make_tree(struct make *m, struct err *e)
+{
+	int r;
+
+	m->git.index = *m->s->ref ? m->index : m->work;
+	r = scan_make_tree(m->s, &m->git, &m->tree, e);
 	m->git.index = m->index;
 	return r;
 }

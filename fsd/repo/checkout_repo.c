@@ -1,4 +1,5 @@
 /* A repository's files: what its index has, what differs, what isn't in it and isn't ignored; and the repositories in it. */
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -18,21 +19,20 @@ static char *whole(const struct scan *s, const char *path)
 	return asprintf(&ret, "%s%s", s->prefix, path) < 0 ? NULL : ret;
 }
 
-static int add_file(struct scan *s, const char *path, const char *oid, bool tracked, struct err *e)
+static int add_file(struct scan *s, const char *path, bool tracked, struct err *e)
 {
 	_cleanup_free_ char *full = whole(s, path);
 	const char *name = strrchr(path, '/');
 
 	if (strcmp(name ? name + 1 : path, ".gitattributes") == 0)
 		s->attributes = true;
-	return full ? scan_file(s, full, oid, tracked, e) : err_sys(e, -ENOMEM, "%s", path);
+	return full ? scan_file(s, full, tracked, e) : err_sys(e, -ENOMEM, "%s", path);
 }
 
-/* "TAG MODE OID STAGE\tPATH", as `ls-files -t -s` says it. */
+/* "TAG MODE OID STAGE\tPATH", as `ls-files -v -s` says it. */
 static int on_stage(struct scan *s, char *line, struct text *subs, struct err *e)
 {
 	char *path = strchr(line, '\t'), *mode = line + 2, *oid, *stage;
-	int r;
 
 	if (!path || line[1] != ' ' || !(oid = strchr(mode, ' ')) || !(stage = strchr(oid + 1, ' ')))
 		return err_set(e, -EPROTO, "git ls-files: what it says is not understood");
@@ -50,19 +50,22 @@ static int on_stage(struct scan *s, char *line, struct text *subs, struct err *e
 		if (text_add(&s->blobs, oid, strlen(oid)) < 0 || text_add(&s->blobs, "\n", 1) < 0)
 			return err_sys(e, -ENOMEM, "git");
 	}
-	if (line[0] == 'S' && text_add(&s->skipped, path, strlen(path) + 1) < 0)
+	if ((line[0] == 'S' || line[0] == 's') && text_add(&s->skipped, path, strlen(path) + 1) < 0)
+		return err_sys(e, -ENOMEM, "git");
+	/* git was told not to look whether it has changed. */
+	if ((line[0] == 'S' || islower((unsigned char)line[0])) &&
+		text_add(&s->changed, path, strlen(path) + 1) < 0)
 		return err_sys(e, -ENOMEM, "git");
 	if (strcmp(mode, "160000") == 0)
 		return text_add(subs, path, strlen(path) + 1) < 0 ? err_sys(e, -ENOMEM, "git") : 0;
-	r = add_file(s, path, *s->ref ? oid : NULL, true, e);
-	return r;
+	return add_file(s, path, true, e);
 }
 
 static int read_index(struct scan *s, struct text *subs, struct err *e)
 {
 	_cleanup_free_ char *out = NULL;
 	size_t n;
-	int r = git_run(&s->git, (const char *const[]){"ls-files", "-z", "-t", "-s", NULL}, NULL, 0, &out, &n,
+	int r = git_run(&s->git, (const char *const[]){"ls-files", "-z", "-v", "-s", NULL}, NULL, 0, &out, &n,
 		NULL, e);
 
 	for (char *at = out; r == 0 && at < out + n;) {
@@ -91,7 +94,7 @@ static int read_others(struct scan *s, struct text *subs, struct err *e)
 			r = text_add(subs, at, size) < 0 ? -ENOMEM : 0;
 			continue;
 		}
-		r = add_file(s, at, NULL, false, e);
+		r = add_file(s, at, false, e);
 		if (r == 0 && text_add(&s->changed, at, size + 1) < 0)
 			r = err_sys(e, -ENOMEM, "git");
 	}
@@ -252,8 +255,12 @@ int scan_repo(struct scan *outer, const char *prefix, struct err *e)
 		.source = outer->source,
 		.depth = outer->depth + 1};
 	struct text subs = {0};
+	char *filters = NULL;
 	int r = 0;
 
+	/* The outer's are others'. */
+	s.git.filters = NULL;
+	s.git.filters_n = 0;
 	if (s.depth > REPOS_DEEP || s.c->now->repo_count >= REPOS_MAX)
 		return checkout_note(s.c, "left out: %s: too many repositories in each other", prefix);
 	s.prefix = strdup(prefix);
@@ -264,6 +271,8 @@ int scan_repo(struct scan *outer, const char *prefix, struct err *e)
 	s.git.dir_fd = s.dir_fd;
 	if (r == 0)
 		r = check(&s, e);
+	if (r == 0 && (r = git_filters(&s.git, &filters, &s.git.filters_n, e)) == 0)
+		s.git.filters = filters;
 	op_stage(s.op, "looking");
 	if (r == 0 && *s.ref)
 		r = check_out(&s, e);
@@ -279,6 +288,7 @@ int scan_repo(struct scan *outer, const char *prefix, struct err *e)
 	free(s.skipped.data);
 	free(s.changed.data);
 	free(s.filtered.data);
+	free(filters);
 	free(s.blobs.data);
 	free(s.prefix);
 	close_fd(s.dir_fd);

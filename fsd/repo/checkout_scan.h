@@ -26,7 +26,7 @@ struct scan {
 	/* Of its index: */
 	struct text stages;   /* for `update-index --index-info` */
 	struct text skipped;  /* paths that aren't checked out (sparse), each with its NUL */
-	struct text changed;  /* paths that differ from the index, or aren't in it */
+	struct text changed;  /* paths that may differ from the index, or aren't in it */
 	struct text filtered; /* those that a filter makes something else of */
 	struct text blobs;    /* of a merge that is going on: what its index names, a line each */
 	bool attributes;      /* one of its files is .gitattributes */
@@ -37,8 +37,10 @@ struct scan {
 int scan_repo(struct scan *s, const char *prefix, struct err *e);
 /* checkout_git.c: makes what the guest's repository is to have. */
 int scan_make_git(struct scan *s, struct err *e);
+/* checkout_tree.c: the files of the list, from GIT's index, which has the repository's entries. *RET is the tree's name, the caller's. */
+int scan_make_tree(struct scan *s, const struct git *git, char **ret, struct err *e);
 
-/* A file that there is, by its path in the checkout; sees to what can't be brought. OID (may be NULL): what tells its state. */
-int scan_file(struct scan *s, const char *path, const char *oid, bool tracked, struct err *e);
+/* A file that there is, by its path in the checkout; sees to what can't be brought. */
+int scan_file(struct scan *s, const char *path, bool tracked, struct err *e);
 
 #endif

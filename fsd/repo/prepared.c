@@ -28,6 +28,7 @@ int filelist_add(struct filelist *m, const char *path, uint32_t mode, const uint
 	if (!copy)
 		return -ENOMEM;
 	m->entries[m->count] = (struct filelist_entry){.path = copy, .mode = mode};
+	memcpy(m->entries[m->count].seen, host, WORKSPACE_ID);
 	memcpy(m->entries[m->count++].host, host, WORKSPACE_ID);
 	return 0;
 }
@@ -56,6 +57,15 @@ struct filelist_entry *filelist_find(const struct filelist *m, const char *path)
 	struct filelist_entry key = {.path = (char *)path};
 
 	return m->count == 0 ? NULL : bsearch(&key, m->entries, m->count, sizeof(*m->entries), by_path);
+}
+
+void filelist_remove(struct filelist *m, struct filelist_entry *entry)
+{
+	size_t after = (size_t)(m->entries + m->count - entry) - 1;
+
+	free(entry->path);
+	memmove(entry, entry + 1, after * sizeof(*entry));
+	m->count--;
 }
 
 void filelist_clear(struct filelist *m)

@@ -13,10 +13,12 @@
 #include "banger/workspace_proto.h"
 
 struct filelist_entry {
-	char *path;                  /* owned; as it goes over the wire */
-	uint32_t mode;               /* type and permissions */
-	bool filtered;               /* git keeps something else of it than what stands there; not stored */
-	uint8_t host[WORKSPACE_ID];  /* its state here; zeros: not known, so that it is brought again */
+	char *path;                 /* owned; as it goes over the wire */
+	uint32_t mode;              /* type and permissions */
+	bool filtered;              /* git keeps something else of it than what stands there; not stored */
+	uint8_t seen[WORKSPACE_ID]; /* its state here when it was looked at; not stored */
+	uint8_t host
+		[WORKSPACE_ID]; /* what tells its contents here; zeros: not known, so that it is brought again */
 	uint8_t guest[WORKSPACE_ID]; /* its state there, as the guest told it */
 };
 
@@ -25,12 +27,13 @@ struct filelist {
 	size_t count, room;
 };
 
-/* PATH is copied. -ENOMEM; -EINVAL: no path that can go over the wire. */
+/* PATH is copied; HOST is SEEN too. -ENOMEM; -EINVAL: no path that can go over the wire. */
 int filelist_add(struct filelist *m, const char *path, uint32_t mode, const uint8_t host[WORKSPACE_ID]);
 /* By path; of two of the same the first stays. */
 void filelist_sort(struct filelist *m);
 /* In a sorted one. NULL: it isn't there. */
 struct filelist_entry *filelist_find(const struct filelist *m, const char *path);
+void filelist_remove(struct filelist *m, struct filelist_entry *entry);
 void filelist_clear(struct filelist *m);
 
 /* A repository of the checkout: the checkout's own, and one for each submodule. */

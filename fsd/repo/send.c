@@ -306,10 +306,10 @@ static int open_file(int dir, const char *path, struct stat *st)
 	return fd < 0 ? -ENOENT : fd;
 }
 
-static int read_link(int dir, const char *path, char ret[WORKSPACE_PATH_MAX + 1])
+static int read_link(int dir, const char *path, char ret[WORKSPACE_PATH_MAX + 1], struct stat *st)
 {
 	_cleanup_close_ int fd = io_open_beneath(dir, path, O_PATH | O_NOFOLLOW);
-	ssize_t n = fd < 0 ? -1 : readlinkat(fd, "", ret, WORKSPACE_PATH_MAX);
+	ssize_t n = fd < 0 || fstat(fd, st) < 0 ? -1 : readlinkat(fd, "", ret, WORKSPACE_PATH_MAX);
 
 	if (n <= 0)
 		return -ENOENT;
@@ -328,13 +328,53 @@ static int tell_compare(struct send *s, const struct filelist_entry *f, struct e
 
 	r = tell(s, WORKSPACE_COMPARE, &f->mode, 4, f->path, strlen(f->path), e);
 	if (r == 0 && S_ISLNK(f->mode)) {
-		n = read_link(s->c->source_fd, f->path, target);
+		n = read_link(s->c->source_fd, f->path, target, &st);
 		r = n > 0 ? tell(s, WORKSPACE_DATA, target, (size_t)n, NULL, 0, e) : 0;
 	} else if (r == 0 && S_ISREG(f->mode)) {
 		fd = open_file(s->c->source_fd, f->path, &st);
 		r = fd >= 0 ? tell_data(s, fd, &st, &changed, e) : 0;
 	}
 	return r < 0 ? r : tell(s, WORKSPACE_END_OF_FILE, NULL, 0, NULL, 0, e);
+}
+
+static struct change *find_change(struct send *s, const char *path)
+{
+	size_t low = 0, high = s->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int order = strcmp(path, entry_of(s, &s->changes[middle])->path);
+
+		if (order == 0)
+			return &s->changes[middle];
+		if (order < 0)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return NULL;
+}
+
+/* A file that goes, as it was brought, is not in the way of what comes below a folder of its name. */
+static int clear_way(struct send *s, struct err *e)
+{
+	for (size_t i = 0; i < s->count; i++) {
+		struct change *c = &s->changes[i], *above;
+		_cleanup_free_ char *path = NULL;
+
+		if (!c->in_way || c->remove)
+			continue;
+		path = strdup(entry_of(s, c)->path);
+		if (!path)
+			return err_sys(e, -ENOMEM, "prepare");
+		for (char *slash; (slash = strrchr(path, '/'));) {
+			*slash = '\0';
+			above = find_change(s, path);
+			if (above && above->remove && !above->in_way)
+				c->in_way = false;
+		}
+	}
+	return 0;
 }
 
 /* Links and files that are in the way, once more: by what is in them. */
@@ -382,8 +422,27 @@ static int refuse(struct send *s, struct err *e)
 				text);
 }
 
-static int note_sent(struct send *s, size_t at, struct err *e)
+/* It has gone since it was looked at. What is there stays as it is: the next time it counts as removed, or is brought. */
+static int note_gone(struct send *s, size_t at)
 {
+	struct filelist_entry *f = &s->c->now->files.entries[at];
+	const struct filelist_entry *old = s->before ? filelist_find(&s->before->files, f->path) : NULL;
+
+	memset(f->host, 0, sizeof(f->host));
+	if (old)
+		memcpy(f->guest, old->guest, sizeof(f->guest));
+	return checkout_note(s->c, "left out: %s: it went away meanwhile", f->path);
+}
+
+/* AT: of the list, as *ST says that it is now. */
+static int note_sent(struct send *s, size_t at, const struct stat *st, struct err *e)
+{
+	uint8_t now[WORKSPACE_ID];
+
+	workspace_id(st, now);
+	/* Others than those that were looked at: the next time they are brought again. */
+	if (at != SIZE_MAX && memcmp(now, s->c->now->files.entries[at].seen, WORKSPACE_ID) != 0)
+		memset(s->c->now->files.entries[at].host, 0, WORKSPACE_ID);
 	if (grow((void **)&s->sent, s->sent_count, &s->sent_room, sizeof(*s->sent)) < 0)
 		return err_sys(e, -ENOMEM, "prepare");
 	s->sent[s->sent_count++] = at;
@@ -402,10 +461,8 @@ static int put_file(struct send *s, int dir, const char *path, uint32_t mode, si
 	int r;
 
 	fd = open_file(dir, path, &st);
-	/* It has gone since it was looked at: the next time it counts as removed. */
 	if (fd < 0)
-		return at == SIZE_MAX ? err_sys(e, fd, "%s", path)
-				      : checkout_note(s->c, "left out: %s: it went away meanwhile", path);
+		return at == SIZE_MAX ? err_sys(e, fd, "%s", path) : note_gone(s, at);
 	sec = st.st_mtim.tv_sec;
 	nsec = (uint32_t)st.st_mtim.tv_nsec;
 	memcpy(head, &mode, 4);
@@ -424,20 +481,21 @@ static int put_file(struct send *s, int dir, const char *path, uint32_t mode, si
 		checkout_note(
 			s->c, "%s was written to while it was read: prepare again brings it again", path);
 	}
-	return r < 0 ? r : note_sent(s, at, e);
+	return r < 0 ? r : note_sent(s, at, &st, e);
 }
 
 static int put_link(struct send *s, const char *path, size_t at, struct err *e)
 {
 	uint8_t head[4 + WORKSPACE_PATH_MAX + 1];
-	int n = read_link(s->c->source_fd, path, (char *)head + 4), r;
+	struct stat st;
+	int n = read_link(s->c->source_fd, path, (char *)head + 4, &st), r;
 	uint32_t size = (uint32_t)n;
 
 	if (n < 0)
-		return checkout_note(s->c, "left out: %s: it went away meanwhile", path);
+		return note_gone(s, at);
 	memcpy(head, &size, 4);
 	r = tell(s, WORKSPACE_LINK, head, 4 + size, path, strlen(path), e);
-	return r < 0 ? r : note_sent(s, at, e);
+	return r < 0 ? r : note_sent(s, at, &st, e);
 }
 
 static int put_change(struct send *s, const struct change *c, struct err *e)
@@ -582,7 +640,9 @@ static int send_all(struct send *s, struct err *e)
 	if (r == 0)
 		r = ask(s, e);
 	if (r == 0 && !s->force) {
-		r = ask_again(s, e);
+		r = clear_way(s, e);
+		if (r == 0)
+			r = ask_again(s, e);
 		if (r == 0)
 			r = refuse(s, e);
 	}

@@ -1,0 +1,521 @@
+/* A checkout looked at and brought, by the guest's own program on this host; and by guests that lie. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "banger/cleanup.h"
+#include "banger/io.h"
+#include "banger/proc.h"
+#include "repo/send.h"
+
+struct bench {
+	char dir[40]; /* src, guest, scratch, home below it */
+	char bin[4096];
+	struct prepared *before;
+	struct send_result result;
+	char text[2048]; /* of the last error */
+	char **notes;
+};
+
+static void sh(struct bench *b, const char *script)
+{
+	struct proc_spec spec = PROC_SPEC_INIT;
+	_cleanup_free_ char *home = NULL;
+	_cleanup_close_ int dir = open(b->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_err_ struct err e = {0};
+
+	assert_true(asprintf(&home, "HOME=%s/home", b->dir) > 0);
+	spec.argv = (const char *const[]){"sh", "-e", "-c", script, NULL};
+	spec.env = (const char *const[]){
+		"PATH=/usr/bin:/bin", home, "GIT_CONFIG_NOSYSTEM=1", "LC_ALL=C.UTF-8", NULL};
+	spec.dir_fd = dir;
+	if (proc_run(&spec, NULL, NULL, NULL, &e) < 0)
+		fail_msg("%s: %s", script, err_text(&e));
+}
+
+/* Whether SCRIPT says so. */
+static bool holds(struct bench *b, const char *script)
+{
+	struct proc_spec spec = PROC_SPEC_INIT;
+	_cleanup_free_ char *home = NULL;
+	_cleanup_close_ int dir = open(b->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	assert_true(asprintf(&home, "HOME=%s/home", b->dir) > 0);
+	spec.argv = (const char *const[]){"sh", "-c", script, NULL};
+	spec.env = (const char *const[]){
+		"PATH=/usr/bin:/bin", home, "GIT_CONFIG_NOSYSTEM=1", "LC_ALL=C.UTF-8", NULL};
+	spec.dir_fd = dir;
+	return proc_run(&spec, NULL, NULL, NULL, NULL) == 0;
+}
+
+static int setup(void **state)
+{
+	struct bench *b = calloc(1, sizeof(*b));
+	ssize_t n;
+
+	assert_non_null(b);
+	signal(SIGPIPE, SIG_IGN);
+	/* build/unit/repo/checkout -> build/bin/banger-guest */
+	n = readlink("/proc/self/exe", b->bin, sizeof(b->bin) - 64);
+	assert_true(n > 0);
+	b->bin[n] = '\0';
+	for (int i = 0; i < 3; i++)
+		*strrchr(b->bin, '/') = '\0';
+	memcpy(b->bin + strlen(b->bin), "/bin/banger-guest", sizeof("/bin/banger-guest"));
+	memcpy(b->dir, "/tmp/banger-repo-XXXXXX", sizeof("/tmp/banger-repo-XXXXXX"));
+	assert_non_null(mkdtemp(b->dir));
+	sh(b, "mkdir src home; git config --global user.name Me; git config --global user.email "
+	      "me@example.com; "
+	      "git config --global init.defaultBranch main");
+	*state = b;
+	return 0;
+}
+
+static void drop_notes(struct bench *b)
+{
+	for (char **note = b->notes; note && *note; note++)
+		free(*note);
+	free(b->notes);
+	b->notes = NULL;
+}
+
+static int teardown(void **state)
+{
+	struct bench *b = *state;
+
+	sh(b, "chmod -R u+rwx .; rm -rf src guest home scratch lib other");
+	assert_int_equal(rmdir(b->dir), 0);
+	prepared_free(b->before);
+	drop_notes(b);
+	free(b);
+	return 0;
+}
+
+/* The guest's end; 0: nobody's, *RET_PEER is the test's own. */
+static pid_t start_guest(struct bench *b, int *ret_sock)
+{
+	_cleanup_free_ char *folder = NULL;
+	int pair[2];
+	pid_t pid;
+
+	assert_true(asprintf(&folder, "%s/guest", b->dir) > 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		dup2(pair[1], 0);
+		dup2(pair[1], 1);
+		execl(b->bin, "banger-guest", "workspace", "receive", folder, NULL);
+		_exit(127);
+	}
+	close(pair[1]);
+	*ret_sock = pair[0];
+	return pid;
+}
+
+static int prepare(struct bench *b, const char *source, const char *ref, bool force, int sock)
+{
+	_cleanup_free_ char *path = NULL, *home = NULL, *scratch = NULL;
+	_cleanup_err_ struct err e = {0};
+	_cleanup_close_ int fd = -EBADF;
+	struct checkout c;
+	int r;
+
+	assert_true(asprintf(&path, "%s/%s", b->dir, source) > 0 && asprintf(&home, "%s/home", b->dir) > 0 &&
+		    asprintf(&scratch, "%s/scratch", b->dir) > 0);
+	sh(b, "rm -rf scratch; mkdir scratch");
+	fd = open(scratch, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	drop_notes(b);
+	b->text[0] = '\0';
+	r = checkout_look(path, ref, b->before, fd, home, NULL, &c, &e);
+	if (r == 0) {
+		r = checkout_send(&c, b->before, force, sock, NULL, &b->result, &e);
+		if (r == 0) {
+			prepared_free(b->before);
+			b->before = TAKE_PTR(c.now);
+		}
+		b->notes = TAKE_PTR(c.notes);
+		c.note_count = 0;
+		checkout_clear(&c);
+	}
+	if (r < 0) {
+		snprintf(b->text, sizeof(b->text), "%s", err_text(&e));
+		print_message("# %d: %s\n", r, b->text);
+	}
+	return r;
+}
+
+static int bring_from(struct bench *b, const char *source, const char *ref, bool force)
+{
+	int sock, status, r;
+	pid_t pid = start_guest(b, &sock);
+
+	r = prepare(b, source, ref, force, sock);
+	close(sock);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (r == 0)
+		assert_int_equal(status, 0);
+	/* Nothing half-made stays, whatever came of it. */
+	assert_true(holds(b, "! find guest -name '.banger-*' | grep -q ."));
+	return r;
+}
+
+static int bring(struct bench *b, bool force)
+{
+	return bring_from(b, "src", "", force);
+}
+
+static bool noted(struct bench *b, const char *word)
+{
+	for (char **note = b->notes; note && *note; note++)
+		if (strstr(*note, word))
+			return true;
+	return false;
+}
+
+#define SAME "diff -r --no-dereference -x .git src guest"
+
+static void any_folder(void **state)
+{
+	struct bench *b = *state;
+
+	sh(b, "cd src; mkdir -p a/b empty; echo x > a/b/c; printf 'n' > 'two\nlines'; ln -s a/b/c inside; ln "
+	      "-s ../../etc/passwd out; ln -s /etc abs; "
+	      "mkfifo pipe; echo x > unreadable; mkdir -p .hidden; echo h > .hidden/h; head -c 3000000 "
+	      "/dev/urandom > big; touch -d 2001-02-03 big; "
+	      "chmod 0750 a/b/c");
+	assert_int_equal(bring(b, false), 0);
+	assert_true(noted(b, "left out: out: a link that leads out"));
+	assert_true(noted(b, "left out: abs: a link that leads out"));
+	assert_true(noted(b, "left out: pipe: a pipe"));
+	sh(b, "rm src/out src/abs src/pipe; " SAME);
+	assert_true(holds(b, "test $(stat -c %a.%Y guest/a/b/c) = 750.$(stat -c %Y src/a/b/c) && test $(stat "
+			     "-c %Y guest/big) = $(stat -c %Y src/big)"));
+	assert_true(b->result.bytes >= 3000000);
+	assert_false(holds(b, "test -e guest/.git"));
+	assert_int_equal(bring_from(b, "src", "main", false), -EINVAL);
+}
+
+static void no_such_folder(void **state)
+{
+	struct bench *b = *state;
+
+	assert_int_equal(bring_from(b, "none", "", false), -ENOENT);
+	sh(b, "echo > src/file");
+	assert_int_equal(bring_from(b, "src/file", "", false), -ENOTDIR);
+}
+
+/* What is ignored stays; what is tracked goes, ignored or not, committed or not. */
+static void as_it_stands(void **state)
+{
+	struct bench *b = *state;
+
+	sh(b, "cd src; git init -q .; printf '*.o\nout/\n' > .gitignore; mkdir -p d out; echo 1 > d/f; echo "
+	      "f > forced.o; printf 'n' > 'two\nlines'; "
+	      "ln -s /etc/passwd tracked; git add .; git add -f forced.o; git commit -q -m one; echo 2 >> "
+	      "d/f; echo u > untracked; echo i > x.o; echo i > out/x; "
+	      "echo gone > gone; git add gone; rm gone; ln -s /etc/shadow out2");
+	assert_int_equal(bring(b, false), 0);
+	sh(b, "rm -r src/x.o src/out src/out2; " SAME);
+	assert_true(b->before->is_git);
+	assert_true(b->before->dirty);
+	assert_true(holds(b, "git -C guest log --format=%s | grep -qx one"));
+	sh(b, "git -C src status --porcelain > a; git -C guest status --porcelain > b; diff a b; rm a b");
+	assert_true(holds(b, "test \"$(git -C guest config user.email)\" = me@example.com"));
+	assert_true(holds(b, "git -C guest fsck --full"));
+	/* The commit that changes are told against is all of what was brought. */
+	assert_true(holds(b, "cd guest && git add -A . && test -z \"$(git diff --cached --name-only "
+			     "refs/banger/prepared)\""));
+}
+
+static void the_difference(void **state)
+{
+	struct bench *b = *state;
+
+	sh(b, "cd src; git init -q .; for i in 1 2 3 4 5; do echo $i > f$i; done; mkdir -p deep/er; echo x > "
+	      "deep/er/x; git add .; git commit -q -m one");
+	assert_int_equal(bring(b, false), 0);
+	assert_int_equal(bring(b, false), 0);
+	assert_int_equal(b->result.files + b->result.removed, 0);
+	sh(b, "cd src; echo more >> f1; rm f2; rm -r deep; echo new > new; chmod 755 f3; ln -sf f4 f5");
+	assert_int_equal(bring(b, false), 0);
+	assert_int_equal(b->result.files, 4);
+	assert_int_equal(b->result.removed, 2);
+	sh(b, SAME);
+	assert_false(holds(b, "test -e guest/deep"));
+	/* A file where a folder was, a folder where a file was. */
+	sh(b, "cd src; rm f3 f4 f5; mkdir f4; echo x > f4/x; mkdir -p f3/a; echo y > f3/a/y");
+	assert_int_equal(bring(b, false), 0);
+	sh(b, SAME "; rm -r src/f4; echo file > src/f4");
+	assert_int_equal(bring(b, false), 0);
+	sh(b, SAME);
+}
+
+static void the_guests_work(void **state)
+{
+	struct bench *b = *state;
+
+	sh(b, "cd src; git init -q .; for i in 1 2 3 4 5 6; do echo $i > f$i; done; git add .; git commit -q "
+	      "-m one");
+	assert_int_equal(bring(b, false), 0);
+	sh(b, "cd guest; echo mine > f1; echo both > f2; rm f3; echo mine > f4; echo mine > own; rm f6; "
+	      "mkdir f6; echo mine > f6/x");
+	sh(b, "cd src; echo yours > f1; echo both > f2; echo yours > f3; rm f4; echo yours > f5; echo yours "
+	      "> own; echo yours > f6");
+	assert_int_equal(bring(b, false), -EEXIST);
+	assert_non_null(strstr(b->text, "f1, f3, f4 and 2 more"));
+	/* Not even what was no conflict. */
+	assert_true(holds(b, "test $(cat guest/f5) = 5 && test $(cat guest/f1) = mine"));
+	sh(b, "cd src; git checkout -q f1 f3 f4 f6; rm own");
+	assert_int_equal(bring(b, false), 0);
+	assert_true(holds(b, "test $(cat guest/f1) = mine && test ! -e guest/f3 && test $(cat guest/own) = "
+			     "mine && test $(cat guest/f5) = yours"));
+	sh(b, "cd src; echo yours > f1; rm f4; echo yours > f6");
+	assert_int_equal(bring(b, true), 0);
+	assert_true(holds(b, "test $(cat guest/f1) = yours && test ! -e guest/f4 && test $(cat guest/f6) = "
+			     "yours && test $(cat guest/own) = mine"));
+}
+
+static void histories(void **state)
+{
+	struct bench *b = *state;
+
+	sh(b, "cd src; git init -q .; echo 1 > f; git add .; git commit -q -m one; git tag v1; echo 2 > f; "
+	      "git commit -q -am two");
+	assert_int_equal(bring(b, false), 0);
+	assert_true(holds(b, "cd guest && git describe --tags | grep -q v1-1"));
+	/* The guest goes on: its commits stay, and are overwritten by nobody. */
+	sh(b, "cd guest; git add .; echo 3 > f; git commit -q -am three");
+	assert_int_equal(bring(b, false), 0);
+	assert_true(holds(b, "git -C guest log -1 --format=%s | grep -qx three"));
+	sh(b, "cd src; echo 4 > g; git add g; git commit -q -m four; git tag v2");
+	assert_int_equal(bring(b, false), -EEXIST);
+	assert_non_null(strstr(b->text, ".git (it has commits"));
+	/* Taken over by the host, they are in the way of nothing. */
+	sh(b, "cd src; git pull -q --no-rebase --no-edit ../guest main");
+	assert_int_equal(bring(b, false), 0);
+	assert_true(holds(b, "cd guest && git log --format=%s | grep -qx four && git log --format=%s | grep "
+			     "-qx three && git fsck && git describe --tags | grep -q v2"));
+	sh(b, "cd guest; echo 5 > f; git commit -q -am five; cd ../src; echo 6 > g; git commit -q -am six");
+	assert_int_equal(bring(b, true), 0);
+	assert_true(holds(b, "cd guest && git log -1 --format=%s | grep -qx six && git log -1 --format=%s "
+			     "main.before-prepare | grep -qx five"));
+	/* A repository without a commit; then with its first. */
+	sh(b, "rm -rf src guest; mkdir src; cd src; git init -q .; echo 1 > f");
+	prepared_free(b->before);
+	b->before = NULL;
+	assert_int_equal(bring(b, false), 0);
+	sh(b, "cd src; git add .; git commit -q -m first");
+	assert_int_equal(bring(b, false), 0);
+	assert_true(holds(b, "git -C guest log --format=%s | grep -qx first && git -C guest fsck"));
+}
+
+static void shapes(void **state)
+{
+	struct bench *b = *state;
+
+	/* Shallow, detached, a linked worktree, a submodule, a repository that is none of it, a merge that is going on. */
+	sh(b, "mkdir lib other; cd lib; git init -q .; for i in 1 2 3; do echo $i > l; git add .; git commit "
+	      "-q -m lib$i; done; cd ..; rm -r src; "
+	      "git clone -q --depth 1 file://$PWD/lib src; cd src; git checkout -q --detach");
+	assert_int_equal(bring(b, false), 0);
+	assert_true(holds(b, "cd guest && test $(git rev-list --count HEAD) = 1 && git rev-parse "
+			     "--is-shallow-repository | grep -q true && git fsck"));
+	assert_false(holds(b, "git -C guest symbolic-ref -q HEAD"));
+	sh(b, "rm -rf guest src other; git -C lib worktree add -q ../src -b wt; echo w >> src/l");
+	prepared_free(b->before);
+	b->before = NULL;
+	assert_int_equal(bring(b, false), 0);
+	assert_true(holds(b, "cd guest && test -d .git && git symbolic-ref HEAD | grep -q refs/heads/wt && "
+			     "git status --porcelain | grep -q ' M l' && git fsck"));
+	sh(b, "rm -rf guest; git -C lib worktree remove --force ../src; mkdir src; cd src; git init -q .; "
+	      "echo 1 > f; git add .; git commit -q -m one; "
+	      "git -c protocol.file.allow=always submodule -q add $PWD/../lib sub/lib; git commit -q -m sub; "
+	      "echo dirty >> sub/lib/l; git init -q nested; echo n > nested/n; "
+	      "git checkout -q -b side; echo side > f; git commit -q -am side; git checkout -q main; echo "
+	      "main > f; git commit -q -am main; git merge side || true");
+	prepared_free(b->before);
+	b->before = NULL;
+	assert_int_equal(bring(b, false), 0);
+	sh(b, SAME);
+	assert_true(
+		holds(b, "cd guest && git -C sub/lib log -1 --format=%s | grep -qx lib3 && git -C sub/lib "
+			 "status --porcelain | grep -q l && git status --porcelain | grep -q '^UU f' && "
+			 "test -d nested/.git && git fsck"));
+	assert_int_equal(b->before->repo_count, 3);
+}
+
+/* A commit instead of the files as they stand. */
+static void by_ref(void **state)
+{
+	struct bench *b = *state;
+
+	sh(b, "cd src; git init -q .; echo 1 > f; echo g > g; git add .; git commit -q -m one; git branch "
+	      "old; echo 2 > f; git rm -q g; git commit -q -am two; echo dirty >> f");
+	assert_int_equal(bring_from(b, "src", "old", false), 0);
+	assert_true(holds(b, "cd guest && test $(cat f) = 1 && test $(cat g) = g && git symbolic-ref HEAD | "
+			     "grep -q refs/heads/old && test -z \"$(git status --porcelain)\""));
+	assert_int_equal(bring_from(b, "src", "old", false), 0);
+	assert_int_equal(b->result.files, 0);
+	assert_int_equal(bring_from(b, "src", "none", false), -EINVAL);
+	assert_int_equal(bring_from(b, "src", "HEAD", false), 0);
+	assert_true(holds(b, "cd guest && test $(cat f) = 2 && test ! -e g"));
+}
+
+/* Programs that a repository names are not run, and what a filter makes something else of goes as it stands. */
+static void nothing_is_run(void **state)
+{
+	struct bench *b = *state;
+
+	sh(b, "cd src; git init -q .; echo '*.bin filter=evil diff=evil' > .gitattributes; echo real > "
+	      "a.bin; echo t > t; git add .; git commit -q -m one; "
+	      "for k in filter.evil.clean filter.evil.smudge diff.evil.textconv diff.external core.fsmonitor "
+	      "core.pager; do git config $k 'sh -c \"touch ../ran; cat\"'; done; "
+	      "git config core.hooksPath hooks; mkdir hooks; for h in post-index-change "
+	      "reference-transaction; do printf '#!/bin/sh\\ntouch ../ran\\n' > hooks/$h; chmod 755 "
+	      "hooks/$h; done; "
+	      "echo changed > a.bin; echo t2 > t; sleep 1; touch a.bin");
+	assert_int_equal(bring(b, false), 0);
+	assert_false(holds(b, "test -e ran"));
+	assert_true(holds(b, "test $(cat guest/a.bin) = changed && ! git -C guest config --get-regexp "
+			     "'filter|fsmonitor|hooks|external|textconv|pager'"));
+	sh(b, "cd src; git config remote.o.url https://u:secret@example.com/x; echo 3 > t; git commit -q -am "
+	      "three -n");
+	sh(b, "rm -rf guest ran");
+	prepared_free(b->before);
+	b->before = NULL;
+	assert_int_equal(bring(b, false), 0);
+	assert_false(holds(b, "grep -r secret guest || test -e ran"));
+	assert_true(holds(b, "grep -q 'https://example.com/x' guest/.git/config"));
+}
+
+/* It is written to, and files come and go, while it is brought. */
+static void changes_meanwhile(void **state)
+{
+	struct bench *b = *state;
+	pid_t writer;
+	int status;
+
+	sh(b, "cd src; git init -q .; for i in $(seq 300); do head -c 20000 /dev/zero > f$i; done; git add "
+	      ".; git commit -q -m one");
+	writer = fork();
+	assert_true(writer >= 0);
+	if (writer == 0) {
+		char path[80];
+
+		for (unsigned i = 0;; i++) {
+			int fd;
+
+			snprintf(path, sizeof(path), "%s/src/f%u", b->dir, 1 + i % 300);
+			unlink(path);
+			fd = open(path, O_WRONLY | O_CREAT | O_APPEND, 0644);
+			for (int k = 0; k < 3; k++)
+				(void)!write(fd, "more", 4);
+			close(fd);
+		}
+	}
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(bring(b, false), 0);
+	kill(writer, SIGKILL);
+	assert_int_equal(waitpid(writer, &status, 0), writer);
+	/* Whatever it was: once it is quiet the two are the same. */
+	assert_int_equal(bring(b, false), 0);
+	sh(b, SAME);
+}
+
+/* The clock there is wrong by years, and goes back: what counts is that something is as it was, not when. */
+static void clocks(void **state)
+{
+	struct bench *b = *state;
+
+	sh(b, "cd src; echo 1 > f; echo 1 > g");
+	assert_int_equal(bring(b, false), 0);
+	sh(b, "cd guest; echo mine > f; touch -d 1999-01-01 f; cd ../src; echo yours > f; echo 2 > g; touch "
+	      "-d 2040-01-01 g");
+	assert_int_equal(bring(b, false), -EEXIST);
+	assert_int_equal(bring(b, true), 0);
+	sh(b, SAME);
+}
+
+/* A link in the guest leads nowhere. */
+static void links_in_the_guest(void **state)
+{
+	struct bench *b = *state;
+
+	sh(b, "mkdir -p src/d lib; echo 1 > src/d/f; echo safe > lib/f");
+	assert_int_equal(bring(b, false), 0);
+	sh(b, "cd guest; rm -r d; ln -s ../lib d; echo 2 > ../src/d/f");
+	assert_int_equal(bring(b, false), -EEXIST);
+	assert_int_equal(bring(b, true), 0);
+	assert_true(holds(b, "test $(cat lib/f) = safe && test $(cat guest/d/f) = 2 && test ! -L guest/d"));
+}
+
+/* What a guest says that doesn't keep to the protocol. */
+static void liars(void **state)
+{
+	static const struct {
+		uint32_t type, length;
+		uint8_t body[64];
+		int code;
+	} lies[] = {
+		{WORKSPACE_ANSWERS, 4, {99}, -EPROTO},
+		{WORKSPACE_ANSWERS, 3, {0}, -EPROTO},
+		{WORKSPACE_DONE, 0, {0}, -EPROTO},
+		{WORKSPACE_STATES, 32, {0}, -EPROTO},
+		{WORKSPACE_HEAD, 9, {0, 0, 0, 0, 'x'}, -EPROTO},
+		{0xffffffff, 0, {0}, -EPROTO},
+		{WORKSPACE_ANSWERS, 0xffffffff, {0}, -EPROTO},
+		{WORKSPACE_FAILED, 12, {28, 0, 0, 0, 'f', 'u', 'l', 'l', 27, '[', '2', 'J'}, -ENOSPC},
+		{WORKSPACE_FAILED, 8, {0, 0, 0, 0x80, 'h', 'm', 'm', '!'}, -EIO},
+	};
+	struct bench *b = *state;
+
+	sh(b, "echo 1 > src/f");
+	for (size_t i = 0; i < ELEMENTSOF(lies); i++) {
+		uint32_t head[2] = {lies[i].length, lies[i].type};
+		int pair[2];
+
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+		assert_int_equal(io_write_full(pair[1], head, sizeof(head)), 0);
+		if (lies[i].length < sizeof(lies[i].body))
+			assert_int_equal(io_write_full(pair[1], lies[i].body, lies[i].length), 0);
+		shutdown(pair[1], SHUT_WR);
+		assert_int_equal(prepare(b, "src", "", false, pair[0]), lies[i].code);
+		assert_null(strchr(b->text, 27));
+		close(pair[0]);
+		close(pair[1]);
+	}
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(any_folder),
+		TEST(no_such_folder),
+		TEST(as_it_stands),
+		TEST(the_difference),
+		TEST(the_guests_work),
+		TEST(histories),
+		TEST(shapes),
+		TEST(by_ref),
+		TEST(nothing_is_run),
+		TEST(changes_meanwhile),
+		TEST(clocks),
+		TEST(links_in_the_guest),
+		TEST(liars),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
