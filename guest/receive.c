@@ -554,24 +554,36 @@ static int make_above(const char *folder)
 	return path ? 0 : -1;
 }
 
+static void clear(struct receive *r)
+{
+	close_file(r);
+	close_fd(r->root);
+	for (size_t i = 0; i < r->head_count; i++)
+		free(r->heads[i].text);
+	free(r->no);
+	free(r->heads);
+	free(r->states);
+}
+
+static int open_root(struct receive *r, const char *folder)
+{
+	if (make_above(folder) < 0 || (mkdir(folder, 0755) < 0 && errno != EEXIST))
+		return fail(r, -errno, NULL);
+	r->root = open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return r->root < 0 ? fail(r, -errno, NULL) : 0;
+}
+
 int receive_run(const char *folder)
 {
 	static struct receive r;
 	struct workspace_record rec;
 	int k;
 
-	r.fd = r.dir = -EBADF;
-	r.in.fd = STDIN_FILENO;
+	r = (struct receive){.root = -EBADF, .fd = -EBADF, .dir = -EBADF, .in.fd = STDIN_FILENO};
 	umask(022);
-	if (make_above(folder) < 0 || (mkdir(folder, 0755) < 0 && errno != EEXIST))
-		k = fail(&r, -errno, NULL);
-	else
-		k = (r.root = open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0
-			    ? fail(&r, -errno, NULL)
-			    : 0;
+	k = open_root(&r, folder);
 	while (k == 0 && (k = workspace_read(&r.in, &rec)) > 0)
 		k = on_record(&r, &rec);
-	close_file(&r);
 	if (k < 0) {
 		uint32_t code = (uint32_t)-k;
 
@@ -579,10 +591,7 @@ int receive_run(const char *folder)
 			fail(&r, k, NULL);
 		/* Whoever still writes shall get to read this. */
 		workspace_write(STDOUT_FILENO, WORKSPACE_FAILED, &code, sizeof(code), r.text, strlen(r.text));
-		return 1;
 	}
-	free(r.no);
-	free(r.heads);
-	free(r.states);
-	return 0;
+	clear(&r);
+	return k < 0;
 }
