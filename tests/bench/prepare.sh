@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# A checkout of SIZE_MIB in FILES files into a guest: prepare beside `tar c | vm exec tar x` over the same channel, and beside tar over ssh to the same guest where
+# its image has an sshd; again with one file changed; a job's start and its output.
+. "$(dirname "$0")/../lib/case.sh"
+case_begin "$@"
+SIZE_MIB=${SIZE_MIB:-300} FILES=${FILES:-10000}
+SRC=$CASE_DIR/src
+mkdir "$SRC"
+chown "$OWNER" "$SRC"
+export HOME=$CASE_DIR
+clock() { perl -MTime::HiRes=time -e 'printf "%d\n", time() * 1e6'; }
+# took COMMAND...: milliseconds.
+took() { local began; began=$(clock); "$@" >/dev/null 2>&1 || { fail "$*"; return; }; echo $((($(clock) - began) / 1000)); }
+ratio() { perl -e 'printf "%.2f", $ARGV[0] / $ARGV[1]' "$1" "$2"; }
+perl -e '
+	my ($dir, $files, $bytes) = @ARGV;
+	srand 1;
+	for my $i (1 .. $files) {
+		my $d = "$dir/d" . ($i % 100);
+		mkdir $d;
+		open my $f, ">", "$d/f$i" or die;
+		print $f join("", map { chr 32 + rand 90 } 1 .. 1024) x ($bytes / $files / 1024 + 1);
+	}' "$SRC" "$FILES" $((SIZE_MIB << 20))
+chown -R "$OWNER" "$SRC"
+as_owner sh -c "cd $SRC && git init -q -b main . && git config user.name me && git config user.email me@example.com && git add . && git commit -q -m one"
+up
+mkdir "$FS/vms/box"
+echo 512M >"$FS/vms/box/memory"
+echo start >"$FS/vms/box/ctl" || { cat "$FS/vms/box/error"; exit 1; }
+prepare() { echo "prepare $SRC" >"$FS/vms/box/workspace.ctl"; }
+by_tar() { tar -C "$SRC" -c . | banger vm exec -i --cwd /root/tar box -- tar x; }
+banger vm exec box -- mkdir /root/tar
+tar=$(took by_tar)
+banger vm exec box -- rm -r /root/tar
+ours=$(took prepare)
+again=$(took prepare)
+echo more >>"$SRC/d1/f1"
+one=$(took prepare)
+echo "$FILES files, $SIZE_MIB MiB, and their history: prepare $ours ms, tar c | vm exec tar x $tar ms: $(ratio "$ours" "$tar");" \
+	"again: nothing changed $again ms, one file $one ms"
+
+spawn() { banger vm exec box -- true; }
+spawn
+for i in 1 2 3 4 5; do all[i]=$(took spawn); done
+# The agent's own round trip: a question that it answers at once.
+ask() { cat "$FS/vms/box/health"; }
+for i in 1 2 3 4 5; do asked[i]=$(took ask); done
+median() { printf '%s\n' "$@" | sort -n | sed -n '3p'; }
+echo "exec of true: $(median "${all[@]}") ms; the agent asked: $(median "${asked[@]}") ms"
+out() { banger vm exec box -- head -c 200000000 /dev/zero | wc -c; }
+into() { dd if=/dev/zero bs=1M count=200 status=none | banger vm exec -i box -- sh -c 'cat >/dev/null'; }
+ms=$(took out)
+in_ms=$(took into)
+echo "200 MB of a job's output: $((200000 / ms)) MB/s; 200 MiB of input: $((209715 / in_ms)) MB/s"
+[ "${ours:-0}" -gt 0 ] && [ "${tar:-0}" -gt 0 ] && [ "${ms:-0}" -gt 0 ] || fail "measured nothing"
+pass "measured"
+case_end
