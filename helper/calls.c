@@ -7,6 +7,7 @@
 #include "banger/cleanup.h"
 #include "calls_state.h"
 #include "mount.h"
+#include "mounter.h"
 #include "pool.h"
 #include "scope.h"
 
@@ -66,15 +67,21 @@ static int ended(int pidfd)
 int calls_living(struct helper_state *s, const struct journal_vm *slot, int *ret_pidfd)
 {
 	_cleanup_close_ int fd = -EBADF;
+	struct process_stat now;
 	struct held *h;
-	uint64_t starttime;
+	int r;
 
 	if (!slot || slot->process == JOURNAL_NONE || slot->pid <= 0 || calls_hold(s, slot->vm, &h, NULL) < 0)
 		return -ESRCH;
 	if (h->pidfd < 0) {
 		fd = (int)syscall(SYS_pidfd_open, slot->pid, 0);
 		/* In this order: the descriptor first, then what it can be no other's. */
-		if (fd < 0 || launcher_starttime(slot->pid, &starttime) < 0 || starttime != slot->starttime)
+		if (fd < 0)
+			return -ESRCH;
+		r = mounter_see(s->inst->mounter, slot->pid, &now, NULL);
+		if (r < 0)
+			return r;
+		if (now.starttime != slot->starttime)
 			return -ESRCH;
 		h->pidfd = TAKE_FD(fd);
 	}
@@ -82,6 +89,16 @@ int calls_living(struct helper_state *s, const struct journal_vm *slot, int *ret
 		return -ESRCH;
 	*ret_pidfd = h->pidfd;
 	return 0;
+}
+
+int calls_idle(struct helper_state *s, const struct journal_vm *slot, struct err *e)
+{
+	int pidfd, r = calls_living(s, slot, &pidfd);
+
+	if (r == -ESRCH)
+		return 0;
+	return r == 0 ? err_set(e, -EBUSY, "VM %u runs", slot->vm)
+		      : err_sys(e, r, "whether VM %u runs", slot->vm);
 }
 
 static int call_hello(struct call *c, struct err *e)
@@ -125,10 +142,10 @@ static int call_unmount(struct call *c, struct err *e)
 static int release(struct helper_state *s, struct journal_vm *slot, struct err *e)
 {
 	struct held *h;
-	int pidfd, r;
+	int r = calls_idle(s, slot, e);
 
-	if (calls_living(s, slot, &pidfd) == 0)
-		return err_set(e, -EBUSY, "VM %u runs", slot->vm);
+	if (r < 0)
+		return r;
 	h = find_held(s, slot->vm);
 	if (h)
 		drop_held(h);
@@ -152,15 +169,18 @@ static int call_release(struct call *c, struct err *e)
 static int call_list(struct call *c, struct err *e)
 {
 	struct journal_vm *slot = journal_next(c->s->journal, c->q->u.list.after);
-	int pidfd;
+	int r;
 
 	if (!slot)
 		return err_set(e, -ENOENT, "no further VM");
+	r = calls_idle(c->s, slot, e);
+	if (r < 0 && r != -EBUSY)
+		return r;
 	c->reply->vm = slot->vm;
 	c->reply->u.list.has_tap = slot->tap != JOURNAL_NONE;
 	c->reply->u.list.has_nat = slot->nat != JOURNAL_NONE;
 	c->reply->u.list.has_process = slot->process != JOURNAL_NONE;
-	c->reply->u.list.alive = calls_living(c->s, slot, &pidfd) == 0;
+	c->reply->u.list.alive = r == -EBUSY;
 	c->reply->u.list.pid = slot->pid;
 	c->reply->u.list.starttime = slot->starttime;
 	return 0;
@@ -287,15 +307,18 @@ void calls_reconcile(struct helper_state *s)
 	if (bridge_reconcile(s->bridge, &e) < 0)
 		fprintf(stderr, "banger-helper: %s\n", err_text(&e));
 	while ((slot = journal_next(s->journal, vm))) {
-		int pidfd, r;
+		int r;
 
 		vm = slot->vm;
+		r = calls_idle(s, slot, &e);
 		/* Without its process a tap has no use any more. What lives is the daemon's to ask for. */
-		if (calls_living(s, slot, &pidfd) == 0)
+		if (r == -EBUSY)
 			continue;
-		if (slot->process == JOURNAL_INTENT)
+		if (r == 0 && slot->process == JOURNAL_INTENT)
 			slot->process = JOURNAL_NONE;
-		r = slot->process == JOURNAL_NONE ? release(s, slot, &e) : calls_drop_tap(s, slot, &e);
+		if (r == 0)
+			r = slot->process == JOURNAL_NONE ? release(s, slot, &e)
+							  : calls_drop_tap(s, slot, &e);
 		if (r < 0)
 			fprintf(stderr, "banger-helper: VM %u: %s\n", vm, err_text(&e));
 	}

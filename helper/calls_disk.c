@@ -15,12 +15,12 @@ int call_disk(struct call *c, struct err *e)
 {
 	struct journal_vm *slot = journal_find(c->s->journal, c->q->vm);
 	uint32_t what = c->q->u.disk.what;
-	int pidfd, r;
+	int r;
 
 	if (what > HELPER_DISK_WRITE || c->nfds != (what == HELPER_DISK_OFF ? 0 : DISK_FD_COUNT))
 		return err_set(e, -EINVAL, "disk: %u with %zu descriptors", what, c->nfds);
-	if (calls_living(c->s, slot, &pidfd) == 0)
-		return err_set(e, -EBUSY, "VM %u runs", c->q->vm);
+	if ((r = calls_idle(c->s, slot, e)) < 0)
+		return r;
 	if (what == HELPER_DISK_OFF)
 		return slot ? disk_remove(&c->s->disk, slot, e) : 0;
 	if ((r = check_disk_fds(c->fds, c->s->inst->owner, e)) < 0 ||

@@ -141,12 +141,9 @@ int call_tap(struct call *c, struct err *e)
 	struct helper_state *s = c->s;
 	struct journal_vm *slot = journal_find(s->journal, c->q->vm);
 	struct held *h;
-	int pidfd, r;
+	int r;
 
-	if (calls_living(s, slot, &pidfd) == 0)
-		return err_set(e, -EBUSY, "VM %u runs", c->q->vm);
-	r = calls_hold(s, c->q->vm, &h, e);
-	if (r < 0)
+	if ((r = calls_idle(s, slot, e)) < 0 || (r = calls_hold(s, c->q->vm, &h, e)) < 0)
 		return r;
 	/* One made before and not used goes with its descriptor. */
 	h->tap_fd = close_fd(h->tap_fd);

@@ -40,8 +40,10 @@ struct call {
 	int ret_fd, ret_owned;
 };
 
-/* The VMM's pidfd of SLOT (NULL: -ESRCH), borrowed, opened again after a restart of ours where pid and start still agree. -ESRCH */
+/* The VMM's pidfd of SLOT (NULL: -ESRCH), borrowed, opened again after a restart of ours where pid and start still agree. -ESRCH; -EIO: nobody knows */
 int calls_living(struct helper_state *s, const struct journal_vm *slot, int *ret_pidfd);
+/* Nothing of SLOT's VM (NULL: of none) runs: what it had may be taken away, or made. -EBUSY: it runs; -EIO: nobody knows */
+int calls_idle(struct helper_state *s, const struct journal_vm *slot, struct err *e);
 
 /* What is held of VM, made where nothing is yet; borrowed, gone with a call that leaves VM without a row in the journal. -ENOMEM */
 int calls_hold(struct helper_state *s, uint32_t vm, struct held **ret, struct err *e);

@@ -46,11 +46,10 @@ int call_jail(struct call *c, struct err *e)
 	struct helper_state *s = c->s;
 	struct journal_vm *slot = journal_find(s->journal, c->q->vm);
 	struct held *h;
-	int pidfd, r;
+	int r;
 
-	if (calls_living(s, slot, &pidfd) == 0)
-		return err_set(e, -EBUSY, "VM %u runs", c->q->vm);
-	if ((r = check_mount_namespace(c->fds[0], e)) < 0 || (r = calls_hold(s, c->q->vm, &h, e)) < 0 ||
+	if ((r = calls_idle(s, slot, e)) < 0 || (r = check_mount_namespace(c->fds[0], e)) < 0 ||
+		(r = calls_hold(s, c->q->vm, &h, e)) < 0 ||
 		(r = journal_take(s->journal, c->q->vm, &slot, e)) < 0)
 		return r;
 	slot->jail = JOURNAL_INTENT;
@@ -166,17 +165,11 @@ int call_launch(struct call *c, struct err *e)
 	struct record rec = {.s = c->s, .q = c->q, .reply = c->reply};
 	_cleanup_close_ int root = -EBADF;
 	struct held *h;
-	int fds[LAUNCH_FD_COUNT], pidfd = -EBADF, r;
+	int fds[LAUNCH_FD_COUNT], r;
 
-	r = check_launch(c, e);
-	if (r == 0)
-		r = journal_take(c->s->journal, c->q->vm, &rec.slot, e);
-	if (r == 0)
-		r = calls_hold(c->s, c->q->vm, &h, e);
-	if (r < 0)
+	if ((r = check_launch(c, e)) < 0 || (r = journal_take(c->s->journal, c->q->vm, &rec.slot, e)) < 0 ||
+		(r = calls_hold(c->s, c->q->vm, &h, e)) < 0 || (r = calls_idle(c->s, rec.slot, e)) < 0)
 		return r;
-	if (calls_living(c->s, rec.slot, &pidfd) == 0)
-		return err_set(e, -EBUSY, "VM %u runs already", c->q->vm);
 	h->pidfd = close_fd(h->pidfd);
 	if (!c->q->u.launch.no_network && h->tap_fd < 0)
 		return err_set(e, -ENODEV, "VM %u has no tap", c->q->vm);
@@ -218,12 +211,13 @@ int call_signal(struct call *c, struct err *e)
 		[HELPER_SIGSTOP] = SIGSTOP,
 		[HELPER_SIGCONT] = SIGCONT};
 	uint32_t which = c->q->u.signal.signal;
-	int pidfd;
+	int pidfd, r;
 
 	if (which < HELPER_SIGTERM || which > HELPER_SIGCONT)
 		return err_set(e, -EINVAL, "no such signal");
-	if (calls_living(c->s, journal_find(c->s->journal, c->q->vm), &pidfd) < 0)
-		return err_set(e, -ESRCH, "VM %u has no process", c->q->vm);
+	r = calls_living(c->s, journal_find(c->s->journal, c->q->vm), &pidfd);
+	if (r < 0)
+		return err_sys(e, r, "VM %u's process", c->q->vm);
 	if (syscall(SYS_pidfd_send_signal, pidfd, signals[which], NULL, 0) < 0)
 		return err_sys(e, -errno, "signal to VM %u", c->q->vm);
 	return 0;
@@ -232,9 +226,10 @@ int call_signal(struct call *c, struct err *e)
 int call_pidfd(struct call *c, struct err *e)
 {
 	struct journal_vm *slot = journal_find(c->s->journal, c->q->vm);
+	int r = calls_living(c->s, slot, &c->ret_fd);
 
-	if (calls_living(c->s, slot, &c->ret_fd) < 0)
-		return err_set(e, -ESRCH, "VM %u has no process", c->q->vm);
+	if (r < 0)
+		return err_sys(e, r, "VM %u's process", c->q->vm);
 	c->reply->u.launch.pid = slot->pid;
 	c->reply->u.launch.reaper_pid = slot->reaper_pid;
 	c->reply->u.launch.starttime = slot->starttime;

@@ -19,6 +19,7 @@
 #include "child.h"
 #include "launch_fds.h"
 #include "launcher.h"
+#include "mounter.h"
 #include "stage.h"
 #include "vmm.h"
 
@@ -51,6 +52,7 @@ _Static_assert(PARCEL_COUNT <= 32, "a bit each");
 
 struct launcher {
 	struct child child;
+	struct mounter *mounter; /* borrowed */
 };
 
 /* --- in the launcher --- */
@@ -272,6 +274,7 @@ int launcher_new(const struct instance *inst, struct launcher **ret, struct err 
 		free(l);
 		return r;
 	}
+	l->mounter = inst->mounter;
 	*ret = l;
 	return 0;
 }
@@ -283,34 +286,6 @@ struct launcher *launcher_free(struct launcher *l)
 		free(l);
 	}
 	return NULL;
-}
-
-/* FIELD, from 4 on, of /proc/PID/stat (proc(5)); -ESRCH. */
-static int stat_field(int pid, int wanted, uint64_t *ret)
-{
-	_cleanup_free_ char *path = NULL, *text = NULL;
-	char *at, *field;
-
-	if (asprintf(&path, "/proc/%d/stat", pid) < 0) {
-		path = NULL;
-		return -ENOMEM;
-	}
-	if (io_read_file(AT_FDCWD, path, 4096, &text, NULL, NULL) < 0)
-		return -ESRCH;
-	/* The name, field 2, is in brackets and may hold anything: what follows its last one is field 3. */
-	at = strrchr(text, ')');
-	if (!at)
-		return -ESRCH;
-	at += 2;
-	for (int i = 3; i < wanted; i++)
-		strsep(&at, " ");
-	field = strsep(&at, " ");
-	return field && parse_u64(field, 0, UINT64_MAX, ret) == 0 ? 0 : -ESRCH;
-}
-
-int launcher_starttime(int pid, uint64_t *ret)
-{
-	return stat_field(pid, 22, ret);
 }
 
 /* One report, and the descriptor it may carry. */
@@ -369,11 +344,12 @@ static const char *step_text(int step)
 	return step >= 0 && step < STEP_COUNT ? texts[step] : "starting the VMM";
 }
 
-static int converse(int sock, launcher_record_fn record, void *data, int *ret_pidfd, struct err *e)
+static int converse(
+	struct launcher *l, int sock, launcher_record_fn record, void *data, int *ret_pidfd, struct err *e)
 {
 	_cleanup_close_ int pidfd = -EBADF, none = -EBADF;
+	struct process_stat vmm;
 	struct report said;
-	uint64_t starttime, reaper;
 	int r;
 
 	r = hear(sock, &said, &pidfd, e);
@@ -383,10 +359,9 @@ static int converse(int sock, launcher_record_fn record, void *data, int *ret_pi
 		return err_sys(e, said.value < 0 ? said.value : -EIO, "%s",
 			said.value < 0 ? step_text(said.step) : "starting the VMM");
 	/* Who speaks is its parent: a socket pair's own credentials are those of who made it, ours. */
-	if (pidfd_pid(pidfd) != said.value || launcher_starttime(said.value, &starttime) < 0 ||
-		stat_field(said.value, 4, &reaper) < 0)
+	if (pidfd_pid(pidfd) != said.value || mounter_see(l->mounter, said.value, &vmm, NULL) < 0)
 		return err_set(e, -EIO, "the VMM is not who the reaper says");
-	r = record(data, said.value, (int)reaper, starttime, e);
+	r = record(data, said.value, vmm.parent, vmm.starttime, e);
 	if (r == 0 && send(sock, &said, sizeof(said), MSG_NOSIGNAL) < 0)
 		r = err_sys(e, -errno, "the reaper");
 	if (r == 0)
@@ -445,5 +420,5 @@ int launcher_run(struct launcher *l, const struct launch *what, launcher_record_
 	if (r < 0)
 		return err_sys(e, r, "the launcher");
 	theirs = close_fd(theirs);
-	return converse(mine, record, data, ret_pidfd, e);
+	return converse(l, mine, record, data, ret_pidfd, e);
 }

@@ -11,7 +11,7 @@
 
 struct launcher;
 
-/* Forks it. Call before capabilities are dropped and the filter is set. INST is borrowed. */
+/* Forks it. Call before capabilities are dropped and the filter is set. INST is borrowed, and its mounter is there. */
 int launcher_new(const struct instance *inst, struct launcher **ret, struct err *e);
 /* Ends it; VMMs and their reapers live on. */
 struct launcher *launcher_free(struct launcher *l);
@@ -33,8 +33,5 @@ struct launch {
  */
 int launcher_run(struct launcher *l, const struct launch *what, launcher_record_fn record, void *data,
 	int *ret_pidfd, struct err *e);
-
-/* Field 22 of /proc/PID/stat, the process's start in clock ticks; -ESRCH. */
-int launcher_starttime(int pid, uint64_t *ret);
 
 #endif

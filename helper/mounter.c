@@ -3,6 +3,7 @@
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 
 #include "banger/cleanup.h"
 #include "banger/io.h"
@@ -21,9 +22,15 @@ struct mounter {
 /* --- in the child --- */
 
 struct order {
-	enum { MOUNT, UNMOUNT, MOUNT_JAIL, UNMOUNT_JAIL } what; /* MOUNT alone comes with a descriptor */
+	enum { MOUNT, UNMOUNT, MOUNT_JAIL, UNMOUNT_JAIL, SEE } what; /* MOUNT alone comes with a descriptor */
 	uint32_t vm;
 	uid_t user;
+	int pid;
+};
+
+struct answer {
+	int code;
+	struct process_stat process; /* SEE's */
 };
 
 static int do_mount(const struct instance *inst, int fd)
@@ -59,7 +66,7 @@ static int do_unmount(const char *path)
 	return umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 ? -errno : 0;
 }
 
-static int carry_out(const struct instance *inst, const struct order *o, int fd)
+static int carry_out(const struct instance *inst, const struct order *o, int fd, struct process_stat *ret)
 {
 	_cleanup_free_ char *jail = NULL;
 	int r = 0;
@@ -77,6 +84,8 @@ static int carry_out(const struct instance *inst, const struct order *o, int fd)
 		return do_mount_jail(inst, jail, o->user);
 	case UNMOUNT_JAIL:
 		return do_unmount(jail);
+	case SEE:
+		return process_read(o->pid, ret);
 	}
 	return -EBADMSG;
 }
@@ -96,17 +105,18 @@ static void serve(int sock, int namespace_fd, const void *data)
 		return;
 	}
 	for (;;) {
-		int fd = -EBADF, code;
+		struct answer a = {0};
+		int fd = -EBADF;
 		struct order o;
 		size_t n = 0;
 
 		if (io_recv_fds(sock, &o, sizeof(o), &fd, 1, &n, 0) != sizeof(o) ||
 			n != (size_t)(o.what == MOUNT))
 			return;
-		code = carry_out(inst, &o, fd);
+		a.code = carry_out(inst, &o, fd, &a.process);
 		if (n)
 			close_fd(fd);
-		if (io_send_fds(sock, &code, sizeof(code), NULL, 0) < 0)
+		if (io_send_fds(sock, &a, sizeof(a), NULL, 0) < 0)
 			return;
 	}
 }
@@ -136,10 +146,12 @@ struct mounter *mounter_free(struct mounter *m)
 	return NULL;
 }
 
-static int ask(struct mounter *m, const struct order *o, const int *fd, struct err *e)
+static int ask(
+	struct mounter *m, const struct order *o, const int *fd, struct process_stat *ret, struct err *e)
 {
 	struct pollfd p = {.fd = m->child.sock, .events = POLLIN};
-	int code, r = io_send_fds(m->child.sock, o, sizeof(*o), fd, fd != NULL);
+	struct answer a;
+	int r = io_send_fds(m->child.sock, o, sizeof(*o), fd, fd != NULL);
 	size_t n = 0;
 
 	if (r < 0)
@@ -147,27 +159,39 @@ static int ask(struct mounter *m, const struct order *o, const int *fd, struct e
 	do
 		r = poll(&p, 1, ANSWER_MSEC);
 	while (r < 0 && errno == EINTR);
-	if (r <= 0 || io_recv_fds(m->child.sock, &code, sizeof(code), NULL, 0, &n, 0) != sizeof(code))
+	if (r <= 0 || io_recv_fds(m->child.sock, &a, sizeof(a), NULL, 0, &n, 0) != sizeof(a)) {
+		/* Its answer, should it come, is not the next order's. */
+		shutdown(m->child.sock, SHUT_RDWR);
 		return err_set(e, -EIO, "the mounter doesn't answer");
-	return code < 0 ? err_sys(e, code, "the mounter") : 0;
+	}
+	if (a.code < 0)
+		return err_sys(e, a.code, "the mounter");
+	if (ret)
+		*ret = a.process;
+	return 0;
 }
 
 int mounter_mount(struct mounter *m, int fuse_fd, struct err *e)
 {
-	return ask(m, &(struct order){.what = MOUNT}, &fuse_fd, e);
+	return ask(m, &(struct order){.what = MOUNT}, &fuse_fd, NULL, e);
 }
 
 int mounter_unmount(struct mounter *m, struct err *e)
 {
-	return ask(m, &(struct order){.what = UNMOUNT}, NULL, e);
+	return ask(m, &(struct order){.what = UNMOUNT}, NULL, NULL, e);
 }
 
 int mounter_mount_jail(struct mounter *m, uint32_t vm, uid_t user, struct err *e)
 {
-	return ask(m, &(struct order){.what = MOUNT_JAIL, .vm = vm, .user = user}, NULL, e);
+	return ask(m, &(struct order){.what = MOUNT_JAIL, .vm = vm, .user = user}, NULL, NULL, e);
 }
 
 int mounter_unmount_jail(struct mounter *m, uint32_t vm, struct err *e)
 {
-	return ask(m, &(struct order){.what = UNMOUNT_JAIL, .vm = vm}, NULL, e);
+	return ask(m, &(struct order){.what = UNMOUNT_JAIL, .vm = vm}, NULL, NULL, e);
+}
+
+int mounter_see(struct mounter *m, int pid, struct process_stat *ret, struct err *e)
+{
+	return ask(m, &(struct order){.what = SEE, .pid = pid}, NULL, ret, e);
 }

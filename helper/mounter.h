@@ -1,12 +1,13 @@
 /*
  * The mounter: a child of the helper's that mounts what the daemon, too, is to see, the tree and the folders for jails' sockets, and takes it away. As a service the helper has a
- * mount namespace of its own, in which nearly nothing can be written and from which no mount gets out; the mounter alone is in the host's, and knows four
- * orders, about places that it makes of the instance's and a VM's number. It holds CAP_SYS_ADMIN and nothing else.
+ * mount namespace of its own, in which nearly nothing can be written, other users' processes can't be seen, and from which no mount gets out; the mounter alone is in the host's,
+ * and knows five orders, about places that it makes of the instance's and a VM's number, and about a process by its number. It holds CAP_SYS_ADMIN and nothing else.
  */
 #ifndef BANGER_MOUNTER_H
 #define BANGER_MOUNTER_H
 
 #include "instance.h"
+#include "process.h"
 
 struct mounter;
 
@@ -22,5 +23,7 @@ int mounter_mount_jail(struct mounter *m, uint32_t vm, uid_t user, struct err *e
 /* Take away what is mounted there, lazily: one mount a call. -EINVAL: there is none; -ENOENT: nor such a place. */
 int mounter_unmount(struct mounter *m, struct err *e);
 int mounter_unmount_jail(struct mounter *m, uint32_t vm, struct err *e);
+/* Process PID as the host sees it. -ESRCH: there is none; -EIO: nobody knows. */
+int mounter_see(struct mounter *m, int pid, struct process_stat *ret, struct err *e);
 
 #endif
