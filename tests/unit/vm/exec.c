@@ -609,6 +609,10 @@ static void deleted_while_starting(void **state)
 	assert_int_equal(b->done_code, -EINTR);
 	UNTIL(b, state_of(x) == EXEC_RUNNING);
 	assert_int_equal(b->done, 2);
+	/* It is not to outlive the test. */
+	assert_int_equal(exec_delete(x, NULL), 0);
+	x = run(b, "true", false);
+	UNTIL(b, state_of(x) == EXEC_EXITED);
 	assert_int_equal(b->lost, 0);
 }
 
@@ -760,7 +764,8 @@ static void nobodys(void **state)
 static void down_meanwhile(void **state)
 {
 	struct bench *b = *state;
-	struct exec *x = run(b, "sleep\n1000", false);
+	/* Which ends with the agent, and doesn't outlive the test. */
+	struct exec *x = run(b, "cat", true);
 
 	vms.execs = execs_free(vms.execs);
 	vm.uses = 0;
