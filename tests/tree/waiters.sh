@@ -5,6 +5,7 @@ case_begin "$@"
 waiters=10000
 ulimit -Sn "$(ulimit -Hn)"
 [ "$(ulimit -n)" -gt $((waiters + 100)) ] || skip nofile "no more than $(ulimit -n) descriptors"
+mountpoint -q /sys/fs/fuse/connections || mount -t fusectl fusectl /sys/fs/fuse/connections || fail "fusectl"
 up
 mkdir "$FS/vms/box"
 echo 100000 >"$FS/config/start_timeout_usec"
