@@ -62,14 +62,16 @@ up
 
 isal_lib=$(ldconfig -p | sed -n 's/.*libisal\.so\.2 .*=> //p' | head -n 1)
 [ -z "$isal_lib" ] || isal_lib=$(readlink -f "$isal_lib")
-peer=() isal=() two=() zlib=()
+peer=() isal=() two=() zlib=() two_zlib=() floor=()
 for ((round = 0; round < ROUNDS; round++)); do
 	timed reference; peer+=("$took")
+	floor+=("$("$BENCH/inflate" "$one")") || fail "inflate"
 	pull_new one; isal+=("$took")
 	pull_new two; two+=("$took")
 	# Whoever opens the library, as each worker does, finds none.
 	[ -z "$isal_lib" ] || mount --bind /dev/null "$isal_lib"
 	pull_new one; zlib+=("$took")
+	pull_new two; two_zlib+=("$took")
 	[ -z "$isal_lib" ] || umount "$isal_lib"
 done
 before=$(requests 5000)
@@ -89,7 +91,10 @@ else
 	echo "no libisal2 on this machine"
 fi
 echo "pull, zlib: $(ms "$(least "${zlib[@]}")"); ${zlib[*]} us"
+echo "  zlib alone, of a file in memory to nowhere: $(least "${floor[@]}") ms, $(ratio "$(least "${floor[@]}")000" "$base") x"
 target "pull with zlib / gzip | sha256sum" "$(ratio "$(least "${zlib[@]}")" "$base")" at-most 0.5
+echo "pull, zlib, of the same as two layers: $(ms "$(least "${two_zlib[@]}")"); ${two_zlib[*]} us"
+target "pull of two layers with zlib / gzip | sha256sum" "$(ratio "$(least "${two_zlib[@]}")" "$base")" at-most 0.5
 echo "skopeo copy, umoci unpack, mke2fs -d: $(ms "$hand")"
 target "skopeo, umoci, mke2fs / pull" "$(ratio "$hand" "$best")" at-least 5
 echo "pull of the same as two layers: $(ms "$(least "${two[@]}")"), $(ratio "$(least "${two[@]}")" "$best") x one layer; ${two[*]} us"
