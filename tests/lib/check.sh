@@ -80,7 +80,8 @@ unit_tests()
 thread_tests()
 {
 	local name
-	for name in job/job job/op store/store registry/blobs registry/pull image/layers image/layers_at_once image/stream; do
+	for name in job/job job/op store/store store/store_trouble registry/blobs registry/blobs_follow registry/blobs_prune \
+		registry/pull image/layers image/layers_at_once image/stream; do
 		listed "unit-tsan/$name" setarch -R "$1/unit/$name"
 	done
 }
