@@ -7,6 +7,16 @@
 #include "handle.h"
 #include "watch.h"
 
+/* Answers to requests that are done once. */
+static struct once {
+	uint64_t token, sum; /* of the payload */
+	uint16_t type;
+	int code;
+	size_t n;
+	uint8_t answer[2 * sizeof(struct agent_attr)];
+} once[AGENT_ONCE_KEPT];
+static size_t once_next;
+
 static int fs_watch(struct input *in, uint16_t flags, size_t *ret_n)
 {
 	uint32_t fresh = input_u32(in);
@@ -15,8 +25,11 @@ static int fs_watch(struct input *in, uint16_t flags, size_t *ret_n)
 	(void)ret_n;
 	if (in->bad)
 		return -EINVAL;
-	if (fresh)
+	/* A mount that is new has numbers of its own, from the first on. */
+	if (fresh) {
 		handle_unpin_all();
+		memset(once, 0, sizeof(once));
+	}
 	return watch_begin(handle_root());
 }
 
@@ -49,16 +62,6 @@ static int (*const calls[])(struct input *in, uint16_t flags, size_t *ret_n) = {
 	[AGENT_FS_COPY] = fs_copy,
 	[AGENT_FS_WATCH] = fs_watch,
 };
-
-/* Answers to requests that are done once. */
-static struct once {
-	uint64_t token, sum; /* of the payload */
-	uint16_t type;
-	int code;
-	size_t n;
-	uint8_t answer[2 * sizeof(struct agent_attr)];
-} once[AGENT_ONCE_KEPT];
-static size_t once_next;
 
 static struct once *find_once(uint64_t token, uint16_t type, uint64_t sum)
 {
