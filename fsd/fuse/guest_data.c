@@ -303,9 +303,11 @@ void guest_fallocate(
 	struct ask *a = ask_new(req, ino, &agent);
 
 	(void)fi;
-	if (a)
-		ask_sent(a, files_fallocate(agent, a->file, (uint32_t)mode, (uint64_t)offset,
-				    (uint64_t)length, on_allocated, a, &a->request));
+	if (!a)
+		return;
+	agent_once(agent, a->s->unique);
+	ask_sent(a, files_fallocate(agent, a->file, (uint32_t)mode, (uint64_t)offset, (uint64_t)length,
+			    on_allocated, a, &a->request));
 }
 
 static void on_offset(void *user, int code, uint64_t offset)
@@ -363,6 +365,8 @@ void guest_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in, stru
 	r = place_find(s, ino_out, &out);
 	if (r == 0 && out.vm != a->vm)
 		r = -EXDEV;
+	/* Again, it would take what the guest has put there since. */
+	agent_once(agent, s->unique);
 	if (r == 0)
 		r = files_copy(agent, a->file, (uint64_t)off_in, out.file, (uint64_t)off_out, len, on_copied,
 			a, &a->request);

@@ -83,6 +83,9 @@ void guest_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what, st
 	if (behind_setattr(a, agent, &change))
 		return;
 	behind_changed(a->s, ino);
+	/* Cut off again, what the guest has written since would be lost. */
+	if (change.valid & AGENT_SET_SIZE)
+		agent_once(agent, a->s->unique);
 	ask_sent(a, files_setattr(agent, a->file, &change, ask_on_attr, a, &a->request));
 }
 
