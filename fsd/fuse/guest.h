@@ -27,7 +27,7 @@ struct ask {
 	bool forgotten; /* nobody waits any more */
 	struct fuse_file_info fi;
 	sd_event_source *timer;
-	bool plus;
+	bool plus, datasync;
 	int dots; /* of "." and "..", how many are behind the offset */
 	/* Folders in which names are made or removed: */
 	struct file_ref dirs[2];
@@ -40,9 +40,9 @@ struct ask {
 	uint64_t offset;
 	unsigned pieces; /* not answered yet */
 	int code;
-	/* Waits for what was written behind: */
-	struct behind *parked;
+	/* Waits for what was written behind, so many operations of it: */
 	uint64_t after;
+	struct behind *parked;
 	TAILQ_ENTRY(ask) link;
 };
 
@@ -126,6 +126,9 @@ void behind_names(struct server *s);
 void behind_changed(struct server *s, uint64_t node);
 /* Something is not confirmed. */
 bool behind_is_busy(struct server *s, uint64_t node);
+/* So many operations were sent so far; of the first AFTER of them one is not confirmed. */
+uint64_t behind_sent(struct server *s, uint64_t node);
+bool behind_waits(struct server *s, uint64_t node, uint64_t after);
 /* Answers A, of a busy one, when all that was written before is confirmed, with what went wrong. */
 void behind_flush(struct ask *a);
 /* Nobody waits for A any more, which is parked. */

@@ -351,6 +351,20 @@ bool behind_is_busy(struct server *s, uint64_t node)
 	return b && b->sent != b->done;
 }
 
+uint64_t behind_sent(struct server *s, uint64_t node)
+{
+	struct behind *b = find(s, node);
+
+	return b ? b->sent : 0;
+}
+
+bool behind_waits(struct server *s, uint64_t node, uint64_t after)
+{
+	struct behind *b = find(s, node);
+
+	return b && b->sent != b->done && b->done < after;
+}
+
 void behind_flush(struct ask *a)
 {
 	struct behind *b = find(a->s, a->node);

@@ -268,13 +268,27 @@ void guest_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		behind_flush(a);
 }
 
+static void on_synced(void *user, int code);
+
+static int send_fsync(struct ask *a, struct agent *agent)
+{
+	return files_fsync(agent, a->file, a->datasync, on_synced, a, &a->request);
+}
+
 static void on_synced(void *user, int code)
 {
 	struct ask *a = user;
-	/* All that was written behind is answered by now. */
-	int behind = behind_error(a->s, a->node);
+	struct agent *agent = ask_agent(a);
 
-	ask_on_code(a, code < 0 ? code : behind);
+	/* All that was written behind is answered by now, but for what was not taken whole: its rest was asked for behind this. */
+	if (code == 0 && behind_waits(a->s, a->node, a->after)) {
+		code = agent ? send_fsync(a, agent) : -ENOTCONN;
+		if (code == 0)
+			return;
+	}
+	if (code == 0)
+		code = behind_error(a->s, a->node);
+	ask_on_code(a, code);
 }
 
 void guest_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
@@ -283,8 +297,11 @@ void guest_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_
 	struct ask *a = ask_new(req, ino, &agent);
 
 	(void)fi;
-	if (a)
-		ask_sent(a, files_fsync(agent, a->file, datasync, on_synced, a, &a->request));
+	if (!a)
+		return;
+	a->datasync = datasync;
+	a->after = behind_sent(a->s, ino);
+	ask_sent(a, send_fsync(a, agent));
 }
 
 /* The file's size may be another. */
