@@ -137,6 +137,8 @@ void behind_unpark(struct ask *a);
 int behind_error(struct server *s, uint64_t node);
 /* What an earlier daemon has left unconfirmed goes to VM's AGENT, before anything else does. */
 void behinds_replay(struct server *s, uint32_t vm, uint32_t boot, struct agent *agent);
+/* There is such a thing, of the file NODE (0: of any), and the agent has not been asked yet. */
+bool behind_left(struct server *s, uint32_t vm, uint64_t node);
 
 /* Owners as the guest has them; who makes something is who asked. */
 uint32_t ask_uid_there(const struct server *s, uid_t uid);

@@ -424,6 +424,11 @@ void behinds_replay(struct server *s, uint32_t vm, uint32_t boot, struct agent *
 		journal_replay(s->behinds->journal, vm, on_left, &r);
 }
 
+bool behind_left(struct server *s, uint32_t vm, uint64_t node)
+{
+	return s->behinds && journal_left(s->behinds->journal, vm, node);
+}
+
 static void on_forgotten(void *user, struct journal_op *op)
 {
 	struct server *s = user;

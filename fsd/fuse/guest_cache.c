@@ -130,12 +130,16 @@ struct guest_cache *guest_cache(struct server *s, uint32_t vm, struct agent *age
 
 void guest_cache_check(struct server *s, struct vm *vm)
 {
+	struct agent *agent = vm_files(vm);
 	struct vm_view v;
 	struct guest_cache *c;
 
 	vm_view(vm, &v);
+	/* Whether or not somebody asks for its files now: a program in the guest may, or a stop may come. */
+	if (agent && behind_left(s, v.id, 0))
+		guest_cache(s, v.id, agent);
 	c = find(s, v.id);
-	if (!c || !c->agent || c->agent == vm_files(vm))
+	if (!c || !c->agent || c->agent == agent)
 		return;
 	c->agent = NULL;
 	c->live = false;

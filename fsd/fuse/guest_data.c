@@ -252,6 +252,13 @@ void guest_write(
 		ask_sent(a, in_pieces(a, agent, buf, send_write));
 }
 
+static bool is_left(struct server *s, uint64_t node)
+{
+	struct node n;
+
+	return node_parse(node, &n) && n.guest && behind_left(s, n.vm, node);
+}
+
 void guest_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct server *s = fuse_req_userdata(req);
@@ -260,7 +267,8 @@ void guest_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 	(void)fi;
 	if (!behind_is_busy(s, ino)) {
-		fuse_reply_err(req, -behind_error(s, ino));
+		/* What an earlier daemon was told is not in a guest that does not answer. */
+		fuse_reply_err(req, is_left(s, ino) ? EBUSY : -behind_error(s, ino));
 		return;
 	}
 	a = ask_new(req, ino, &agent);

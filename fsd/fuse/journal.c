@@ -171,6 +171,15 @@ void journal_replay(struct journal *j, uint32_t vm, void (*fn)(void *user, struc
 	}
 }
 
+bool journal_left(struct journal *j, uint32_t vm, uint64_t node)
+{
+	for (uint64_t p = j->ring->head; p < j->left_until; p = next(j, p))
+		if (is_op(j, p) && at(j, p)->state == LEFT && at(j, p)->vm == vm &&
+			(node == 0 || at(j, p)->node == node))
+			return true;
+	return false;
+}
+
 uint32_t journal_boot(const char *boot_id)
 {
 	uint32_t h = 2166136261; /* FNV-1a */

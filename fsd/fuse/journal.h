@@ -33,6 +33,8 @@ void journal_done(struct journal *j, struct journal_op *op);
 /* What an earlier daemon has left, in the order in which it was asked for, each once: calls FN with those of VM. */
 void journal_replay(
 	struct journal *j, uint32_t vm, void (*fn)(void *user, struct journal_op *op), void *user);
+/* An earlier daemon has left something of VM's that was not replayed yet; NODE: of this file, 0: of any. */
+bool journal_left(struct journal *j, uint32_t vm, uint64_t node);
 /* A number for a guest's BOOT_ID. */
 uint32_t journal_boot(const char *boot_id);
 
