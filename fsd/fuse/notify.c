@@ -31,6 +31,7 @@ static void *notifier(void *arg)
 		struct notice_list *list = !STAILQ_EMPTY(&s->notices) ? &s->notices : &s->polls;
 		struct notice *n = STAILQ_FIRST(list);
 		bool poll = n && n->poll;
+		uint64_t heard;
 
 		if (!n) {
 			pthread_cond_wait(&s->wake, &s->lock);
@@ -49,8 +50,9 @@ static void *notifier(void *arg)
 		pthread_mutex_lock(&s->lock);
 		if (poll)
 			continue;
-		atomic_fetch_add(&s->heard, 1);
-		if (STAILQ_EMPTY(&s->notices) && !atomic_exchange(&s->posted, true) &&
+		heard = atomic_fetch_add(&s->heard, 1) + 1;
+		/* A guest that always has something more to tell holds up nobody's answer. */
+		if (heard >= atomic_load(&s->awaited) && !atomic_exchange(&s->posted, true) &&
 			job_post(s->config.jobs, on_heard, s) < 0)
 			atomic_store(&s->posted, false);
 	}

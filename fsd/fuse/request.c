@@ -52,6 +52,8 @@ static void on_done(struct call *call, int code, const void *data, size_t n)
 			r->code = code;
 			r->n = n;
 			TAILQ_INSERT_TAIL(&s->held, r, link);
+			/* The last of it may have been heard by now. */
+			request_release_held(s);
 			return;
 		}
 	}
@@ -62,10 +64,14 @@ static void on_done(struct call *call, int code, const void *data, size_t n)
 
 void request_release_held(struct server *s)
 {
-	uint64_t heard = atomic_load(&s->heard);
 	struct request *r;
 
-	while ((r = TAILQ_FIRST(&s->held)) && r->after <= heard) {
+	for (;;) {
+		r = TAILQ_FIRST(&s->held);
+		/* Said before it is looked how far the notifier is, which looks here after each step. */
+		atomic_store(&s->awaited, r ? r->after : UINT64_MAX);
+		if (!r || r->after > atomic_load(&s->heard))
+			return;
 		TAILQ_REMOVE(&s->held, r, link);
 		send(r, r->code, r->data, r->n);
 		LIST_REMOVE(r, live);

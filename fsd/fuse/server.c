@@ -104,6 +104,7 @@ int server_new(const struct server_config *config, struct server **ret, struct e
 	STAILQ_INIT(&s->notices);
 	STAILQ_INIT(&s->early);
 	STAILQ_INIT(&s->polls);
+	atomic_init(&s->awaited, UINT64_MAX);
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->wake, NULL);
 	r = tree_new(&config->tree, &listener, s, &s->tree, e);

@@ -93,6 +93,8 @@ struct server {
 	bool ending;
 	uint64_t told;          /* notices given out; loop thread */
 	_Atomic uint64_t heard; /* of them, taken by the kernel */
+	_Atomic uint64_t
+		awaited; /* so many have to be, before the first of HELD goes out; UINT64_MAX: it is empty */
 	_Atomic bool posted;
 };
 
