@@ -37,16 +37,19 @@ void guest_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct place at;
 	int r = place_find(s, ino, &at);
 
-	if (r == 0)
-		agent_once(at.agent, s->unique);
-	if (r == 0)
-		r = files_open(at.agent, at.file, O_RDONLY, on_opened, NULL, NULL);
+	if (r < 0) {
+		fuse_reply_err(req, -r);
+		return;
+	}
+	/* First: with a new watch all pins go. */
+	c = guest_cache(s, at.vm, at.agent);
+	agent_once(at.agent, s->unique);
+	r = files_open(at.agent, at.file, O_RDONLY, on_opened, NULL, NULL);
 	if (r < 0) {
 		fuse_reply_err(req, -r);
 		return;
 	}
 	/* The kernel looks whether the folder's time has changed; a second change within the clock's grain is told. */
-	c = guest_cache(s, at.vm, at.agent);
 	fi->keep_cache = guest_keeps(c, ino);
 	fi->cache_readdir = guest_keeps(c, ino);
 	fuse_reply_open(req, fi);
