@@ -1,0 +1,220 @@
+/* Requests about guests that a new daemon has not found yet. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <linux/fuse.h>
+#include <unistd.h>
+
+#include "banger/cleanup.h"
+#include "banger/io.h"
+#include "fuse/state.h"
+#include "tree/node.h"
+
+#define VMS 3
+
+static struct {
+	uint64_t seen[16]; /* `unique` of what was let through */
+	size_t count;
+	uint64_t now;
+	bool found[VMS]; /* its agent */
+	enum vm_state state[VMS];
+	int out[2];
+} at;
+
+struct bench {
+	struct server s;
+};
+
+uint64_t io_now_usec(void)
+{
+	return at.now;
+}
+
+struct vm *tree_vm(struct tree *t, uint32_t id)
+{
+	(void)t;
+	return id < VMS ? (struct vm *)&at.found[id] : NULL;
+}
+
+struct agent *vm_agent(struct vm *vm)
+{
+	return *(const bool *)vm ? (struct agent *)&at : NULL;
+}
+
+void vm_view(const struct vm *vm, struct vm_view *ret)
+{
+	*ret = (struct vm_view){.state = at.state[(const bool *)vm - at.found]};
+}
+
+bool guest_is(struct server *s, uint64_t number)
+{
+	struct node n;
+
+	(void)s;
+	return node_parse(number, &n) && n.guest;
+}
+
+int fuse_session_fd(struct fuse_session *se)
+{
+	(void)se;
+	return at.out[1];
+}
+
+void server_process(struct server *s, const struct fuse_buf *buf)
+{
+	(void)s;
+	at.seen[at.count++] = ((struct fuse_in_header *)buf->mem)->unique;
+}
+
+static int setup(void **state)
+{
+	struct bench *b = calloc(1, sizeof(*b));
+
+	assert_non_null(b);
+	memset(&at, 0, sizeof(at));
+	at.now = 1000000;
+	for (size_t i = 0; i < VMS; i++)
+		at.state[i] = VM_RUNNING;
+	assert_int_equal(pipe2(at.out, O_CLOEXEC | O_NONBLOCK), 0);
+	STAILQ_INIT(&b->s.early);
+	assert_true(sd_event_new(&b->s.config.event) >= 0);
+	*state = b;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct bench *b = *state;
+
+	early_end(&b->s);
+	sd_event_unref(b->s.config.event);
+	close_fd(at.out[0]);
+	close_fd(at.out[1]);
+	free(b);
+	return 0;
+}
+
+static bool keep(struct bench *b, uint32_t opcode, uint64_t node, uint64_t unique, uint64_t of)
+{
+	struct {
+		struct fuse_in_header h;
+		struct fuse_interrupt_in in;
+	} m = {.h = {.len = sizeof(m), .opcode = opcode, .nodeid = node, .unique = unique}, .in.unique = of};
+	struct fuse_buf buf = {.size = sizeof(m), .mem = &m};
+
+	return early_keep(&b->s, &buf);
+}
+
+static uint64_t file_of(uint32_t vm)
+{
+	return node_guest_number(vm, NODE_WORK, 12, 1);
+}
+
+/* Until COUNT requests were let through, or long enough for those that must not be. */
+static void look(struct bench *b, size_t count)
+{
+	for (int i = 0; i < (at.count < count ? 500 : 5) && (at.count < count || i < 5); i++)
+		sd_event_run(b->s.config.event, 20000);
+}
+
+static void wait_for_their_own_guest(void **state)
+{
+	struct bench *b = *state;
+
+	early_begin(&b->s);
+	assert_true(keep(b, FUSE_GETATTR, file_of(1), 2, 0));
+	assert_true(keep(b, FUSE_READ, file_of(2), 4, 0));
+	assert_true(keep(b, FUSE_LOOKUP, file_of(1), 6, 0));
+	look(b, 0);
+	assert_int_equal(at.count, 0);
+	at.found[1] = true;
+	look(b, 2);
+	assert_int_equal(at.count, 2);
+	assert_int_equal(at.seen[0], 2);
+	assert_int_equal(at.seen[1], 6);
+	assert_false(keep(b, FUSE_GETATTR, file_of(1), 8, 0));
+	/* One that comes to its end meanwhile: its requests are told so. */
+	at.state[2] = VM_FAILED;
+	look(b, 3);
+	assert_int_equal(at.count, 3);
+	assert_int_equal(at.seen[2], 4);
+}
+
+static void not_for_ever(void **state)
+{
+	struct bench *b = *state;
+
+	early_begin(&b->s);
+	assert_true(keep(b, FUSE_GETATTR, file_of(1), 2, 0));
+	at.now += 30000000;
+	look(b, 1);
+	assert_int_equal(at.count, 1);
+	assert_false(keep(b, FUSE_GETATTR, file_of(1), 4, 0));
+}
+
+static void what_does_not_wait(void **state)
+{
+	struct bench *b = *state;
+
+	/* A mount of one's own. */
+	assert_false(keep(b, FUSE_GETATTR, file_of(1), 2, 0));
+	early_begin(&b->s);
+	assert_false(keep(b, FUSE_GETATTR, NODE_ROOT, 2, 0));
+	assert_false(keep(b, FUSE_FORGET, file_of(1), 2, 0));
+	assert_false(keep(b, FUSE_BATCH_FORGET, file_of(1), 2, 0));
+	assert_false(keep(b, FUSE_GETATTR, file_of(7), 2, 0));
+	at.state[1] = VM_PAUSED;
+	assert_false(keep(b, FUSE_GETATTR, file_of(1), 2, 0));
+}
+
+static void can_be_interrupted(void **state)
+{
+	struct bench *b = *state;
+	struct fuse_out_header out;
+
+	early_begin(&b->s);
+	assert_true(keep(b, FUSE_READ, file_of(1), 2, 0));
+	assert_true(keep(b, FUSE_READ, file_of(1), 4, 0));
+	assert_true(keep(b, FUSE_INTERRUPT, 0, 5, 4));
+	assert_int_equal(read(at.out[0], &out, sizeof(out)), sizeof(out));
+	assert_int_equal(out.unique, 4);
+	assert_int_equal(out.error, -EINTR);
+	/* Of one that does not wait here. */
+	assert_false(keep(b, FUSE_INTERRUPT, 0, 7, 4));
+	at.found[1] = true;
+	look(b, 1);
+	assert_int_equal(at.count, 1);
+	assert_int_equal(at.seen[0], 2);
+}
+
+/* They are asked again of the next daemon. */
+static void an_end_answers_none(void **state)
+{
+	struct bench *b = *state;
+	char byte;
+
+	early_begin(&b->s);
+	assert_true(keep(b, FUSE_READ, file_of(1), 2, 0));
+	early_end(&b->s);
+	look(b, 0);
+	assert_int_equal(at.count, 0);
+	assert_int_equal(read(at.out[0], &byte, 1), -1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(wait_for_their_own_guest, setup, teardown),
+		cmocka_unit_test_setup_teardown(not_for_ever, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_does_not_wait, setup, teardown),
+		cmocka_unit_test_setup_teardown(can_be_interrupted, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_end_answers_none, setup, teardown),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,135 @@
+/* What is known of a guest's folders, and when it is known no more. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "banger/cleanup.h"
+#include "fuse/guest.h"
+
+static int setup(void **state)
+{
+	*state = known_new();
+	return *state ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	*state = known_free(*state);
+	return 0;
+}
+
+static void what_a_folder_is_like(void **state)
+{
+	struct known *k = *state;
+	struct agent_attr attr = {.size = 4096, .nlink = 3}, got;
+
+	assert_false(known_get(k, 5, &got));
+	known_attr(k, 5, &attr);
+	assert_true(known_get(k, 5, &got));
+	assert_int_equal(got.size, 4096);
+	assert_false(known_get(k, 5 + 256, &got));
+	known_changing(k, 6);
+	assert_true(known_get(k, 5, &got));
+	known_changing(k, 5);
+	assert_false(known_get(k, 5, &got));
+	known_attr(k, 5, &attr);
+	known_changed(k, 5);
+	assert_false(known_get(k, 5, &got));
+	/* A folder that moves changes those above it. */
+	known_attr(k, 5, &attr);
+	known_moved(k);
+	assert_false(known_get(k, 5, &got));
+	/* One that takes another's place. */
+	known_attr(k, 5, &attr);
+	known_attr(k, 5 + 256, &attr);
+	assert_false(known_get(k, 5, &got));
+}
+
+static void names_of_a_folder_made_here(void **state)
+{
+	struct known *k = *state;
+
+	assert_false(known_absent(k, 5, "a"));
+	known_fresh(k, 5);
+	assert_true(known_absent(k, 5, "a"));
+	known_name(k, 5, "a");
+	assert_false(known_absent(k, 5, "a"));
+	assert_true(known_absent(k, 5, "b"));
+	/* Not told of other folders. */
+	known_name(k, 6, "b");
+	assert_false(known_absent(k, 6, "c"));
+	/* Others may have made any name in it. */
+	known_changed(k, 5);
+	assert_false(known_absent(k, 5, "b"));
+	known_fresh(k, 5);
+	known_drop(k);
+	assert_false(known_absent(k, 5, "b"));
+	/* The number of one that has gone, given to another. */
+	known_fresh(k, 5);
+	known_name(k, 5, "a");
+	known_fresh(k, 5);
+	assert_true(known_absent(k, 5, "a"));
+}
+
+static void no_name_is_missed(void **state)
+{
+	struct known *k = *state;
+	char name[16];
+	bool known = true;
+
+	known_fresh(k, 5);
+	for (int i = 0; i < 150000 && known; i++) {
+		snprintf(name, sizeof(name), "n%d", i);
+		known_name(k, 5, name);
+		known = known_absent(k, 5, "none");
+		/* Each of them, while it is small. */
+		for (int at = 0; i < 2000 && i % 97 == 0 && at <= i; at++) {
+			snprintf(name, sizeof(name), "n%d", at);
+			assert_false(known_absent(k, 5, name));
+		}
+	}
+	/* Too many are not kept. */
+	assert_false(known);
+	assert_false(known_absent(k, 5, "n7"));
+}
+
+static void the_oldest_gives_way(void **state)
+{
+	struct known *k = *state;
+
+	for (uint64_t node = 1; node <= 65; node++)
+		known_fresh(k, node);
+	assert_false(known_absent(k, 1, "a"));
+	for (uint64_t node = 2; node <= 65; node++)
+		assert_true(known_absent(k, node, "a"));
+}
+
+static void nothing_is_known_to_nobody(void **state)
+{
+	struct agent_attr attr = {.size = 1};
+
+	(void)state;
+	known_attr(NULL, 5, &attr);
+	known_fresh(NULL, 5);
+	known_name(NULL, 5, "a");
+	known_changed(NULL, 5);
+	known_moved(NULL);
+	assert_false(known_get(NULL, 5, &attr));
+	assert_false(known_absent(NULL, 5, "a"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(what_a_folder_is_like, setup, teardown),
+		cmocka_unit_test_setup_teardown(names_of_a_folder_made_here, setup, teardown),
+		cmocka_unit_test_setup_teardown(no_name_is_missed, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_oldest_gives_way, setup, teardown),
+		cmocka_unit_test(nothing_is_known_to_nobody),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
