@@ -246,53 +246,68 @@ static int put_tags(struct make *m, const char *since, struct err *e)
 	return r;
 }
 
+/* A file of the repository's own, by its path below FOLDER. Where there is none, or a link, *RET is NULL. The caller's. */
+static int read_own(const char *folder, const char *path, char **ret, size_t *ret_n, struct err *e)
+{
+	_cleanup_close_ int dir = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC), fd = -EBADF;
+
+	*ret = NULL;
+	*ret_n = 0;
+	if (dir < 0)
+		return err_sys(e, -errno, "%s", folder);
+	fd = io_open_beneath(dir, path, O_RDONLY | O_NONBLOCK);
+	if (fd < 0)
+		return 0;
+	if (io_read_fd(fd, FILE_MAX, ret, ret_n) < 0)
+		*ret = NULL;
+	return 0;
+}
+
 /* Where a history that was cut ends. */
 static int put_shallow(struct make *m, struct err *e)
 {
-	_cleanup_free_ char *path = NULL, *text = NULL;
+	_cleanup_free_ char *text = NULL;
 	size_t n;
-	int r = git_line(&m->s->git,
-		(const char *const[]){"rev-parse", "--path-format=absolute", "--git-path", "shallow", NULL},
-		&path, e);
+	int r = read_own(m->s->common_dir, "shallow", &text, &n, e);
 
-	if (r < 0 || io_read_file(AT_FDCWD, path, FILE_MAX, &text, &n, NULL) < 0 || n == 0)
-		return r;
-	return put(m, "shallow", text, n, e);
+	return r < 0 || !text || n == 0 ? r : put(m, "shallow", text, n, e);
+}
+
+/* What is ignored by the user's own rules. */
+static int read_global_excludes(struct make *m, char **ret, size_t *ret_n, struct err *e)
+{
+	_cleanup_free_ char *path = NULL;
+	int r = config_path(m->s, "core.excludesFile", &path, e);
+
+	if (r == 0 && !*path && m->git.home) {
+		free(path);
+		if (asprintf(&path, "%s/.config/git/ignore", m->git.home) < 0) {
+			path = NULL;
+			return err_sys(e, -ENOMEM, "git");
+		}
+	}
+	if (r < 0 || !*path || io_read_file(AT_FDCWD, path, FILE_MAX, ret, ret_n, NULL) < 0)
+		*ret = NULL;
+	return r;
 }
 
 static int put_excludes(struct make *m, struct err *e)
 {
-	_cleanup_free_ char *path = NULL, *global = NULL, *text = NULL, *more = NULL, *both = NULL;
-	int r = git_line(&m->s->git,
-		(const char *const[]){
-			"rev-parse", "--path-format=absolute", "--git-path", "info/exclude", NULL},
-		&path, e);
+	_cleanup_free_ char *own = NULL, *global = NULL, *both = NULL;
+	size_t n, global_n;
+	int size, r = read_own(m->s->common_dir, "info/exclude", &own, &n, e);
 
 	if (r == 0)
-		r = git_line(&m->s->git,
-			(const char *const[]){"config", "--type=path", "--get", "core.excludesFile", NULL},
-			&global, e);
-	if (r < 0)
+		r = read_global_excludes(m, &global, &global_n, e);
+	if (r < 0 || (!own && !global))
 		return r;
-	if (!*global && m->git.home) {
-		free(global);
-		if (asprintf(&global, "%s/.config/git/ignore", m->git.home) < 0) {
-			global = NULL;
-			return err_sys(e, -ENOMEM, "git");
-		}
-	}
-	if (io_read_file(AT_FDCWD, path, FILE_MAX, &text, NULL, NULL) < 0)
-		text = NULL;
-	if (!*global || io_read_file(AT_FDCWD, global, FILE_MAX, &more, NULL, NULL) < 0)
-		more = NULL;
-	if (!text && !more)
-		return 0;
-	if (asprintf(&both, "%s%s%s", text ? text : "",
-		    text && *text && text[strlen(text) - 1] != '\n' ? "\n" : "", more ? more : "") < 0) {
+	size = asprintf(&both, "%s%s%s", own ? own : "", own && n > 0 && own[n - 1] != '\n' ? "\n" : "",
+		global ? global : "");
+	if (size < 0) {
 		both = NULL;
 		return err_sys(e, -ENOMEM, "git");
 	}
-	return put(m, "info/exclude", both, strlen(both), e);
+	return put(m, "info/exclude", both, (size_t)size, e);
 }
 
 static bool is_known(struct make *m, const char *oid)
@@ -368,7 +383,7 @@ static int put_all(struct make *m, struct err *e)
 		r = put_index(m, e);
 	if (r < 0 || !moved)
 		return r;
-	r = config_for_guest(&m->s->git, &config, &n, e);
+	r = config_for_guest(m->s, &config, &n, e);
 	if (r == 0)
 		r = put(m, "config", config, n, e);
 	if (r == 0)

@@ -164,24 +164,6 @@ static int read_filtered(struct scan *s, struct err *e)
 	return r;
 }
 
-/* Whether git takes it for a repository, and its user for its owner. */
-static int check(struct scan *s, struct err *e)
-{
-	_cleanup_free_ char *out = NULL;
-	_cleanup_err_ struct err mine = {0};
-	int r = git_run(&s->git, (const char *const[]){"rev-parse", "--is-inside-work-tree", NULL}, NULL, 0,
-		&out, NULL, NULL, &mine);
-
-	if (r == -EIO && strstr(err_text(&mine), "safe.directory"))
-		return err_set(e, -EPERM,
-			"%s: git trusts no repository of another user's: git config --global --add "
-			"safe.directory %s",
-			s->source, s->source);
-	if (r == 0 && strncmp(out, "true", 4) != 0)
-		return err_set(e, -EINVAL, "%s: git has no files checked out there", s->source);
-	return r < 0 ? err_move(e, &mine) : 0;
-}
-
 /*
  * Files as REF has them are checked out to scratch, by an index of its own, and taken from there.
  */
@@ -270,7 +252,7 @@ int scan_repo(struct scan *outer, const char *prefix, struct err *e)
 		r = err_sys(e, s.dir_fd, "%s", prefix);
 	s.git.dir_fd = s.dir_fd;
 	if (r == 0)
-		r = check(&s, e);
+		r = scan_place(&s, e);
 	if (r == 0 && (r = git_filters(&s.git, &filters, &s.git.filters_n, e)) == 0)
 		s.git.filters = filters;
 	op_stage(s.op, "looking");
@@ -291,6 +273,7 @@ int scan_repo(struct scan *outer, const char *prefix, struct err *e)
 	free(filters);
 	free(s.blobs.data);
 	free(s.prefix);
+	scan_place_clear(&s);
 	close_fd(s.dir_fd);
 	return r;
 }

@@ -23,6 +23,8 @@ struct scan {
 	char *prefix;       /* of the repository that is looked at */
 	int dir_fd;         /* its folder */
 	unsigned depth;
+	/* Where it lies, without links (scan_place()): the whole checkout, this one's files, its repository, what that shares with its worktrees. */
+	char *root, *top, *git_dir, *common_dir;
 	/* Of its index: */
 	struct text stages;   /* for `update-index --index-info` */
 	struct text skipped;  /* paths that aren't checked out (sparse), each with its NUL */
@@ -35,6 +37,14 @@ struct scan {
 
 /* checkout_repo.c: the repository at s->prefix, and those in it. */
 int scan_repo(struct scan *s, const char *prefix, struct err *e);
+/*
+ * checkout_place.c: finds the repository of S's folder. -EPERM: it, or what it is made of, lies outside, where the checkout alone says so; or git
+ * doesn't take its user for its owner. -EINVAL: git has no files checked out there.
+ */
+int scan_place(struct scan *s, struct err *e);
+void scan_place_clear(struct scan *s);
+/* Whether PATH (relative: to the folder), all links followed, is below the checkout or what the repository may have outside. */
+bool scan_is_inside(const struct scan *s, const char *path);
 /* checkout_git.c: makes what the guest's repository is to have. */
 int scan_make_git(struct scan *s, struct err *e);
 /* checkout_tree.c: the files of the list, from GIT's index, which has the repository's entries. *RET is the tree's name, the caller's. */

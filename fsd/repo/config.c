@@ -76,15 +76,41 @@ static void put_one(FILE *out, const char *key, const char *value)
 	putc('\n', out);
 }
 
-int config_for_guest(const struct git *g, char **ret, size_t *ret_n, struct err *e)
+/* The repository's own, not the user's or the machine's. */
+static bool is_local(const char *scope)
+{
+	return strcmp(scope, "local") == 0 || strcmp(scope, "worktree") == 0;
+}
+
+/* "file:PATH", as --show-origin says it. */
+static bool is_from_outside(const struct scan *s, const char *scope, const char *origin)
+{
+	return is_local(scope) && (strncmp(origin, "file:", 5) != 0 || !scan_is_inside(s, origin + 5));
+}
+
+/* The next of what ends with NULs each, or NULL at the end. */
+static char *next_word(char **at, const char *end)
+{
+	char *word = *at;
+
+	if (word >= end)
+		return NULL;
+	*at = word + strlen(word) + 1;
+	return word;
+}
+
+int config_for_guest(const struct scan *s, char **ret, size_t *ret_n, struct err *e)
 {
 	_cleanup_free_ char *out = NULL, *text = NULL;
+	char *at, *scope, *origin, *key, *value;
 	size_t n = 0, size = 0;
 	int exit_code;
 	FILE *f;
 	/* 1: none of them is set. */
-	int r = git_run(g, (const char *const[]){"config", "-z", "--get-regexp", TAKEN, NULL}, NULL, 0, &out,
-		&n, &exit_code, e);
+	int r = git_run(&s->git,
+		(const char *const[]){
+			"config", "-z", "--show-scope", "--show-origin", "--get-regexp", TAKEN, NULL},
+		NULL, 0, &out, &n, &exit_code, e);
 
 	if (r < 0)
 		return r;
@@ -92,18 +118,40 @@ int config_for_guest(const struct git *g, char **ret, size_t *ret_n, struct err 
 	if (!f)
 		return err_sys(e, -ENOMEM, "git");
 	fputs(fixed, f);
-	/* "KEY\nVALUE", each with a NUL; a key alone is true. */
-	for (char *at = out; exit_code == 0 && at < out + n;) {
-		char *next = at + strlen(at) + 1, *value = strchr(at, '\n');
-
+	at = exit_code == 0 ? out : out + n;
+	/* "KEY\nVALUE"; a key alone is true. */
+	while ((scope = next_word(&at, out + n)) && (origin = next_word(&at, out + n)) &&
+		(key = next_word(&at, out + n))) {
+		if (is_from_outside(s, scope, origin))
+			continue;
+		value = strchr(key, '\n');
 		if (value)
 			*value++ = '\0';
-		put_one(f, at, value ? value : "true");
-		at = next;
+		put_one(f, key, value ? value : "true");
 	}
 	if (fclose(f) != 0)
 		return err_sys(e, -ENOMEM, "git");
 	*ret = TAKE_PTR(text);
 	*ret_n = size;
 	return 0;
+}
+
+int config_path(const struct scan *s, const char *key, char **ret, struct err *e)
+{
+	_cleanup_free_ char *out = NULL;
+	char *at, *scope, *value, *last = NULL;
+	size_t n = 0;
+	int exit_code, r = git_run(&s->git,
+			       (const char *const[]){
+				       "config", "-z", "--show-scope", "--type=path", "--get-all", key, NULL},
+			       NULL, 0, &out, &n, &exit_code, e);
+
+	if (r < 0)
+		return r;
+	at = exit_code == 0 ? out : out + n;
+	while ((scope = next_word(&at, out + n)) && (value = next_word(&at, out + n)))
+		if (!is_local(scope) || scan_is_inside(s, value))
+			last = value;
+	*ret = strdup(last ? last : "");
+	return *ret ? 0 : err_sys(e, -ENOMEM, "git");
 }
