@@ -10,6 +10,7 @@
 
 #include "banger/cleanup.h"
 #include "banger/io.h"
+#include "banger/landlock.h"
 #include "doctor_rows.h"
 #include "show.h"
 
@@ -108,6 +109,23 @@ static void check_kvm_device(struct doctor *d, struct finding *f)
 	}
 }
 
+/* By it QEMU, and the worker that makes images, open nothing but what is theirs. */
+static void check_landlock(struct doctor *d, struct finding *f)
+{
+	int version = landlock_version();
+
+	(void)d;
+	if (version > 0)
+		found_good(f, "this kernel has Landlock, version %d", version);
+	else
+		found_bad(f, GRADE_WARN,
+			mend_text("start the kernel with landlock in its lsm= (CONFIG_SECURITY_LANDLOCK, "
+				  "Linux 5.13)"),
+			"this kernel has no Landlock: what QEMU may open is bounded by its mount namespace "
+			"and seccomp "
+			"alone");
+}
+
 static void find_room(
 	struct finding *f, const char *place, uint64_t wanted, uint64_t needed, const char *mend)
 {
@@ -180,6 +198,7 @@ const struct row doctor_rows_host[] = {
 	{"fuse", check_fuse},
 	{"tun", check_tun},
 	{"kvm-device", check_kvm_device},
+	{"landlock", check_landlock},
 	{"space", check_space},
 	{"run-space", check_run_space},
 	{"clock", check_clock},

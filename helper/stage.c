@@ -10,6 +10,7 @@
 #include "banger/cleanup.h"
 #include "banger/io.h"
 #include "banger/launch_disks.h"
+#include "detached.h"
 #include "stage.h"
 
 #define ROOM       (1u << 20) /* for what the jailer makes, and the VMM might */
@@ -114,25 +115,6 @@ static int make_nodes(const struct stage *s, int folder)
 	return 0;
 }
 
-/* What FD stands for as a mount of its own, not yet anywhere. */
-static int tree_of(int fd, uint64_t attributes, int idmap_fd, int *ret)
-{
-	_cleanup_close_ int tree =
-		open_tree(fd, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | (unsigned)OPEN_TREE_CLOEXEC);
-	struct mount_attr attr = {.attr_set = attributes};
-
-	if (tree < 0)
-		return -errno;
-	if (idmap_fd >= 0) {
-		attr.attr_set |= MOUNT_ATTR_IDMAP;
-		attr.userns_fd = (uint64_t)idmap_fd;
-	}
-	if (mount_setattr(tree, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
-		return -errno;
-	*ret = TAKE_FD(tree);
-	return 0;
-}
-
 /* A mount can be copied only in the namespace that it is in: the daemon's may be one of its own. */
 static int take_files(const struct stage *s, struct files *files, enum launch_step *step)
 {
@@ -146,7 +128,7 @@ static int take_files(const struct stage *s, struct files *files, enum launch_st
 		struct file *f = &files->all[i];
 
 		*step = f->step;
-		r = tree_of(f->fd,
+		r = detached_clone(f->fd,
 			MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC |
 				(f->readonly ? MOUNT_ATTR_RDONLY : 0),
 			s->idmap_fd, &f->tree);
@@ -156,22 +138,6 @@ static int take_files(const struct stage *s, struct files *files, enum launch_st
 		r = -errno;
 	}
 	return r;
-}
-
-/* TREE to be at NAME of FOLDER, a new file there. */
-static int place_file(int folder, const char *name, int tree)
-{
-	_cleanup_close_ int file = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-
-	return file < 0 || move_mount(tree, "", folder, name, MOVE_MOUNT_F_EMPTY_PATH) < 0 ? -errno : 0;
-}
-
-static int make_folder(int at, const char *name, int *ret)
-{
-	if (mkdirat(at, name, 0700) < 0)
-		return -errno;
-	*ret = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	return *ret < 0 ? -errno : 0;
 }
 
 static int size_of(int fd, uint64_t *ret)
@@ -208,7 +174,6 @@ static int copy_initrd(int from, int folder)
 
 static int mount_base(const struct stage *s, int *ret, enum launch_step *step)
 {
-	_cleanup_free_ char *path = NULL, *options = NULL;
 	uint64_t program = 0, initrd = 0;
 	int r;
 
@@ -220,19 +185,8 @@ static int mount_base(const struct stage *s, int *ret, enum launch_step *step)
 	*step = STEP_JAIL;
 	if ((r = size_of(s->program_fd, &program)) < 0)
 		return r;
-	if (asprintf(&path, "%s/" INSTANCE_JAIL_BASE, s->inst->helper_dir) < 0)
-		path = NULL;
 	/* The jailer copies the program. */
-	if (asprintf(&options, "mode=0700,size=%llu,nr_inodes=%u",
-		    (unsigned long long)(program + initrd + ROOM), INODES) < 0)
-		options = NULL;
-	if (!path || !options)
-		return -ENOMEM;
-	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 ||
-		mount("banger-jail", path, "tmpfs", MS_NOSUID, options) < 0)
-		return -errno;
-	*ret = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return *ret < 0 ? -errno : 0;
+	return detached_base(s->inst, program + initrd + ROOM, INODES, ret);
 }
 
 /* The jailer's own layout: BASE/PROGRAM/ID/root. */
@@ -243,11 +197,12 @@ static int make_root(const struct stage *s, int base, int program_tree, int *ret
 	int r;
 
 	snprintf(id, sizeof(id), "%u", s->request->vm);
-	if ((r = make_folder(base, "bin", &bin)) < 0 ||
-		(r = place_file(bin, "firecracker", program_tree)) < 0 ||
-		(r = make_folder(base, "firecracker", &all)) < 0 || (r = make_folder(all, id, &mine)) < 0)
+	if ((r = detached_folder(base, "bin", &bin)) < 0 ||
+		(r = detached_place(bin, "firecracker", program_tree)) < 0 ||
+		(r = detached_folder(base, "firecracker", &all)) < 0 ||
+		(r = detached_folder(all, id, &mine)) < 0)
 		return r;
-	return make_folder(mine, "root", ret);
+	return detached_folder(mine, "root", ret);
 }
 
 int stage_jail(const struct stage *s, enum launch_step *ret_step)
@@ -261,16 +216,16 @@ int stage_jail(const struct stage *s, enum launch_step *ret_step)
 	if (r < 0)
 		return r;
 	*ret_step = STEP_JAIL;
-	if ((r = tree_of(s->program_fd, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID, -1, &program)) < 0 ||
-		(r = tree_of(s->sockets_fd, 0, -1, &sockets)) < 0 ||
+	if ((r = detached_clone(s->program_fd, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID, -1, &program)) < 0 ||
+		(r = detached_clone(s->sockets_fd, 0, -1, &sockets)) < 0 ||
 		(r = mount_base(s, &base, ret_step)) < 0 || (r = make_root(s, base, program, &root)) < 0 ||
-		(r = make_folder(root, HELPER_JAIL_SOCKETS, &folder)) < 0)
+		(r = detached_folder(root, HELPER_JAIL_SOCKETS, &folder)) < 0)
 		return r;
 	if (move_mount(sockets, "", root, HELPER_JAIL_SOCKETS, MOVE_MOUNT_F_EMPTY_PATH) < 0)
 		return -errno;
 	for (size_t i = 0; r == 0 && i < files.n; i++) {
 		*ret_step = files.all[i].step;
-		r = place_file(root, files.all[i].name, files.all[i].tree);
+		r = detached_place(root, files.all[i].name, files.all[i].tree);
 	}
 	if (r == 0) {
 		*ret_step = STEP_DISKS;

@@ -9,6 +9,7 @@
 #include "banger/cleanup.h"
 #include "caps.h"
 #include "stage.h"
+#include "view.h"
 #include "vmm.h"
 
 static _Noreturn void fail(const struct vmm *v, int code, enum launch_step step)
@@ -79,6 +80,11 @@ static _Noreturn void become_qemu(const struct vmm *v)
 
 	if (r == 0)
 		r = give_standard(open("/dev/null", O_RDWR | O_CLOEXEC), v->errors, v->errors);
+	if (r < 0)
+		fail(v, r, STEP_PROGRAM);
+	r = view_enter(v->inst, v->request->u.launch.accel == HELPER_ACCEL_KVM, v->program_fd);
+	if (r < 0)
+		fail(v, r, STEP_JAIL);
 	for (size_t i = 0; r == 0 && i < ELEMENTSOF(rows); i++)
 		r = give(rows[i].from, rows[i].to);
 	for (size_t i = 0; r == 0 && i < n; i++)
@@ -86,6 +92,8 @@ static _Noreturn void become_qemu(const struct vmm *v)
 	if (r < 0)
 		fail(v, r, STEP_PROGRAM);
 	r = become_user(v);
+	if (r == 0)
+		r = view_restrict(FD_KERNEL, FD_INITRD);
 	if (r < 0)
 		fail(v, r, STEP_USER);
 	run(v, &argv);

@@ -7,48 +7,10 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 
 #include "banger/cleanup.h"
+#include "banger/landlock.h"
 #include "image/sandbox.h"
-
-/* linux/landlock.h as it is by now; Debian 12's ends with its second version. */
-#define LANDLOCK_VERSION_FLAG 1u
-struct landlock_attr {
-	uint64_t fs, net, scoped;
-};
-#define LANDLOCK_BELOW    1   /* a rule's kind */
-#define LANDLOCK_MAY_READ 0xc /* files, and folders */
-struct landlock_below {
-	uint64_t access;
-	int32_t dir;
-} __attribute__((packed));
-
-/* All rights that version ABI of Landlock knows are its to give, and it gives none; below BELOW it lets read. */
-static int enter_landlock(int below, struct err *e)
-{
-	/* Access rights of files by version: thirteen, REFER, TRUNCATE, (those of networks), IOCTL_DEV. */
-	static const unsigned fs_bits[] = {0, 13, 14, 15, 15, 16};
-	int abi = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_VERSION_FLAG), r = 0;
-	_cleanup_close_ int fd = -EBADF;
-	const struct landlock_below rule = {.access = LANDLOCK_MAY_READ, .dir = below};
-	struct landlock_attr attr = {0};
-
-	if (abi < 1)
-		return 0;
-	attr.fs = (1ull << fs_bits[abi < (int)ELEMENTSOF(fs_bits) ? abi : (int)ELEMENTSOF(fs_bits) - 1]) - 1;
-	attr.net = abi >= 4 ? 3 : 0;    /* bind and connect, TCP */
-	attr.scoped = abi >= 6 ? 3 : 0; /* abstract sockets, signals */
-	fd = (int)syscall(SYS_landlock_create_ruleset, &attr,
-		abi >= 6   ? sizeof(attr)
-		: abi >= 4 ? 2 * sizeof(uint64_t)
-			   : sizeof(uint64_t),
-		0);
-	if (fd < 0 || (below >= 0 && syscall(SYS_landlock_add_rule, fd, LANDLOCK_BELOW, &rule, 0) < 0) ||
-		syscall(SYS_landlock_restrict_self, fd, 0) < 0)
-		r = err_sys(e, -errno, "Landlock");
-	return r;
-}
 
 /* By name: a call that this architecture lacks is left out. */
 static const char *const allowed[] = {
@@ -211,6 +173,7 @@ static int limit(__rlimit_resource_t what, rlim_t to, struct err *e)
 
 int sandbox_enter(uint64_t file_max, unsigned fds, int below, struct err *e)
 {
+	const struct landlock_rule rule = {below, LANDLOCK_READ | LANDLOCK_READ_DIR};
 	int r = limit(RLIMIT_CORE, 0, e);
 
 	if (r == 0)
@@ -222,6 +185,6 @@ int sandbox_enter(uint64_t file_max, unsigned fds, int below, struct err *e)
 	if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		r = err_sys(e, -errno, "no_new_privs");
 	if (r == 0)
-		r = enter_landlock(below, e);
+		r = landlock_enter(&rule, 1, e);
 	return r == 0 ? enter_seccomp(below >= 0, e) : r;
 }

@@ -38,6 +38,15 @@ is "the VMM is nobody that we know" "$(awk '/^Uid:/{print ($2 >= 1879113728)}' "
 is "without capabilities" "$(awk '/^CapEff:/{print $2}' "/proc/$pid/status")" 0000000000000000
 is "with no_new_privs" "$(awk '/^NoNewPrivs:/{print $2}' "/proc/$pid/status")" 1
 is "in seccomp" "$(awk '/^Seccomp:/{print $2}' "/proc/$pid/status")" 2
+# Its files: libraries, firmware and itself, read-only, and a /proc without anybody else.
+for there in usr/bin/qemu-system-x86_64 etc/ld.so.cache proc/1; do
+	ok "it sees /$there" test -e "/proc/$pid/root/$there"
+done
+for there in etc/shadow etc/passwd home root tmp var "${STATE#/}" run sys dev/fuse proc/sys usr/bin/env; do
+	fails "but not /$there" test -e "/proc/$pid/root/$there"
+done
+is "nothing of it can be written but /proc" "$(awk '$6 !~ /^ro,/ { print $5 }' "/proc/$pid/mountinfo")" /proc
+is "and its processes are its own" "$(ls "/proc/$pid/root/proc" | grep -c '^[0-9]')" 1
 
 ok "start of a running VM does nothing" as_owner sh -c "echo start > $FS/vms/box1/ctl"
 is "same process" "$(vm_pid box1)" "$pid"
