@@ -12,7 +12,7 @@ int detached_clone(int fd, uint64_t attributes, int idmap_fd, int *ret)
 {
 	_cleanup_close_ int tree =
 		open_tree(fd, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | (unsigned)OPEN_TREE_CLOEXEC);
-	struct mount_attr attr = {.attr_set = attributes};
+	struct mount_attr attr = {.attr_set = attributes, .propagation = MS_PRIVATE};
 
 	if (tree < 0)
 		return -errno;

@@ -20,6 +20,7 @@
 #include "launch_fds.h"
 #include "launcher.h"
 #include "mounter.h"
+#include "scope.h"
 #include "stage.h"
 #include "vmm.h"
 
@@ -201,6 +202,8 @@ static _Noreturn void start(
 	v.serial = l.serial[1];
 	v.monitor = l.monitor[1];
 	v.errors = l.errors[1];
+	if ((r = scopes_make_above(inst->scopes)) < 0)
+		report_failure(report, r, STEP_CGROUP);
 	setsid();
 	/* Not clone3(): its flags are out of a filter's sight, so a unit with RestrictNamespaces= has none of it. */
 	pid = (pid_t)syscall(SYS_clone, CLONE_PIDFD | SIGCHLD | VMM_NAMESPACES, NULL, &pidfd, NULL, 0);
@@ -249,8 +252,10 @@ static void launcher_loop(int sock, int none, const void *data)
 		size_t n = 0;
 		ssize_t k = io_recv_fds(sock, &o, sizeof(o), fds, IO_FDS_MAX, &n, 0);
 
-		if (k == 0)
+		if (k == 0) {
+			scopes_remove_above(inst->scopes);
 			_exit(0);
+		}
 		if (k != sizeof(o) || unpack(&o, fds, n, parcels) < 0)
 			_exit(1);
 		if (fork() == 0) {
@@ -335,6 +340,7 @@ static const char *step_text(int step)
 		[STEP_PROGRAM] = "running the VMM",
 		[STEP_USER] = "becoming the VM's user",
 		[STEP_NAMESPACE] = "the VMM's namespaces",
+		[STEP_CGROUP] = "the VMs' cgroup",
 		[STEP_KERNEL] = "the kernel in the jail",
 		[STEP_INITRD] = "the initramfs in the jail",
 		[STEP_DISKS] = "the disks in the jail",

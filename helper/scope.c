@@ -64,6 +64,39 @@ struct scopes *scopes_free(struct scopes *s)
 	return NULL;
 }
 
+/* NULL: no memory. */
+static char *path_above(const struct scopes *s)
+{
+	char *path;
+
+	return asprintf(&path, CGROUPS "/%s", s->name) < 0 ? NULL : path;
+}
+
+int scopes_make_above(const struct scopes *s)
+{
+	_cleanup_free_ char *path = s->root < 0 ? NULL : path_above(s);
+	mode_t mask;
+	int r = 0;
+
+	if (s->root < 0)
+		return 0;
+	mask = umask(022);
+	if (!path)
+		r = -ENOMEM;
+	else if (mkdir(path, 0755) < 0 && errno != EEXIST)
+		r = -errno;
+	umask(mask);
+	return r;
+}
+
+void scopes_remove_above(const struct scopes *s)
+{
+	_cleanup_free_ char *path = s->root < 0 ? NULL : path_above(s);
+
+	if (path)
+		rmdir(path);
+}
+
 static int ask_systemd(struct scopes *s, uint32_t vm, const int *pids, size_t n,
 	const struct scope_limits *limits, struct err *e)
 {
@@ -111,8 +144,8 @@ static int make_cgroup(struct scopes *s, uint32_t vm, const int *pids, size_t n,
 	char name[24];
 
 	snprintf(name, sizeof(name), "vm-%" PRIu32, vm);
-	if ((mkdirat(s->root, s->name, 0755) < 0 && errno != EEXIST) ||
-		(above = openat(s->root, s->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0)
+	above = openat(s->root, s->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (above < 0)
 		return err_sys(e, -errno, "cgroup %s", s->name);
 	/* Where somebody else has the controllers there is a cgroup without limits. */
 	for (int i = 0; i < 2; i++) {
@@ -158,7 +191,5 @@ int scope_leave(struct scopes *s, uint32_t vm, struct err *e)
 			return err_sys(e, -errno, "cgroup %s/%s", s->name, name);
 		poll(&none, 1, 10);
 	}
-	/* With the last VM's goes the one above. */
-	unlinkat(s->root, s->name, AT_REMOVEDIR);
 	return 0;
 }
