@@ -22,7 +22,7 @@ pid=$(vm_pid box1)
 mine=$(echo $CG/vm-*)
 is "in a cgroup of its own" "$(sed -n 's/^0:://p' "/proc/$pid/cgroup")" "${mine#/sys/fs/cgroup}"
 # KVM has a thread of the kernel's there.
-is "with its reaper, and nobody else" "$(sort -n "$mine/cgroup.procs" | while read -r p; do [ ! -s "/proc/$p/cmdline" ] || echo "$p"; done | tr '\n' ' ')" \
+is "with its reaper, and nobody else" "$(sort -n "$mine/cgroup.procs" | while read -r p; do ! grep -qz . "/proc/$p/cmdline" || echo "$p"; done | tr '\n' ' ')" \
 	"$(printf '%s\n' "$pid" "$(awk '/^PPid:/{print $2}' "/proc/$pid/status")" | sort -n | tr '\n' ' ')"
 memory=$(cat "$VM/memory")
 is "its memory has a limit" "$(cat "$mine/memory.max")" $((memory + memory / 16 + (512 << 20)))
