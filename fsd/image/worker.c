@@ -1,15 +1,12 @@
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "banger/cleanup.h"
 #include "image/sandbox.h"
+#include "image/spawn.h"
 #include "image/worker.h"
 #include "image/worker_wire.h"
 
@@ -22,84 +19,24 @@ struct worker {
 	uint32_t stage; /* as it was told last */
 };
 
-/* What the child keeps, in order, each once. */
-struct kept {
-	size_t n;
-	int fds[2 * LAYERS_MAX + 3];
-};
+#define KEPT_MAX (2 * LAYERS_MAX + 4)
 
-static int compare_fds(const void *a, const void *b)
+/* What the child keeps. */
+static size_t gather(const struct worker_request *request, int sock, int *ret)
 {
-	int x = *(const int *)a, y = *(const int *)b;
+	size_t n = 0;
 
-	return x < y ? -1 : x > y;
-}
-
-static void keep(struct kept *k, int fd)
-{
-	if (fd >= 0)
-		k->fds[k->n++] = fd;
-}
-
-static int gather(const struct worker_request *request, int sock, struct kept *ret, struct err *e)
-{
-	size_t once = 0;
-
-	keep(ret, sock);
-	keep(ret, request->output);
+	ret[n++] = sock;
+	ret[n++] = request->output;
 	if (request->task != WORKER_LAYERS)
-		keep(ret, request->input);
+		ret[n++] = request->input;
 	if (request->task == WORKER_PACK_CHANGES)
-		keep(ret, request->base);
+		ret[n++] = request->base;
 	for (size_t i = 0; request->task == WORKER_LAYERS && i < request->layer_count; i++) {
-		keep(ret, request->layers[i].fd);
-		keep(ret, request->layers[i].grow);
+		ret[n++] = request->layers[i].fd;
+		ret[n++] = request->layers[i].grow;
 	}
-	qsort(ret->fds, ret->n, sizeof(*ret->fds), compare_fds);
-	for (size_t i = 0; i < ret->n; i++)
-		if (once == 0 || ret->fds[once - 1] != ret->fds[i])
-			ret->fds[once++] = ret->fds[i];
-	ret->n = once;
-	return ret->fds[0] > 2 ? 0 : err_set(e, -EBADF, "descriptors 0 to 2 are not for workers");
-}
-
-/* After fork in a program with threads: system calls only. */
-static _Noreturn void child(const struct kept *k, int sock, int null, pid_t parent, char *const argv[])
-{
-	static char *const nothing[] = {NULL};
-	struct wire_report failure = {.kind = WIRE_NO_PROGRAM};
-	sigset_t none;
-	int next = 3;
-
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	for (int sig = 1; sig < 32; sig++)
-		signal(sig, SIG_DFL);
-	setsid();
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	/* Or it died before that was said. */
-	if (getppid() != parent)
-		_exit(1);
-	if (chdir("/") < 0)
-		goto failed;
-	/* A sanitizer's report is for whoever tests; nothing else may write to the daemon's log. */
-	for (int fd = 0; fd < (SANDBOX_ASAN ? 2 : 3); fd++)
-		if (dup2(null, fd) < 0)
-			goto failed;
-	for (size_t i = 0; i < k->n; i++) {
-		if (fcntl(k->fds[i], F_SETFD, 0) < 0)
-			goto failed;
-		if (k->fds[i] > next)
-			syscall(SYS_close_range, next, k->fds[i] - 1, 0);
-		next = k->fds[i] + 1;
-	}
-	syscall(SYS_close_range, next, ~0u, 0);
-	execve("/proc/self/exe", argv, nothing);
-failed:
-	failure.code = -errno;
-	(void)!write(sock, &failure, WIRE_PROGRESS_SIZE);
-	_exit(127);
+	return n;
 }
 
 /* Its status; it has a while to go by itself, unless NOW. */
@@ -120,38 +57,21 @@ static int reap(struct worker *w, bool now)
 
 static int start(const struct worker_request *request, struct worker *w, struct err *e)
 {
-	_cleanup_free_ struct kept *k = calloc(1, sizeof(*k));
-	_cleanup_close_ int null = -EBADF, mine = -EBADF, its = -EBADF;
-	int pair[2], r;
+	_cleanup_free_ int *fds = calloc(KEPT_MAX, sizeof(*fds));
+	_cleanup_close_ int mine = -EBADF, its = -EBADF;
 	char number[16], *argv[] = {(char *)"banger-image-worker", (char *)WORKER_ARGUMENT, number, NULL};
-	sigset_t all, before;
-	pid_t parent = getpid();
+	int pair[2], r;
 
-	if (!k)
+	if (!fds)
 		return err_sys(e, -ENOMEM, "image worker");
-	null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (null < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_sys(e, -errno, "image worker");
 	mine = pair[0];
 	its = pair[1];
-	r = gather(request, its, k, e);
-	if (r < 0)
-		return r;
 	snprintf(number, sizeof(number), "%d", its);
-	/* A handler of ours must not run in the child. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	w->pid = fork();
-	if (w->pid == 0)
-		child(k, its, null, parent, argv);
-	r = -errno;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (w->pid < 0)
-		return err_sys(e, r, "image worker");
-	w->pidfd = (int)syscall(SYS_pidfd_open, w->pid, 0);
-	if (w->pidfd < 0) {
-		r = err_sys(e, -errno, "image worker");
-		reap(w, true);
+	r = spawn_self(argv, fds, gather(request, its, fds), false, &w->pid, &w->pidfd, e);
+	if (r < 0) {
+		err_wrap(e, "image worker");
 		return r;
 	}
 	w->sock = TAKE_FD(mine);
@@ -250,8 +170,6 @@ static int judge_result(const struct wire_report *report, struct image_result *r
 	/* Only OP can cancel, and did not. */
 	int code = report->code == -EINTR ? -EIO : report->code;
 
-	if (report->kind == WIRE_NO_PROGRAM)
-		return err_sys(e, code, "the program of the worker that makes the image can't be started");
 	if (code == 0) {
 		*ret = report->result;
 		return 0;

@@ -100,7 +100,7 @@ int wire_check_report(struct wire_report *report, size_t n)
 {
 	if (n < WIRE_PROGRESS_SIZE || report->code > 0 || report->code < -4095)
 		return -EBADMSG;
-	if (report->kind == WIRE_PROGRESS || report->kind == WIRE_NO_PROGRAM)
+	if (report->kind == WIRE_PROGRESS)
 		return n == WIRE_PROGRESS_SIZE ? 0 : -EBADMSG;
 	if (report->kind != WIRE_RESULT || n != sizeof(*report))
 		return -EBADMSG;

@@ -31,7 +31,6 @@ struct wire_layer {
 enum wire_kind {
 	WIRE_PROGRESS = 1, /* only as far as WIRE_PROGRESS_SIZE */
 	WIRE_RESULT,
-	WIRE_NO_PROGRAM, /* from before the program was the worker's: CODE says why; only as far as WIRE_PROGRESS_SIZE */
 };
 
 struct wire_report {
