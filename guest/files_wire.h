@@ -8,25 +8,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "banger/agent_input.h"
 #include "banger/agent_proto.h"
 #include "handle.h"
 
-#define NAME_SIZE 256
+#define NAME_SIZE INPUT_NAME_SIZE
 
-/* A request's payload, taken apart from the front. The first short read sets BAD, and zeros come from then on. */
-struct input {
-	const uint8_t *at;
-	size_t left;
-	bool bad;
-};
-
-void input_bytes(struct input *in, void *to, size_t n);
-uint32_t input_u32(struct input *in);
-uint64_t input_u64(struct input *in);
-/* Length and bytes, to a string with a NUL. */
-void input_text(struct input *in, char *to, size_t size);
-/* One component of a path. */
-void input_name(struct input *in, char to[NAME_SIZE]);
 /* The file that is named, and an O_PATH descriptor of it, the caller's. -EINVAL, -ESTALE. */
 int input_file(struct input *in, struct file_id *ret, int *ret_fd);
 
