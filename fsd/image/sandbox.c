@@ -7,10 +7,13 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include "banger/cleanup.h"
 #include "banger/landlock.h"
 #include "image/sandbox.h"
+
+#define PROGRAM_FDS 32
 
 /* By name: a call that this architecture lacks is left out. */
 static const char *const allowed[] = {
@@ -77,6 +80,11 @@ static const char *const allowed[] = {
 
 /* What reading a folder takes; the first only for reading. */
 static const char *const for_folders[] = {"openat", "getdents64", "readlinkat", "listxattr", "getxattr"};
+
+/* What a program takes beside that to begin; what it may open is Landlock's to say. */
+static const char *const for_programs[] = {"execve", "openat", "open", "access", "faccessat", "faccessat2",
+	"readlink", "readlinkat", "statx", "stat", "lstat", "getdents64", "mmap", "mprotect", "arch_prctl",
+	"set_tid_address", "getrusage", "times", "alarm"};
 
 /* What libraries try and can do without. */
 static const struct {
@@ -159,6 +167,26 @@ static int enter_seccomp(bool folders, struct err *e)
 	return r < 0 ? err_sys(e, r, "seccomp filter") : 0;
 }
 
+/* A program of somebody else's, of any version: what is not known is refused, and not its end. */
+static int enter_seccomp_program(struct err *e)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+	int r = filter ? allow(filter, allowed, ELEMENTSOF(allowed)) : -ENOMEM;
+
+	if (r == 0)
+		r = allow(filter, for_programs, ELEMENTSOF(for_programs));
+	/* Limits of its own, to be read or lowered. */
+	if (r == 0)
+		r = seccomp_rule_add(
+			filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, SCMP_CMP(0, SCMP_CMP_EQ, 0));
+	if (r == 0)
+		r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOTTY), SCMP_SYS(ioctl), 0);
+	if (r == 0)
+		r = seccomp_load(filter);
+	seccomp_release(filter);
+	return r < 0 ? err_sys(e, r, "seccomp filter") : 0;
+}
+
 /* Never above what it has already. */
 static int limit(__rlimit_resource_t what, rlim_t to, struct err *e)
 {
@@ -171,9 +199,8 @@ static int limit(__rlimit_resource_t what, rlim_t to, struct err *e)
 	return setrlimit(what, &l) < 0 ? err_sys(e, -errno, "limits") : 0;
 }
 
-int sandbox_enter(uint64_t file_max, unsigned fds, int below, struct err *e)
+static int enter_limits(uint64_t file_max, unsigned fds, struct err *e)
 {
-	const struct landlock_rule rule = {below, LANDLOCK_READ | LANDLOCK_READ_DIR};
 	int r = limit(RLIMIT_CORE, 0, e);
 
 	if (r == 0)
@@ -184,7 +211,44 @@ int sandbox_enter(uint64_t file_max, unsigned fds, int below, struct err *e)
 		r = limit(RLIMIT_AS, SANDBOX_MEMORY, e);
 	if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		r = err_sys(e, -errno, "no_new_privs");
+	return r;
+}
+
+int sandbox_enter(uint64_t file_max, unsigned fds, int below, struct err *e)
+{
+	const struct landlock_rule rule = {below, LANDLOCK_READ | LANDLOCK_READ_DIR};
+	int r = enter_limits(file_max, fds, e);
+
 	if (r == 0)
 		r = landlock_enter(&rule, 1, e);
 	return r == 0 ? enter_seccomp(below >= 0, e) : r;
+}
+
+int sandbox_enter_program(uint64_t file_max, unsigned cpu_seconds, int disk, struct err *e)
+{
+	/* Programs, libraries, and what those look into; no file of anybody's. */
+	static const struct {
+		const char *path;
+		uint64_t rights;
+	} places[] = {
+		{"/usr", LANDLOCK_EXECUTE | LANDLOCK_READ | LANDLOCK_READ_DIR},
+		{"/lib", LANDLOCK_EXECUTE | LANDLOCK_READ | LANDLOCK_READ_DIR},
+		{"/lib64", LANDLOCK_EXECUTE | LANDLOCK_READ | LANDLOCK_READ_DIR},
+		{"/sbin", LANDLOCK_EXECUTE | LANDLOCK_READ | LANDLOCK_READ_DIR},
+		{"/etc/ld.so.cache", LANDLOCK_READ},
+		{"/dev/null", LANDLOCK_READ | LANDLOCK_WRITE},
+	};
+	struct landlock_rule rules[ELEMENTSOF(places) + 1];
+	int r = enter_limits(file_max, PROGRAM_FDS, e);
+
+	for (size_t i = 0; i < ELEMENTSOF(places); i++)
+		rules[i] = (struct landlock_rule){open(places[i].path, O_PATH | O_CLOEXEC), places[i].rights};
+	rules[ELEMENTSOF(places)] = (struct landlock_rule){disk, LANDLOCK_READ | LANDLOCK_WRITE};
+	if (r == 0)
+		r = limit(RLIMIT_CPU, cpu_seconds, e);
+	if (r == 0)
+		r = landlock_enter(rules, ELEMENTSOF(rules), e);
+	for (size_t i = 0; i < ELEMENTSOF(places); i++)
+		close_fd(rules[i].fd);
+	return r == 0 ? enter_seccomp_program(e) : r;
 }

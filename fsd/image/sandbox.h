@@ -33,4 +33,10 @@
  */
 int sandbox_enter(uint64_t file_max, unsigned fds, int below, struct err *e);
 
+/*
+ * Likewise, before another program is run (execve()) that is no part of banger, as its owner, with the file DISK as the only one that it can change or,
+ * but for programs and libraries, read: by whatever name it opens it. CPU_SECONDS: after so many it is killed.
+ */
+int sandbox_enter_program(uint64_t file_max, unsigned cpu_seconds, int disk, struct err *e);
+
 #endif
