@@ -19,7 +19,7 @@ CPPFLAGS = -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Iinclude -Ifsd -include banger/
 LDFLAGS := -pthread $(if $(SAN),-fsanitize=$(SAN),-pie -Wl,-z,relro,-z,now)
 
 # What each part links with; a room of fsd may use the rooms to the right of it, and the linker holds it to that.
-ROOMS := fuse tree vm engine guest image registry repo kernel net job store
+ROOMS := fuse tree vm engine guest offline image registry repo kernel net job store
 DEPS_store  :=
 DEPS_job    :=
 DEPS_net    := job store
@@ -28,8 +28,9 @@ DEPS_image  := job store
 DEPS_registry := job store
 DEPS_repo   := job store
 DEPS_guest  := job store
+DEPS_offline := image job store
 DEPS_engine := guest kernel net job store
-DEPS_vm     := engine guest image registry repo kernel net job store
+DEPS_vm     := engine guest offline image registry repo kernel net job store
 DEPS_tree   := vm $(DEPS_vm)
 DEPS_fuse   := tree $(DEPS_tree)
 

@@ -32,6 +32,8 @@
 #include "fuse/server.h"
 #include "engine/engine.h"
 #include "image/worker.h"
+#include "offline/child.h"
+#include "offline/repair.h"
 #include "job/job.h"
 #include "net/dns.h"
 #include "net/ssh_key.h"
@@ -582,6 +584,10 @@ int main(int argc, char **argv)
 
 	if (argc > 1 && strcmp(argv[1], WORKER_ARGUMENT) == 0)
 		return worker_main(argc, argv);
+	if (argc > 1 && strcmp(argv[1], OFFLINE_ARGUMENT) == 0)
+		return offline_main(argc, argv);
+	if (argc > 1 && strcmp(argv[1], REPAIR_ARGUMENT) == 0)
+		return repair_main(argc, argv);
 	while ((option = getopt_long(argc, argv, "", options, NULL)) >= 0) {
 		switch (option) {
 		case 'i':

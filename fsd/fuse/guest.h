@@ -106,8 +106,9 @@ void guest_not_plain(struct guest_cache *c, uint64_t node);
 /* What A has changed of folders of the work disk through root/ is told of workspace/, which shows it too. */
 void guest_changed_in_root(const struct ask *a);
 
-/* -ESTALE; -EBUSY: nobody serves the VM's files. */
+/* -ESTALE; -EBUSY: nobody serves the VM's files. place_find() sees to it that somebody does, where that can be. */
 int place_find(struct server *s, uint64_t number, struct place *ret);
+int place_look(struct server *s, uint64_t number, struct place *ret);
 
 /*
  * Writing behind (guest_behind.c). A file is written behind while it is open for writing: behind_opened() and behind_released() count that. NODE is the file's,

@@ -11,18 +11,18 @@
 
 static const struct file_ref tree_root = {0, AGENT_TAG_TREE};
 
-int place_find(struct server *s, uint64_t number, struct place *ret)
+static int find(struct server *s, uint64_t number, bool begin, struct place *ret)
 {
 	struct place p = {0};
 	struct target at;
 	struct vm *vm;
 	struct node n;
+	int r;
 
 	if (!node_parse(number, &n))
 		return -ESTALE;
 	if (!n.guest) {
-		int r = tree_target(s->tree, number, &at);
-
+		r = tree_target(s->tree, number, &at);
 		if (r < 0)
 			return r;
 		p.in_root = at.attr->flags & ATTR_ROOT;
@@ -38,10 +38,20 @@ int place_find(struct server *s, uint64_t number, struct place *ret)
 	if (!vm)
 		return -ESTALE;
 	p.agent = vm_files(vm);
-	if (!p.agent)
-		return -EBUSY;
-	*ret = p;
-	return 0;
+	r = p.agent ? 0 : begin ? vm_files_begin(vm, &p.agent) : -EBUSY;
+	if (r == 0)
+		*ret = p;
+	return r;
+}
+
+int place_find(struct server *s, uint64_t number, struct place *ret)
+{
+	return find(s, number, true, ret);
+}
+
+int place_look(struct server *s, uint64_t number, struct place *ret)
+{
+	return find(s, number, false, ret);
 }
 
 struct agent *ask_agent(const struct ask *a)

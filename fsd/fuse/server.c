@@ -51,6 +51,11 @@ static void on_ready(void *user, struct vm *vm)
 	tree_vm_watch.ready(((struct server *)user)->tree, vm);
 }
 
+static void on_files(void *user, struct vm *vm)
+{
+	guest_cache_check(user, vm);
+}
+
 static void on_log(void *user, struct vm *vm, const char *line)
 {
 	tree_vm_watch.log(((struct server *)user)->tree, vm, line);
@@ -68,6 +73,7 @@ const struct vm_watch server_vm_watch = {
 	.changed = on_changed,
 	.state = on_state,
 	.ready = on_ready,
+	.files = on_files,
 	.log = on_log,
 	.console = on_console,
 };

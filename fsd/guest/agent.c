@@ -142,6 +142,8 @@ static void flush(struct agent *a)
 		}
 		drop_sent(a, (size_t)n);
 	}
+	if (a->ending && !a->broken && a->out_bytes == 0)
+		shutdown(a->fd, SHUT_WR);
 	watch_events(a);
 }
 
@@ -153,7 +155,7 @@ int agent_send(struct agent *a, enum agent_type type, uint16_t code, uint32_t id
 	size_t length = 0;
 	uint8_t *at;
 
-	if (a->broken)
+	if (a->broken || a->ending)
 		return -ENOTCONN;
 	for (size_t i = 0; i < n; i++)
 		length += parts[i].size;
@@ -429,6 +431,30 @@ struct agent *agent_free(struct agent *a)
 	sd_event_source_set_enabled(a->dead, SD_EVENT_OFF);
 	leave(a);
 	return NULL;
+}
+
+void agent_end(struct agent *a)
+{
+	if (a->broken || a->ending)
+		return;
+	a->ending = true;
+	if (!a->corked)
+		flush(a);
+}
+
+void agent_fail(struct agent *a, int code)
+{
+	enter(a);
+	drop_requests(a, code);
+	leave(a);
+}
+
+bool agent_busy(const struct agent *a)
+{
+	for (size_t i = 0; i < AGENT_BUCKETS; i++)
+		if (!LIST_EMPTY(&a->requests[i]))
+			return true;
+	return false;
 }
 
 void agent_once(struct agent *a, uint64_t token)

@@ -24,6 +24,14 @@ typedef void (*agent_lost_fn)(void *user, const struct err *why);
 
 /* FD: connected, HELLO done (engine_wait_agent()); owned by the agent from here, also on failure. */
 int agent_new(sd_event *event, int fd, agent_lost_fn lost, void *user, struct agent **ret, struct err *e);
+/*
+ * No more is asked (-ENOTCONN): what was is answered still, if the other end goes on, and then the channel ends as if it had broken.
+ */
+void agent_end(struct agent *a);
+/* Every request in flight gets CODE. */
+void agent_fail(struct agent *a, int code);
+/* Something is asked, and not answered yet. */
+bool agent_busy(const struct agent *a);
 /* Every request in flight gets -ECANCELED, every job `lost`. May be called from any of the callbacks. */
 struct agent *agent_free(struct agent *a);
 

@@ -52,6 +52,7 @@ struct agent {
 	void *changed_user;
 	uint32_t next_id;
 	bool broken;
+	bool ending;    /* nothing more is asked */
 	bool stalled;   /* a job is */
 	bool corked;    /* frames are being handled: what is said waits for their end */
 	bool freed;     /* by its owner, while a callback of its own was running */

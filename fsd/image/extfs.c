@@ -290,8 +290,7 @@ static int read_xattrs(struct extfs *x, ext2_ino_t ino, struct inode *inode, str
 	return code ? failure(e, code, "extended attributes") : 0;
 }
 
-/* The low two bits of EXTRA are the seconds' 33rd and 34th, the rest nanoseconds (ext4.h: EXT4_EPOCH_MASK). */
-static struct timespec time_of(uint32_t seconds, uint32_t extra)
+struct timespec extfs_time(uint32_t seconds, uint32_t extra)
 {
 	uint32_t nsec = extra >> 2;
 
@@ -304,9 +303,9 @@ static void read_times(const struct extfs *x, const struct ext2_inode_large *raw
 	bool large = EXT2_INODE_SIZE(x->fs->super) >= sizeof(*raw) &&
 		     raw->i_extra_isize + 128u >= offsetof(struct ext2_inode_large, i_crtime);
 
-	inode->mtime = time_of(raw->i_mtime, large ? raw->i_mtime_extra : 0);
-	inode->atime = time_of(raw->i_atime, large ? raw->i_atime_extra : 0);
-	inode->ctime = time_of(raw->i_ctime, large ? raw->i_ctime_extra : 0);
+	inode->mtime = extfs_time(raw->i_mtime, large ? raw->i_mtime_extra : 0);
+	inode->atime = extfs_time(raw->i_atime, large ? raw->i_atime_extra : 0);
+	inode->ctime = extfs_time(raw->i_ctime, large ? raw->i_ctime_extra : 0);
 }
 
 static int fill(

@@ -36,6 +36,9 @@ struct extfs_name {
 int extfs_list(struct extfs *x, ext2_ino_t ino, struct extfs_name ***ret, size_t *ret_n, struct err *e);
 void extfs_names_free(struct extfs_name **list, size_t n);
 
+/* A time as inodes have it: the low two bits of EXTRA are the seconds' 33rd and 34th, the rest nanoseconds (ext4.h: EXT4_EPOCH_MASK). */
+struct timespec extfs_time(uint32_t seconds, uint32_t extra);
+
 /* N bytes of contents at byte OFFSET of the disk. */
 int extfs_read(struct extfs *x, uint64_t offset, void *to, size_t n, struct err *e);
 /* Bytes of a block: what extents count in. */

@@ -250,8 +250,10 @@ static const struct attr vm_attrs[] = {
 		.name = "workspace",
 		.mode = S_IFDIR | 0700,
 		.flags = ATTR_WORKSPACE,
-		.doc = "The guest's /root/workspace, live, with the full semantics of files; EBUSY while the "
-		       "VM does not run. The "
+		.doc = "The guest's /root/workspace, with the full semantics of files: live, and while the "
+		       "VM "
+		       "is stopped from its disk (a start waits for what is being written; EBUSY on the way "
+		       "up and down, while it is paused, and before the first start). The "
 		       "guest's root is shown as the owner of the instance."},
 	{.id = 18,
 		.name = "root",
@@ -260,7 +262,9 @@ static const struct attr vm_attrs[] = {
 		.doc = "The guest's whole tree, live, as its processes see it: mounts are crossed, but "
 		       "/proc, "
 		       "/sys, network "
-		       "file systems and the like are empty folders. EBUSY while the VM does not run."},
+		       "file systems and the like are empty folders. While the VM is stopped: what is on its "
+		       "disks, read-only (EROFS) but for /root; EOPNOTSUPP where `storage` is dm. EBUSY as "
+		       "`workspace`."},
 	{.id = 48,
 		.name = "workspace.ctl",
 		.mode = 0600,

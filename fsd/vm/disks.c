@@ -1,18 +1,23 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include "banger/io.h"
 #include "image/image.h"
 #include "image/worker.h"
+#include "offline/repair.h"
 #include "vm/disks.h"
 
-#define CHUNK     4096ull     /* helper/snapshot.h: SNAPSHOT_CHUNK */
-#define AREA      256ull      /* entries of 16 bytes in a chunk */
-#define COW_MAGIC 0x70416e53u /* dm-snap-persistent.c: SNAP_MAGIC, little-endian as all of it */
-#define COW_NEW   ".tmp-" DISKS_COW
+#define CHUNK           4096ull     /* helper/snapshot.h: SNAPSHOT_CHUNK */
+#define AREA            256ull      /* entries of 16 bytes in a chunk */
+#define COW_MAGIC       0x70416e53u /* dm-snap-persistent.c: SNAP_MAGIC, little-endian as all of it */
+#define LOCK_MSEC       60000       /* for the last writes of who served its files */
+#define LOCK_AGAIN_MSEC 10
+#define COW_NEW         ".tmp-" DISKS_COW
 
 static const struct {
 	const char *word;
@@ -211,6 +216,37 @@ int disks_open(struct disks *d, struct err *e)
 	r = d->storage == HELPER_STORAGE_DM ? open_cow(d, e)
 					    : open_disk(d, DISKS_OVERLAY, disk_make_overlay, &d->over_fd, e);
 	return r == 0 ? open_disk(d, DISKS_WORK, disk_make_work, &d->work_fd, e) : r;
+}
+
+int disks_lock(int fd, unsigned msec, int cancel_fd, struct err *e)
+{
+	struct pollfd p = {.fd = cancel_fd, .events = POLLIN};
+	uint64_t end = io_now_usec() + (uint64_t)msec * 1000;
+
+	/* Nobody tells when a lock is let go: it is tried again, and the wait is as long as a flush. */
+	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return err_sys(e, -errno, "locking its disk");
+		if (io_now_usec() > end)
+			return err_set(e, -EBUSY,
+				"its disk is somebody else's: a VMM's, or of who serves its files");
+		if (poll(&p, 1, LOCK_AGAIN_MSEC) > 0)
+			return err_set(e, -EINTR, "cancelled");
+	}
+	return 0;
+}
+
+int disks_take(struct disks *d, struct err *e)
+{
+	enum repair_state state;
+	int r = disks_lock(d->work_fd, LOCK_MSEC, op_cancel_fd(d->op), e);
+
+	if (r == 0)
+		r = repair_probe(d->work_fd, &state, e);
+	/* A journal is the guest's kernel's. */
+	if (r == 0 && state == REPAIR_CUT_OFF)
+		r = repair_run(d->work_fd, state, op_cancel_fd(d->op), e);
+	return r;
 }
 
 static int bring_up(struct disks *d, enum helper_disk_what what, int *ret_fd, struct err *e)

@@ -39,6 +39,10 @@ struct disks {
 
 /* Makes and grows them as needed. One over another image is thrown away: it means nothing over this one. */
 int disks_open(struct disks *d, struct err *e);
+/* Waits until they are nobody else's, and makes good what somebody left half done of them. */
+int disks_take(struct disks *d, struct err *e);
+/* The disk FD is locked for as long as it is open, wherever: -EBUSY after MSEC; CANCEL_FD readable: -EINTR. */
+int disks_lock(int fd, unsigned msec, int cancel_fd, struct err *e);
 /* Brings the root disk up where it is device-mapper's: then only the VM itself is to be launched. helper_disk_off() undoes it. */
 int disks_up(struct disks *d, struct err *e);
 /* A stopped VM's root disk, of OVER_FD, its cow, and IMAGE_FD, to be read. *RET_FD is the caller's, who closes it and then says helper_disk_off(). */

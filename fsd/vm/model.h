@@ -11,6 +11,7 @@
 #include "vm/config.h"
 #include "vm/exec.h"
 #include "vm/objects.h"
+#include "vm/stopped.h"
 #include "vm/vm.h"
 
 /* An operation on a VM, from its verb to its end; those who wait for it. */
@@ -55,6 +56,10 @@ struct vm {
 	uint64_t used_at; /* CLOCK_MONOTONIC usec: when the last use ended, or it began to run */
 	bool asked;       /* the guest is, whether it is idle */
 	sd_event_source *idle;
+	/* stopped.c */
+	struct stopped *stopped; /* who serves its files while it does not run; NULL: nobody */
+	int stopped_code;        /* how the last try ended, and until when none is made */
+	uint64_t stopped_until;
 	/* Of its root disk's cow: as it was last, and the step that was told (fill.c). */
 	struct {
 		struct helper_disk_use use;
@@ -74,6 +79,7 @@ struct vms {
 	void *user;
 	struct execs *execs;
 	LIST_HEAD(, talk) talks;
+	LIST_HEAD(, stopped) stopped;
 	int dir_fd;  /* PLACE_STATE/vms */
 	int runs_fd; /* PLACE_FSD_DIR/vm */
 	/* The files looked at last: few readers, many VMs. */

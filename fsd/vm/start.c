@@ -64,6 +64,8 @@ static int step_disks(void *ctx, struct err *e)
 	s->disks.image_fd = s->fds[LAUNCH_FD_IMAGE];
 	s->disks.op = s->deed->op;
 	r = disks_open(&s->disks, e);
+	if (r == 0)
+		r = disks_take(&s->disks, e);
 	s->fds[LAUNCH_FD_OVERLAY] = s->disks.over_fd;
 	s->fds[LAUNCH_FD_WORK] = s->disks.work_fd;
 	if (r < 0 || (r = open_file(s, "console", &s->fds[LAUNCH_FD_CONSOLE], e)) < 0)
@@ -529,6 +531,8 @@ void start_begin(struct deed *d)
 	_cleanup_err_ struct err mine = {0};
 	struct objects_waiter *w = NULL;
 
+	/* The start waits for what they still write (disks_take()), and nothing new begins. */
+	stopped_end(d->vm);
 	op_stage(d->op, "kernel");
 	if (objects_ensure(d->vm->vms->config.kernels, d->vm->row.kernel, have_kernel, d, &w, &mine) < 0) {
 		err_wrap(&mine, "kernel");

@@ -64,7 +64,8 @@ struct vm_watch {
 	void (*renamed)(void *user, struct vm *vm, const char *old_name);
 	void (*changed)(void *user, struct vm *vm); /* a setting, error, or fact */
 	void (*state)(void *user, struct vm *vm, enum vm_state old);
-	void (*ready)(void *user, struct vm *vm);                 /* its agent answers */
+	void (*ready)(void *user, struct vm *vm); /* its agent answers */
+	void (*files)(void *user, struct vm *vm); /* somebody else serves its files, or nobody */
 	void (*log)(void *user, struct vm *vm, const char *line); /* a line was added to its log */
 	void (*console)(void *user, struct vm *vm, const void *data, size_t n); /* live output */
 };
@@ -155,9 +156,11 @@ int vm_set(struct vm *vm, const struct vm_setting *s, const char *text, vm_done_
 struct agent *vm_agent(struct vm *vm);
 /*
  * Who serves the VM's files: an agent that answers AGENT_FS_* (banger/agent_proto.h), whoever is at the other end of its stream. Borrowed until the
- * loop turns again. NULL: nobody now (it is paused, or on its way up or down).
+ * loop turns again. NULL: nobody now (it is paused, or on its way up or down, or does not run and nobody has asked).
  */
 struct agent *vm_files(struct vm *vm);
+/* The same, and where it does not run somebody begins to serve them: 0, or -EBUSY in another state; else why that can't be (the VM's error says it in words). */
+int vm_files_begin(struct vm *vm, struct agent **ret);
 
 /*
  * Use (promise A11): from vm_use() to vm_unuse() autostop leaves the VM alone, whether it runs or not; they are counted. vm_touch(): it was

@@ -217,7 +217,17 @@ struct agent *vm_agent(struct vm *vm)
 struct agent *vm_files(struct vm *vm)
 {
 	/* A paused guest answers nobody. */
-	return vm->state == VM_RUNNING ? vm->agent : NULL;
+	return vm->state == VM_RUNNING ? vm->agent : stopped_agent(vm);
+}
+
+int vm_files_begin(struct vm *vm, struct agent **ret)
+{
+	if (vm->state != VM_RUNNING)
+		return stopped_begin(vm, ret);
+	if (!vm->agent)
+		return -EBUSY;
+	*ret = vm->agent;
+	return 0;
 }
 
 struct execs *execs_of(struct vms *vms)
@@ -251,6 +261,7 @@ static struct vm *vm_new(struct vms *vms)
 
 void vm_free(struct vm *vm)
 {
+	stopped_end(vm);
 	vm_dead(vm);
 	store_vm_clear(&vm->row);
 	free(vm->host_key);
@@ -308,6 +319,7 @@ int vms_new(sd_event *event, struct jobs *jobs, struct ops *ops, const struct vm
 		return err_sys(e, -ENOMEM, "VMs");
 	TAILQ_INIT(&vms->list);
 	LIST_INIT(&vms->talks);
+	LIST_INIT(&vms->stopped);
 	vms->event = event;
 	vms->jobs = jobs;
 	vms->ops = ops;
@@ -365,6 +377,7 @@ struct vms *vms_free(struct vms *vms)
 		TAILQ_REMOVE(&vms->list, vm, link);
 		vm_free(vm);
 	}
+	stopped_free_all(vms);
 	sd_event_source_disable_unref(vms->fill);
 	close_fd(vms->dir_fd);
 	close_fd(vms->runs_fd);

@@ -1,0 +1,83 @@
+#include <errno.h>
+
+#include "offline/serving.h"
+
+static struct pin *find(const struct serving *s, ext2_ino_t ino)
+{
+	struct pin *p;
+
+	LIST_FOREACH (p, &s->pins[ino % ELEMENTSOF(s->pins)], link)
+		if (p->ino == ino)
+			return p;
+	return NULL;
+}
+
+int pin_add(struct serving *s, ext2_ino_t ino)
+{
+	struct pin *p = find(s, ino);
+
+	if (!p) {
+		p = calloc(1, sizeof(*p));
+		if (!p)
+			return -ENOMEM;
+		p->ino = ino;
+		LIST_INSERT_HEAD(&s->pins[ino % ELEMENTSOF(s->pins)], p, link);
+	}
+	p->count++;
+	return 0;
+}
+
+bool pin_drop(struct serving *s, ext2_ino_t ino)
+{
+	struct pin *p = find(s, ino);
+
+	if (!p || --p->count > 0)
+		return false;
+	LIST_REMOVE(p, link);
+	free(p);
+	return true;
+}
+
+bool pin_has(const struct serving *s, ext2_ino_t ino)
+{
+	return find(s, ino) != NULL;
+}
+
+/* Nobody has it open: where it has no name either, it goes. */
+static void closed(struct serving *s, ext2_ino_t ino)
+{
+	struct file f;
+
+	/* What can't be cleared away is e2fsck's, sometime. */
+	if (s->work->writable && file_read(s->work, ino, &f) == 0 && f.raw.i_links_count == 0 &&
+		f.raw.i_dtime == 0 && volume_change(s->work) == 0)
+		inode_unused(s, &f);
+}
+
+int serve_release(struct serving *s, struct input *in, uint16_t flags, size_t *ret_n)
+{
+	uint32_t ino = input_u32(in), tag = input_u32(in);
+
+	(void)flags;
+	(void)ret_n;
+	if (in->bad)
+		return -EINVAL;
+	if (!(tag & AGENT_TAG_TREE) && pin_drop(s, ino))
+		closed(s, ino);
+	return 0;
+}
+
+void serving_unpin_all(struct serving *s)
+{
+	for (size_t i = 0; i < ELEMENTSOF(s->pins); i++) {
+		struct pin *p;
+
+		while ((p = LIST_FIRST(&s->pins[i]))) {
+			ext2_ino_t ino = p->ino;
+
+			LIST_REMOVE(p, link);
+			free(p);
+			closed(s, ino);
+		}
+	}
+}

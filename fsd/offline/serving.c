@@ -1,0 +1,136 @@
+#include "offline/serving.h"
+
+#include <errno.h>
+#include <string.h>
+
+static serving_fn *const calls[] = {
+	[AGENT_FS_LOOKUP] = serve_lookup,
+	[AGENT_FS_GETATTR] = serve_getattr,
+	[AGENT_FS_SETATTR] = serve_setattr,
+	[AGENT_FS_READLINK] = serve_readlink,
+	[AGENT_FS_MKNOD] = serve_mknod,
+	[AGENT_FS_MKDIR] = serve_mkdir,
+	[AGENT_FS_SYMLINK] = serve_symlink,
+	[AGENT_FS_LINK] = serve_link,
+	[AGENT_FS_UNLINK] = serve_unlink,
+	[AGENT_FS_RMDIR] = serve_rmdir,
+	[AGENT_FS_RENAME] = serve_rename,
+	[AGENT_FS_OPEN] = serve_open,
+	[AGENT_FS_CREATE] = serve_create,
+	[AGENT_FS_RELEASE] = serve_release,
+	[AGENT_FS_READ] = serve_read,
+	[AGENT_FS_WRITE] = serve_write,
+	[AGENT_FS_FSYNC] = serve_fsync,
+	[AGENT_FS_READDIR] = serve_readdir,
+	[AGENT_FS_STATFS] = serve_statfs,
+	[AGENT_FS_GETXATTR] = serve_getxattr,
+	[AGENT_FS_SETXATTR] = serve_setxattr,
+	[AGENT_FS_LISTXATTR] = serve_listxattr,
+	[AGENT_FS_REMOVEXATTR] = serve_removexattr,
+	[AGENT_FS_FALLOCATE] = serve_fallocate,
+	[AGENT_FS_LSEEK] = serve_lseek,
+	[AGENT_FS_COPY] = serve_copy,
+	[AGENT_FS_WATCH] = serve_watch,
+};
+
+int serving_do(struct serving *s, uint16_t type, uint16_t flags, struct input *in, size_t *ret_n)
+{
+	uint64_t token;
+
+	*ret_n = 0;
+	if (type >= ELEMENTSOF(calls) || !calls[type])
+		return -EOPNOTSUPP;
+	/* Its number is for an agent that outlives who asks. */
+	if (flags & AGENT_ONCE) {
+		if (in->left < sizeof(token))
+			return -EINVAL;
+		in->left -= sizeof(token);
+	}
+	return calls[type](s, in, flags & (uint16_t)~AGENT_ONCE, ret_n);
+}
+
+static struct volume *volume_of_key(const struct serving *s, uint8_t key)
+{
+	return key == SERVING_IMAGE ? s->image : key == SERVING_OVER ? s->over : NULL;
+}
+
+static int workspace(struct serving *s, struct file *ret)
+{
+	struct file root;
+	ext2_ino_t ino;
+	int r = file_load(s->work, EXT2_ROOT_INO, &root);
+
+	if (r == 0)
+		r = dir_find(&root, "workspace", &ino);
+	return r == 0 ? file_load(s->work, ino, ret) : r;
+}
+
+int serving_file(struct serving *s, struct input *in, struct file *ret)
+{
+	uint32_t ino = input_u32(in), tag = input_u32(in);
+	struct volume *v;
+	int r;
+
+	if (in->bad)
+		return -EINVAL;
+	if (tag & AGENT_TAG_TREE) {
+		uint8_t key = tag & 0xff;
+
+		if (!s->over)
+			return -EOPNOTSUPP;
+		if (ino == 0 && key == 0)
+			return file_load(s->over, s->upper, ret);
+		v = volume_of_key(s, key);
+		return v ? file_load(v, ino, ret) : -ESTALE;
+	}
+	if (!s->work)
+		return -EIO;
+	if (ino == 0)
+		return workspace(s, ret);
+	r = file_load(s->work, ino, ret);
+	if (r < 0)
+		return r;
+	/* Another one by now, or none: agent_proto.h has as much of a generation as the host can tell. */
+	if ((tag != 0 && tag != 1 + (ret->raw.i_generation & 0xff)) ||
+		(ret->raw.i_links_count == 0 && !pin_has(s, ino)) || ret->raw.i_mode == 0)
+		return -ESTALE;
+	return 0;
+}
+
+void serving_answer(struct serving *s, const void *data, size_t n, size_t *ret_n)
+{
+	memcpy(s->answer, data, n);
+	*ret_n = n;
+}
+
+void serving_answer_attr(struct serving *s, const struct file *f, size_t *ret_n)
+{
+	struct agent_attr attr;
+
+	file_attr(f, &attr);
+	serving_answer(s, &attr, sizeof(attr), ret_n);
+}
+
+void serving_answer_folder(struct serving *s, struct file *dir, size_t *ret_n)
+{
+	struct agent_attr attr[2];
+
+	memcpy(&attr[0], s->answer, sizeof(attr[0]));
+	attr[0].flags |= AGENT_ATTR_FOLDER;
+	file_attr(dir, &attr[1]);
+	serving_answer(s, attr, sizeof(attr), ret_n);
+}
+
+/* Nobody else changes the disk while it is served, so there is nothing to tell. */
+int serve_watch(struct serving *s, struct input *in, uint16_t flags, size_t *ret_n)
+{
+	uint32_t fresh = input_u32(in);
+
+	(void)flags;
+	(void)ret_n;
+	if (in->bad)
+		return -EINVAL;
+	if (fresh)
+		serving_unpin_all(s);
+	return -EOPNOTSUPP;
+}
