@@ -16,6 +16,28 @@ bool guest_is(struct server *s, uint64_t number)
 	       (at.attr->flags & (ATTR_WORKSPACE | ATTR_ROOT));
 }
 
+void guest_note_remover(struct server *s, fuse_req_t req, uint64_t node)
+{
+	pid_t pid = fuse_req_ctx(req)->pid;
+	struct node n;
+
+	if (!node_parse(node, &n) || n.kind != KIND_VM || guest_has_remover(s, req, (uint32_t)n.row))
+		return;
+	s->removers[s->remover].vm = (uint32_t)n.row;
+	s->removers[s->remover].pid = pid;
+	s->remover = (s->remover + 1) % REMOVERS;
+}
+
+bool guest_has_remover(struct server *s, fuse_req_t req, uint32_t vm)
+{
+	pid_t pid = fuse_req_ctx(req)->pid;
+
+	for (size_t i = 0; i < REMOVERS; i++)
+		if (s->removers[i].vm == vm && s->removers[i].pid == pid)
+			return true;
+	return false;
+}
+
 const struct fuse_lowlevel_ops guest_ops = {
 	.lookup = guest_lookup,
 	.getattr = guest_getattr,

@@ -198,6 +198,8 @@ static void on_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 	r = tree_target(s->tree, parent, &dir);
 	if (r == 0)
 		r = tree_unlink(s->tree, &dir, name);
+	if (r == 0)
+		guest_note_remover(s, req, parent);
 	fuse_reply_err(req, -r);
 }
 

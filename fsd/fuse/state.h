@@ -12,6 +12,7 @@
 #define HANDLE_BUCKETS 1024
 #define CACHE_BUCKETS  64
 #define HANDLES_MAX    65536
+#define REMOVERS       32
 
 /* A handle of the tree under the number that the kernel knows it by. */
 struct open_file {
@@ -72,6 +73,12 @@ struct server {
 	uint64_t aliases; /* given out (node_alias()) */
 	bool epochs;      /* the kernel has FUSE_NOTIFY_INC_EPOCH */
 	LIST_HEAD(, guest_cache) caches[CACHE_BUCKETS];
+	/* Who removed an attribute of which VM lately: it is removing the VM, and all that is below it (rm -r). */
+	struct {
+		uint32_t vm;
+		pid_t pid;
+	} removers[REMOVERS];
+	unsigned remover;        /* the next */
 	struct behinds *behinds; /* NULL: nothing is written behind */
 	uid_t owner;
 	gid_t group;
@@ -144,6 +151,9 @@ void held_restore(struct server *s, bool adopted);
 /* guest.c: the requests on files of guests. True: it was one, and is answered. */
 extern const struct fuse_lowlevel_ops guest_ops;
 bool guest_is(struct server *s, uint64_t node);
+/* REQ's caller has removed an attribute in the folder NODE, by which nothing happens: is it on its way to remove VM? */
+void guest_note_remover(struct server *s, fuse_req_t req, uint64_t node);
+bool guest_has_remover(struct server *s, fuse_req_t req, uint32_t vm);
 
 /* guest_cache.c: what the kernel may keep of guests' files. */
 struct guest_cache;

@@ -170,6 +170,7 @@ static int enter_seccomp(bool folders, struct err *e)
 /* A program of somebody else's, of any version: what is not known is refused, and not its end. */
 static int enter_seccomp_program(struct err *e)
 {
+	const struct scmp_arg_cmp own = {0, SCMP_CMP_EQ, 0, 0};
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 	int r = filter ? allow(filter, allowed, ELEMENTSOF(allowed)) : -ENOMEM;
 
@@ -177,8 +178,7 @@ static int enter_seccomp_program(struct err *e)
 		r = allow(filter, for_programs, ELEMENTSOF(for_programs));
 	/* Limits of its own, to be read or lowered. */
 	if (r == 0)
-		r = seccomp_rule_add(
-			filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, SCMP_CMP(0, SCMP_CMP_EQ, 0));
+		r = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, &own);
 	if (r == 0)
 		r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOTTY), SCMP_SYS(ioctl), 0);
 	if (r == 0)
