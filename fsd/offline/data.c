@@ -185,8 +185,7 @@ static int reserve(struct file *f, uint64_t offset, uint64_t end)
 		return -EOPNOTSUPP;
 	if (end > UINT32_MAX * block)
 		return -EFBIG;
-	return volume_errno(ext2fs_fallocate(f->v->fs, EXT2_FALLOCATE_FORCE_UNINIT, f->ino, file_inode(f),
-		~0ull, first, (end + block - 1) / block - first));
+	return contents_reserve(f, first, (end + block - 1) / block - first, false);
 }
 
 int serve_fallocate(struct serving *s, struct input *in, uint16_t flags, size_t *ret_n)
@@ -215,8 +214,6 @@ int serve_fallocate(struct serving *s, struct input *in, uint16_t flags, size_t 
 		r = punch(&f, offset, end);
 	if (r == 0 && kind != FALLOC_FL_PUNCH_HOLE)
 		r = reserve(&f, offset, end);
-	if (r == 0)
-		r = file_read(f.v, f.ino, &f);
 	if (r == 0 && !(mode & FALLOC_FL_KEEP_SIZE) && end > EXT2_I_SIZE(&f.raw))
 		r = contents_cut(&f, end);
 	return r;

@@ -145,29 +145,40 @@ static int zero_edges(struct file *f, uint64_t first, uint64_t count, uint64_t b
 	return 0;
 }
 
+int contents_reserve(struct file *f, uint64_t first, uint64_t count, bool written)
+{
+	/* Given an inode of ours it would not write the count of blocks into it. */
+	errcode_t code = ext2fs_fallocate(f->v->fs,
+		written ? EXT2_FALLOCATE_FORCE_INIT | EXT2_FALLOCATE_INIT_BEYOND_EOF
+			: EXT2_FALLOCATE_FORCE_UNINIT,
+		f->ino, NULL, ~0ull, first, count);
+	int r = file_read(f->v, f->ino, f);
+
+	return code ? volume_errno(code) : r;
+}
+
 /* The hole RUN is filled, as far as what is written from BEGIN to END needs it. */
 static int fill_hole(struct file *f, const struct run *run, uint64_t begin, uint64_t end)
 {
 	uint64_t size = f->v->fs->blocksize, count = (end + size - 1) / size - run->block;
 	blk64_t physical;
-	errcode_t code;
 	int r;
 
 	if (count > run->count)
 		count = run->count;
 	if (f->raw.i_flags & EXT4_EXTENTS_FL) {
-		code = ext2fs_fallocate(f->v->fs, EXT2_FALLOCATE_FORCE_INIT | EXT2_FALLOCATE_INIT_BEYOND_EOF,
-			f->ino, file_inode(f), ~0ull, run->block, count);
-		/* Not all of it: what there is has never been written, and was a hole. */
-		if (code)
+		r = contents_reserve(f, run->block, count, true);
+		/* Not all of it: what there is of it has never been written. */
+		if (r < 0)
 			ext2fs_punch(f->v->fs, f->ino, file_inode(f), f->v->block, run->block,
 				run->block + count - 1);
 	} else {
 		count = 1;
-		code = ext2fs_bmap2(f->v->fs, f->ino, file_inode(f), f->v->block, BMAP_ALLOC, run->block,
-			NULL, &physical);
+		r = volume_errno(ext2fs_bmap2(f->v->fs, f->ino, file_inode(f), f->v->block, BMAP_ALLOC,
+			run->block, NULL, &physical));
+		if (r == 0)
+			r = file_read(f->v, f->ino, f);
 	}
-	r = code ? volume_errno(code) : file_read(f->v, f->ino, f);
 	return r < 0 ? r : zero_edges(f, run->block, count, begin, end);
 }
 

@@ -90,6 +90,8 @@ int contents_read(struct file *f, uint64_t offset, void *to, size_t n);
 int contents_put(struct file *f, const struct run *run, uint64_t at, const void *from, size_t n);
 /* Grows F; its times are the caller's. */
 int contents_write(struct file *f, uint64_t offset, const void *from, size_t n);
+/* COUNT blocks of F from FIRST on are there, those that were not as WRITTEN says; a tree of extents alone. F is read again. */
+int contents_reserve(struct file *f, uint64_t first, uint64_t count, bool written);
 /* F gets the SIZE. */
 int contents_cut(struct file *f, uint64_t size);
 

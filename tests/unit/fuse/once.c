@@ -97,6 +97,16 @@ int place_find(struct server *s, uint64_t number, struct place *ret)
 	return 0;
 }
 
+int place_look(struct server *s, uint64_t number, struct place *ret)
+{
+	return place_find(s, number, ret);
+}
+
+bool guest_has_remover(struct server *s, fuse_req_t req, uint32_t vm)
+{
+	return false;
+}
+
 void ask_sent(struct ask *a, int r)
 {
 	assert_int_equal(r, 0);
