@@ -179,13 +179,25 @@ static int punch(struct file *f, uint64_t offset, uint64_t end)
 
 static int reserve(struct file *f, uint64_t offset, uint64_t end)
 {
-	uint64_t block = f->v->fs->blocksize, first = offset / block;
+	uint64_t block = f->v->fs->blocksize, at = offset / block, last = (end + block - 1) / block;
 
 	if (!(f->raw.i_flags & EXT4_EXTENTS_FL))
 		return -EOPNOTSUPP;
-	if (end > UINT32_MAX * block)
+	if (last > UINT32_MAX)
 		return -EFBIG;
-	return contents_reserve(f, first, (end + block - 1) / block - first, false);
+	while (at < last) {
+		struct run run;
+		int r = run_at(f, at, &run);
+
+		if (run.count > last - at)
+			run.count = last - at;
+		if (r == 0 && !run.physical)
+			r = contents_reserve(f, &run, run.count, false);
+		if (r < 0)
+			return r;
+		at += run.count;
+	}
+	return 0;
 }
 
 int serve_fallocate(struct serving *s, struct input *in, uint16_t flags, size_t *ret_n)

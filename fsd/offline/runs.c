@@ -145,18 +145,6 @@ static int zero_edges(struct file *f, uint64_t first, uint64_t count, uint64_t b
 	return 0;
 }
 
-int contents_reserve(struct file *f, uint64_t first, uint64_t count, bool written)
-{
-	/* Given an inode of ours it would not write the count of blocks into it. */
-	errcode_t code = ext2fs_fallocate(f->v->fs,
-		written ? EXT2_FALLOCATE_FORCE_INIT | EXT2_FALLOCATE_INIT_BEYOND_EOF
-			: EXT2_FALLOCATE_FORCE_UNINIT,
-		f->ino, NULL, ~0ull, first, count);
-	int r = file_read(f->v, f->ino, f);
-
-	return code ? volume_errno(code) : r;
-}
-
 /* The hole RUN is filled, as far as what is written from BEGIN to END needs it. */
 static int fill_hole(struct file *f, const struct run *run, uint64_t begin, uint64_t end)
 {
@@ -167,11 +155,7 @@ static int fill_hole(struct file *f, const struct run *run, uint64_t begin, uint
 	if (count > run->count)
 		count = run->count;
 	if (f->raw.i_flags & EXT4_EXTENTS_FL) {
-		r = contents_reserve(f, run->block, count, true);
-		/* Not all of it: what there is of it has never been written. */
-		if (r < 0)
-			ext2fs_punch(f->v->fs, f->ino, file_inode(f), f->v->block, run->block,
-				run->block + count - 1);
+		r = contents_reserve(f, run, count, true);
 	} else {
 		count = 1;
 		r = volume_errno(ext2fs_bmap2(f->v->fs, f->ino, file_inode(f), f->v->block, BMAP_ALLOC,

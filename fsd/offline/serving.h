@@ -90,8 +90,11 @@ int contents_read(struct file *f, uint64_t offset, void *to, size_t n);
 int contents_put(struct file *f, const struct run *run, uint64_t at, const void *from, size_t n);
 /* Grows F; its times are the caller's. */
 int contents_write(struct file *f, uint64_t offset, const void *from, size_t n);
-/* COUNT blocks of F from FIRST on are there, those that were not as WRITTEN says; a tree of extents alone. F is read again. */
-int contents_reserve(struct file *f, uint64_t first, uint64_t count, bool written);
+/*
+ * reserve.c: of the hole HOLE of F, which has a tree of extents, the first COUNT blocks get room; what is in them is the caller's where it is WRITTEN,
+ * and reads as zeros else. All or nothing.
+ */
+int contents_reserve(struct file *f, const struct run *hole, uint64_t count, bool written);
 /* F gets the SIZE. */
 int contents_cut(struct file *f, uint64_t size);
 
