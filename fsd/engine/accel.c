@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -238,30 +239,58 @@ static int probe(const struct probe *p, struct err *e)
 	return r;
 }
 
-/* Whether KVM is proven with this engine: *RET_WHY "", or why it isn't. */
+/* Proofs are of one VM's number and one folder: one at a time. Who waited for another's finds what that one kept. */
+static pthread_mutex_t proving = PTHREAD_MUTEX_INITIALIZER;
+
+static int proof_begin(const struct op *op, struct err *e)
+{
+	struct timespec until;
+	int r = 0;
+
+	do {
+		r = op_check(op, e);
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_sec++;
+	} while (r == 0 && pthread_mutex_timedlock(&proving, &until) == ETIMEDOUT);
+	return r;
+}
+
+/* *RET_WHY "", or why KVM isn't to be used with this engine. */
+static int try_proof(const struct probe *p, char **ret_why, struct err *e)
+{
+	_cleanup_err_ struct err failed = {0};
+	const char *lack = kvm_lacks();
+	int r = lack ? err_set(&failed, -ENODEV, "%s", lack) : 0;
+
+	if (r == 0 && p->engine->check)
+		r = p->engine->check(p->op, &failed);
+	if (r == 0 && (r = probe(p, &failed)) < 0)
+		err_wrap(&failed, "a guest didn't come up with KVM");
+	if (r == -EINTR || r == -ECONNREFUSED)
+		return err_move(e, &failed);
+	*ret_why = strdup(r < 0 ? err_text(&failed) : "");
+	if (!*ret_why)
+		return err_sys(e, -ENOMEM, "accelerator");
+	keep(p->engine, p->wish->kernel_dir_fd, p->wish->cache_dir_fd, *ret_why);
+	return 0;
+}
+
+/* Likewise, where nothing is kept of a proof already. */
 static int prove(const struct probe *p, char **ret_why, struct err *e)
 {
-	_cleanup_free_ char *why = kept(p->engine, p->wish->kernel_dir_fd, p->wish->cache_dir_fd);
-	_cleanup_err_ struct err failed = {0};
-	const char *lack;
-	int r;
+	int r = 0;
 
-	if (!why) {
-		lack = kvm_lacks();
-		r = lack ? err_set(&failed, -ENODEV, "%s", lack) : 0;
-		if (r == 0 && p->engine->check)
-			r = p->engine->check(p->op, &failed);
-		if (r == 0 && (r = probe(p, &failed)) < 0)
-			err_wrap(&failed, "a guest didn't come up with KVM");
-		if (r == -EINTR || r == -ECONNREFUSED)
-			return err_move(e, &failed);
-		why = strdup(r < 0 ? err_text(&failed) : "");
-		if (!why)
-			return err_sys(e, -ENOMEM, "accelerator");
-		keep(p->engine, p->wish->kernel_dir_fd, p->wish->cache_dir_fd, why);
-	}
-	*ret_why = TAKE_PTR(why);
-	return 0;
+	*ret_why = kept(p->engine, p->wish->kernel_dir_fd, p->wish->cache_dir_fd);
+	if (*ret_why)
+		return 0;
+	r = proof_begin(p->op, e);
+	if (r < 0)
+		return r;
+	*ret_why = kept(p->engine, p->wish->kernel_dir_fd, p->wish->cache_dir_fd);
+	if (!*ret_why)
+		r = try_proof(p, ret_why, e);
+	pthread_mutex_unlock(&proving);
+	return r;
 }
 
 /* With ENGINE: 0, or what is against it. */
