@@ -95,10 +95,10 @@ static void client_new(const struct instance *inst, int listen_fd, struct client
 }
 
 static void log_call(const struct client *c, const struct helper_request *q, const char *name,
-	const struct helper_reply *reply)
+	const struct helper_reply *reply, uint64_t usec)
 {
-	char op[40], vm[24], caller[32], call[32], code[24], line[sizeof(reply->text) + 128];
-	const char *const fields[] = {op, vm, caller, call, code, NULL};
+	char op[40], vm[24], caller[32], call[32], code[24], took[40], line[sizeof(reply->text) + 128];
+	const char *const fields[] = {op, vm, caller, call, code, took, NULL};
 
 	/* Looking changes nothing and isn't worth a line. */
 	if (q->call == HELPER_LIST || q->call == HELPER_HELLO || q->call == HELPER_PIDFD ||
@@ -109,6 +109,7 @@ static void log_call(const struct client *c, const struct helper_request *q, con
 	snprintf(caller, sizeof(caller), "CALLER_UID=%u", c->uid);
 	snprintf(call, sizeof(call), "CALL=%s", name);
 	snprintf(code, sizeof(code), "CODE=%d", reply->code);
+	snprintf(took, sizeof(took), "DURATION_USEC=%" PRIu64, usec);
 	snprintf(line, sizeof(line), "op=%" PRIu64 " uid=%u call=%s vm=%u code=%d%s%s", q->op, c->uid, name,
 		q->vm, reply->code, *reply->text ? " " : "", reply->text);
 	if (!journald_line(reply->code < 0 ? LOG_WARNING : LOG_INFO, line, fields))
@@ -123,6 +124,7 @@ static int serve(struct helper_state *s, const struct client *c, struct err *e)
 	_cleanup_err_ struct err failed = {0};
 	int fds[LAUNCH_FD_COUNT], fd = -EBADF, owned = 0, r;
 	const char *name = "?";
+	uint64_t began = io_now_usec();
 	size_t nfds = 0;
 	ssize_t n;
 
@@ -143,7 +145,7 @@ static int serve(struct helper_state *s, const struct client *c, struct err *e)
 	reply.code = calls_run(s, &q, fds, nfds, &reply, &fd, &owned, &failed);
 	if (reply.code < 0)
 		snprintf(reply.text, sizeof(reply.text), "%s", err_text(&failed));
-	log_call(c, &q, name, &reply);
+	log_call(c, &q, name, &reply, io_now_usec() - began);
 	r = io_send_fds(c->fd, &reply, sizeof(reply), &fd, fd >= 0);
 	if (owned)
 		close_fd(fd);

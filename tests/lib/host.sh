@@ -63,7 +63,8 @@ host_picture()
 	find /run -name '*banger*' ! -name banger.lock | sort # a lock between commands, which a reboot takes
 	echo "units:"; systemctl list-units --all --no-legend --plain 'banger*' | awk '{print $1, $3}'
 	systemctl list-unit-files --no-legend 'banger*'
-	echo "kept descriptors:"; find /proc/1/fd -lname /dev/fuse | wc -l
+	# Without the folder, once the mount namespace that it was opened in has gone.
+	echo "kept descriptors:"; find /proc/1/fd -lname '*/fuse' | wc -l
 }
 
 host_begin()
