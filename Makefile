@@ -170,7 +170,7 @@ fuzz: $(FUZZ_BIN)
 # Programs that the benchmarks and tests time banger against: tests/bench/*.c, one file each.
 BENCH_BIN := $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/*.c))
 $(B)/bench/%: LIBS := $(FSD_LIBS)
-$(B)/bench/%: $(B)/obj/tests/bench/%.o $(call room_lib,guest) $(call room_lib,image) $(foreach r,$(DEPS_image),$(call room_lib,$(r))) $(B)/lib/banger.a
+$(B)/bench/%: $(B)/obj/tests/bench/%.o $(call room_lib,engine) $(call room_lib,guest) $(call room_lib,image) $(foreach r,$(DEPS_image),$(call room_lib,$(r))) $(B)/lib/banger.a
 	$(link)
 
 # Programs that cases of tests/tree run: tests/tree/*.c, one file each.
