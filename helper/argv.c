@@ -8,6 +8,8 @@
 #include "launch_fds.h"
 #include "stage.h"
 
+#define BALLOON_SEC "10" /* how often a guest is asked about its memory */
+
 static void add(struct argv *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void add(struct argv *a, const char *fmt, ...)
 {
@@ -116,7 +118,9 @@ int argv_qemu(const struct helper_request *q, struct argv *ret, struct err *e)
 	add_pair(a, "-action", "panic=shutdown");
 	add_disks(a, q->u.launch.storage);
 	add_pair(a, "-device", "virtio-rng-device");
-	add_pair(a, "-device", "virtio-balloon-device,id=balloon,deflate-on-oom=on,free-page-reporting=on");
+	add_pair(a, "-device",
+		"virtio-balloon-device,id=balloon,deflate-on-oom=on,free-page-reporting=on,"
+		"guest-stats-polling-interval=" BALLOON_SEC);
 	if (!q->u.launch.no_network) {
 		char mac[18];
 

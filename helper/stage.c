@@ -205,6 +205,24 @@ static int make_root(const struct stage *s, int base, int program_tree, int *ret
 	return detached_folder(mine, "root", ret);
 }
 
+/*
+ * The folder is the owner's group's to write: what is made there may be something else a moment later. So it has its mode from the beginning, and what gets
+ * an owner is no file that a link leads to.
+ */
+static int make_fifos(const struct stage *s, int folder)
+{
+	static const char *const names[] = {HELPER_JAIL_LOG, HELPER_JAIL_METRICS};
+	mode_t mask = umask(0);
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ELEMENTSOF(names); i++)
+		if (mknodat(folder, names[i], S_IFIFO | 0640, 0) < 0 ||
+			fchownat(folder, names[i], s->user, (gid_t)-1, AT_SYMLINK_NOFOLLOW) < 0)
+			r = -errno;
+	umask(mask);
+	return r;
+}
+
 int stage_jail(const struct stage *s, enum launch_step *ret_step)
 {
 	_cleanup_close_ int base = -EBADF, root = -EBADF, sockets = -EBADF, program = -EBADF, folder = -EBADF;
@@ -220,6 +238,8 @@ int stage_jail(const struct stage *s, enum launch_step *ret_step)
 		(r = detached_clone(s->sockets_fd, 0, -1, &sockets)) < 0 ||
 		(r = mount_base(s, &base, ret_step)) < 0 || (r = make_root(s, base, program, &root)) < 0 ||
 		(r = detached_folder(root, HELPER_JAIL_SOCKETS, &folder)) < 0)
+		return r;
+	if ((r = make_fifos(s, sockets)) < 0)
 		return r;
 	if (move_mount(sockets, "", root, HELPER_JAIL_SOCKETS, MOVE_MOUNT_F_EMPTY_PATH) < 0)
 		return -errno;

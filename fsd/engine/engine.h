@@ -11,6 +11,7 @@
 
 #include "banger/err.h"
 #include "banger/helper_client.h"
+#include "engine/counters.h"
 #include "job/op.h"
 
 /* In PLACE_FSD_DIR a folder a VM, called by its number; and names in that. */
@@ -21,8 +22,19 @@
 /* A link there to the folder of a jailed VMM's own sockets (helper/jail.h), which is that VMM's: nothing in it is to be followed. */
 #define ENGINE_JAIL       "jail"
 #define ENGINE_API_SOCKET ENGINE_JAIL "/" HELPER_JAIL_API
+/* Fifos in there, of what it tells by itself: lines of a log, and of metrics. Not every engine's VMM has them. */
+#define ENGINE_LOG     HELPER_JAIL_LOG
+#define ENGINE_METRICS HELPER_JAIL_METRICS
 #define ENGINE_VSOCK_SOCKET                                                                                  \
 	ENGINE_JAIL "/" HELPER_JAIL_VSOCK /* the guest's vsock, in the agent's socket's stead */
+
+/* A file there, the model's: what ENGINE_METRICS has counted so far. */
+#define ENGINE_SUMS "counters"
+
+#define ENGINE_STATS_MSEC 2000
+
+/* A fifo of ENGINE_JAIL's for reading, non-blocking; -ENOENT: there is none. *RET_FD: the caller's. */
+int engine_open_fifo(int vm_dir_fd, const char *name, int *ret_fd);
 
 enum engine_status {
 	ENGINE_RUNNING,
@@ -59,6 +71,10 @@ struct engine {
 	/* The power button: asks the guest's kernel, returns at once. */
 	int (*powerdown)(int vm_dir_fd, struct op *op, struct err *e);
 	int (*status)(int vm_dir_fd, enum engine_status *ret, struct err *e);
+	/* Asks for what it counts: lines of `stats` (engine/counters.h) to OUT, what there is of them; bounded by ENGINE_STATS_MSEC. */
+	int (*stats)(int vm_dir_fd, FILE *out, struct err *e);
+	/* Adds what LINE, of ENGINE_METRICS, counts since the one before it. Any thread, doesn't block. NULL: there are none, stats() has it all. */
+	void (*count)(const char *line, struct disk_counters *c);
 };
 /* NULL: no such engine. */
 const struct engine *engine_find(const char *name);

@@ -92,6 +92,7 @@ const char *engine_exit_words(int code)
 		int code;
 		const char *words;
 	} rows[] = {
+		{2, "an error that it did not expect of itself"},
 		{148, "it made a system call that its filter forbids"},
 		{149, "an error of memory (SIGBUS): is the disk full?"},
 		{150, "an error of memory (SIGSEGV)"},
@@ -99,6 +100,7 @@ const char *engine_exit_words(int code)
 		{152, "it was configured wrongly"},
 		{153, "it was called wrongly"},
 		{154, "it used up its processor time"},
+		{155, "a connection that broke (SIGPIPE)"},
 		{156, "it was hung up on"},
 		{157, "an instruction that this processor doesn't have"},
 	};

@@ -6,6 +6,7 @@
 #include "banger/program.h"
 #include "engine/engines.h"
 #include "engine/fc_machine.h"
+#include "engine/qmp.h"
 
 #define GUEST_CID    3 /* the first that a guest can have: it is alone on its vsock */
 #define BALLOON_SEC  10
@@ -13,7 +14,7 @@
 
 /* One call with a body of one pair. */
 static int say(int vm_dir_fd, const char *method, const char *path, const char *key, const char *value,
-	struct op *op, struct err *e)
+	unsigned timeout_msec, struct op *op, struct err *e)
 {
 	_cleanup_(fc_api_freep) struct fc_api *a = NULL;
 	json_object *o, *text;
@@ -27,7 +28,7 @@ static int say(int vm_dir_fd, const char *method, const char *path, const char *
 		json_object_put(text);
 		r = err_sys(e, -ENOMEM, "Firecracker");
 	} else {
-		r = fc_api_call(a, method, path, o, FC_MSEC, NULL, e);
+		r = fc_api_call(a, method, path, o, timeout_msec, NULL, e);
 	}
 	json_object_put(o);
 	return r;
@@ -59,18 +60,18 @@ static int firecracker_pause(int vm_dir_fd, struct op *op, struct err *e)
 
 	if (r < 0)
 		return r;
-	return say(vm_dir_fd, "PATCH", "/vm", "state", "Paused", op, e);
+	return say(vm_dir_fd, "PATCH", "/vm", "state", "Paused", FC_MSEC, op, e);
 }
 
 static int firecracker_resume(int vm_dir_fd, struct op *op, struct err *e)
 {
-	return say(vm_dir_fd, "PATCH", "/vm", "state", "Resumed", op, e);
+	return say(vm_dir_fd, "PATCH", "/vm", "state", "Resumed", FC_MSEC, op, e);
 }
 
 /* There is no power button: the three keys make the guest restart itself, which for Firecracker is its end. */
 static int firecracker_powerdown(int vm_dir_fd, struct op *op, struct err *e)
 {
-	return say(vm_dir_fd, "PUT", "/actions", "action_type", "SendCtrlAltDel", op, e);
+	return say(vm_dir_fd, "PUT", "/actions", "action_type", "SendCtrlAltDel", FC_MSEC, op, e);
 }
 
 static int firecracker_status(int vm_dir_fd, enum engine_status *ret, struct err *e)
@@ -92,6 +93,34 @@ static int firecracker_status(int vm_dir_fd, enum engine_status *ret, struct err
 					 : ENGINE_OTHER;
 	json_object_put(o);
 	return 0;
+}
+
+static int firecracker_stats(int vm_dir_fd, FILE *out, struct err *e)
+{
+	_cleanup_(fc_api_freep) struct fc_api *a = NULL;
+	json_object *o = NULL;
+	/* What it has counted goes into its fifo (firecracker_count()). */
+	int r = say(
+		vm_dir_fd, "PUT", "/actions", "action_type", "FlushMetrics", ENGINE_STATS_MSEC / 2, NULL, e);
+
+	if (r == 0)
+		r = fc_api_new(vm_dir_fd, NULL, &a, e);
+	if (r == 0)
+		r = fc_api_call(a, "GET", "/balloon/statistics", NULL, ENGINE_STATS_MSEC / 2, &o, e);
+	counters_print_balloon(o, out);
+	json_object_put(o);
+	return r;
+}
+
+/* Of all disks together, each number since the line before (src/vmm/src/logger/metrics.rs in its sources). */
+static void firecracker_count(const char *line, struct disk_counters *c)
+{
+	static const char *const names[] = {"read_bytes", "write_bytes", "read_count", "write_count"};
+	json_object *o = qmp_parse(line);
+
+	if (o)
+		counters_add(c, o, "block", names);
+	json_object_put(o);
 }
 
 static int firecracker_programs(char **ret, struct err *e)
@@ -141,6 +170,8 @@ static int firecracker_boot(int vm_dir_fd, int pidfd, const struct engine_machin
 		.vsock = "/" HELPER_JAIL_SOCKETS "/" HELPER_JAIL_VSOCK,
 		.cid = GUEST_CID,
 		.balloon_stats_sec = BALLOON_SEC,
+		.log = "/" HELPER_JAIL_SOCKETS "/" HELPER_JAIL_LOG,
+		.metrics = "/" HELPER_JAIL_SOCKETS "/" HELPER_JAIL_METRICS,
 	};
 	_cleanup_(fc_api_freep) struct fc_api *a = NULL;
 	_cleanup_free_ char *note = NULL;
@@ -179,4 +210,6 @@ const struct engine engine_firecracker = {
 	.resume = firecracker_resume,
 	.powerdown = firecracker_powerdown,
 	.status = firecracker_status,
+	.stats = firecracker_stats,
+	.count = firecracker_count,
 };

@@ -37,6 +37,35 @@ static int qemu_status(int vm_dir_fd, enum engine_status *ret, struct err *e)
 	return 0;
 }
 
+static const char *const disk_names[] = {"rd_bytes", "wr_bytes", "rd_operations", "wr_operations"};
+
+static int qemu_stats(int vm_dir_fd, FILE *out, struct err *e)
+{
+	_cleanup_(qmp_closep) struct qmp *q = NULL;
+	json_object *o = NULL, *balloon = NULL, *inner;
+	struct disk_counters disks = {0};
+	int r = qmp_open(vm_dir_fd, ENGINE_STATS_MSEC, NULL, &q, e);
+
+	if (r == 0)
+		r = qmp_call(q, "query-blockstats", NULL, &o, e);
+	if (r == 0 && json_object_is_type(o, json_type_array)) {
+		for (size_t i = 0; i < json_object_array_length(o); i++)
+			counters_add(&disks, json_object_array_get_idx(o, i), "stats", disk_names);
+		counters_print(&disks, out);
+	}
+	if (r == 0)
+		r = qmp_call(q, "qom-get",
+			"{\"path\":\"/machine/peripheral/balloon\",\"property\":\"guest-stats\"}", &balloon,
+			e);
+	if (r == 0 && json_object_is_type(balloon, json_type_object) &&
+		json_object_object_get_ex(balloon, "stats", &inner) &&
+		json_object_is_type(inner, json_type_object))
+		counters_print_balloon(inner, out);
+	json_object_put(o);
+	json_object_put(balloon);
+	return r;
+}
+
 static int qemu_programs(char **ret, struct err *e)
 {
 	_cleanup_close_ int fd = -EBADF;
@@ -53,4 +82,5 @@ const struct engine engine_qemu = {
 	.resume = qemu_resume,
 	.powerdown = qemu_powerdown,
 	.status = qemu_status,
+	.stats = qemu_stats,
 };

@@ -9,7 +9,7 @@
 #include "engine/qmp.h"
 
 #define QMP_LINE_MAX 65536
-#define QMP_USEC     5000000
+#define QMP_MSEC     5000
 #define QMP_DEPTH    16
 
 struct qmp {
@@ -131,27 +131,51 @@ static int answer(struct qmp *q, const char *command, json_object **ret, struct 
 	}
 }
 
-int qmp_command(int vm_dir_fd, const char *command, struct op *op, json_object **ret, struct err *e)
+int qmp_call(struct qmp *q, const char *command, const char *arguments, json_object **ret, struct err *e)
 {
-	_cleanup_free_ struct qmp *q = calloc(1, sizeof(*q));
 	_cleanup_free_ char *line = NULL;
-	_cleanup_close_ int fd = -EBADF;
 	int r;
 
-	if (!q || asprintf(&line, "{\"execute\":\"%s\"}\n", command) < 0) {
+	if (asprintf(&line, "{\"execute\":\"%s\"%s%s}\n", command, arguments ? ",\"arguments\":" : "",
+		    arguments ? arguments : "") < 0) {
 		line = NULL;
 		return err_sys(e, -ENOMEM, "QEMU's monitor");
 	}
-	r = engine_connect(vm_dir_fd, ENGINE_QMP_SOCKET, &fd, e);
-	if (r < 0)
-		return r;
-	*q = (struct qmp){.fd = fd, .end = io_now_usec() + QMP_USEC, .op = op};
-	r = say(q, "{\"execute\":\"qmp_capabilities\"}\n", e);
+	r = say(q, line, e);
+	return r == 0 ? answer(q, command, ret, e) : r;
+}
+
+struct qmp *qmp_close(struct qmp *q)
+{
+	if (q) {
+		close_fd(q->fd);
+		free(q);
+	}
+	return NULL;
+}
+
+int qmp_open(int vm_dir_fd, unsigned timeout_msec, struct op *op, struct qmp **ret, struct err *e)
+{
+	_cleanup_(qmp_closep) struct qmp *q = calloc(1, sizeof(*q));
+	int r;
+
+	if (!q)
+		return err_sys(e, -ENOMEM, "QEMU's monitor");
+	q->fd = -EBADF;
+	q->op = op;
+	q->end = io_now_usec() + (uint64_t)timeout_msec * 1000;
+	r = engine_connect(vm_dir_fd, ENGINE_QMP_SOCKET, &q->fd, e);
 	if (r == 0)
-		r = answer(q, "qmp_capabilities", NULL, e);
+		r = qmp_call(q, "qmp_capabilities", NULL, NULL, e);
 	if (r == 0)
-		r = say(q, line, e);
-	if (r == 0)
-		r = answer(q, command, ret, e);
+		*ret = TAKE_PTR(q);
 	return r;
+}
+
+int qmp_command(int vm_dir_fd, const char *command, struct op *op, json_object **ret, struct err *e)
+{
+	_cleanup_(qmp_closep) struct qmp *q = NULL;
+	int r = qmp_open(vm_dir_fd, QMP_MSEC, op, &q, e);
+
+	return r == 0 ? qmp_call(q, command, NULL, ret, e) : r;
 }

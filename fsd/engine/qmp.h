@@ -6,6 +6,7 @@
 
 #include <json-c/json.h>
 
+#include "banger/cleanup.h"
 #include "banger/err.h"
 #include "job/op.h"
 
@@ -14,6 +15,14 @@
  * it returned, the caller's (json_object_put()). -EIO with QEMU's own text when it refused; -ETIMEDOUT, -ECONNREFUSED, -EPROTO, -EINTR.
  */
 int qmp_command(int vm_dir_fd, const char *command, struct op *op, json_object **ret, struct err *e);
+
+/* Several on one connection. Until TIMEOUT_MSEC from the opening all must have been answered; errors are qmp_command()'s. One thread's. */
+struct qmp;
+int qmp_open(int vm_dir_fd, unsigned timeout_msec, struct op *op, struct qmp **ret, struct err *e);
+struct qmp *qmp_close(struct qmp *q);
+DEFINE_CLEANUP(struct qmp *, qmp_close)
+/* ARGUMENTS: JSON, trusted, or NULL. */
+int qmp_call(struct qmp *q, const char *command, const char *arguments, json_object **ret, struct err *e);
 
 /* One line of the protocol, parsed; NULL: not an object. The caller's. For the exit file's events too. */
 json_object *qmp_parse(const char *line);

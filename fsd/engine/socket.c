@@ -53,6 +53,24 @@ int engine_find_socket(int dir_fd, const char *name, int *ret_fd, struct err *e)
 	return 0;
 }
 
+int engine_open_fifo(int vm_dir_fd, const char *name, int *ret_fd)
+{
+	_cleanup_close_ int jail = openat(vm_dir_fd, ENGINE_JAIL, O_PATH | O_DIRECTORY | O_CLOEXEC),
+			    fd = -EBADF;
+	struct stat st;
+
+	if (jail < 0)
+		return -errno;
+	/* Nothing happens to what isn't a fifo by opening it like this: it's a file system in memory, without devices. */
+	fd = openat(jail, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISFIFO(st.st_mode))
+		return -ENOENT;
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
 int engine_connect(int dir_fd, const char *name, int *ret_fd, struct err *e)
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -119,6 +137,7 @@ void engine_remove_folder(int runs_fd, const char *name)
 	for (size_t i = 0; i < ELEMENTSOF(sockets); i++)
 		unlinkat(dir, sockets[i].name, 0);
 	unlinkat(dir, ENGINE_JAIL, 0);
+	unlinkat(dir, ENGINE_SUMS, 0);
 	unlinkat(runs_fd, name, AT_REMOVEDIR);
 }
 

@@ -14,6 +14,7 @@ struct ask {
 	struct call *call;
 	uint32_t vm, request;
 	bool health, over;
+	bool asking_host; /* the host's part is still on its way; CALL NULL: nobody waits for it any more */
 	FILE *out;
 	char *text;
 	size_t size;
@@ -69,18 +70,57 @@ static void on_cancel(struct call *call)
 	struct ask *a = call->parked;
 	struct vm *vm = tree_vm(a->t, a->vm);
 
+	if (a->asking_host) {
+		a->call = NULL;
+		call_done(call, -EINTR);
+		return;
+	}
 	a->over = true;
 	if (vm && vm_agent(vm))
 		agent_forget(vm_agent(vm), a->request);
+}
+
+static void ask_guest(struct ask *a)
+{
+	struct vm *vm = tree_vm(a->t, a->vm);
+	struct agent *agent = vm ? vm_agent(vm) : NULL;
+	struct vm_view v = {0};
+	int r;
+
+	if (vm)
+		vm_view(vm, &v);
+	/* A paused guest cannot answer: it is not waited for. */
+	if (!agent || v.state == VM_PAUSED) {
+		ask_end(a, v.pid == 0 ? -EOPNOTSUPP : -ENOTCONN, NULL, 0);
+		return;
+	}
+	a->call->parked = a;
+	a->call->cancel = on_cancel;
+	r = agent_request(agent, a->health ? AGENT_HEALTH : AGENT_STATS, 0, NULL, 0, ASK_MSEC, on_reply, a,
+		&a->request, NULL);
+	if (r < 0)
+		ask_end(a, r, NULL, 0);
+}
+
+static void have_host(void *user, const char *text)
+{
+	struct ask *a = user;
+
+	a->asking_host = false;
+	if (!a->call) {
+		fclose(a->out);
+		free(a->text);
+		free(a);
+		return;
+	}
+	fputs(text, a->out);
+	ask_guest(a);
 }
 
 static void ask(struct tree *t, struct handle *h, struct call *call, bool health)
 {
 	struct vm *vm = tree_vm(t, (uint32_t)h->at.row);
 	struct ask *a = calloc(1, sizeof(*a));
-	struct agent *agent = vm_agent(vm);
-	struct vm_view v;
-	int r;
 
 	if (a)
 		a->out = open_memstream(&a->text, &a->size);
@@ -89,25 +129,19 @@ static void ask(struct tree *t, struct handle *h, struct call *call, bool health
 		call_done(call, -ENOMEM);
 		return;
 	}
-	vm_view(vm, &v);
 	a->t = t;
 	a->h = h;
 	a->call = call;
-	a->vm = v.id;
+	a->vm = (uint32_t)h->at.row;
 	a->health = health;
-	if (!health)
-		vm_host_stats(vm, a->out);
-	/* A paused guest cannot answer: it is not waited for. */
-	if (!agent || v.state == VM_PAUSED) {
-		ask_end(a, v.pid == 0 ? -EOPNOTSUPP : -ENOTCONN, NULL, 0);
+	if (health) {
+		ask_guest(a);
 		return;
 	}
+	a->asking_host = true;
 	call->parked = a;
 	call->cancel = on_cancel;
-	r = agent_request(agent, health ? AGENT_HEALTH : AGENT_STATS, 0, NULL, 0, ASK_MSEC, on_reply, a,
-		&a->request, NULL);
-	if (r < 0)
-		ask_end(a, r, NULL, 0);
+	vm_host_stats(vm, have_host, a);
 }
 
 void vm_stats_ask(struct tree *t, struct handle *h, struct call *call)

@@ -225,8 +225,10 @@ static const struct attr vm_attrs[] = {
 		.mode = 0444,
 		.ask = vm_stats_ask,
 		.doc = "Flat keyed counters: the host's of the VMM (with `storage` dm also `root_written` "
-		       "bytes of "
-		       "`root_room`, some seconds old), then the guest's own while its agent answers."},
+		       "bytes of `root_room`, some seconds old), what the VMM counts on all its disks "
+		       "(`vmm_read_bytes`, `vmm_writes`, ...), what the guest's balloon told it last "
+		       "(`balloon_memory_available`, ...: every 10 s), then the guest's own while its agent "
+		       "answers."},
 	{.id = 14,
 		.name = "health",
 		.mode = 0444,

@@ -178,6 +178,7 @@ int vm_alive(struct vm *vm, int pid, int pidfd, int agent_fd, struct err *e)
 	snprintf(name, sizeof(name), "%u", vm->row.id);
 	vm->run_fd = openat(vm->vms->runs_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	vm->engine = engine_of(vm->run_fd);
+	words_begin(vm);
 	r = sd_event_add_io(vm->vms->event, &vm->exit_source, pidfd, EPOLLIN, on_exit_, vm);
 	if (r < 0) {
 		close_fd(agent_fd);
@@ -205,6 +206,7 @@ void vm_dead(struct vm *vm)
 		agent_free(agent);
 	}
 	execs_down(vm->vms->execs, vm->row.id);
+	words_end(vm);
 	vm->exit_source = sd_event_source_disable_unref(vm->exit_source);
 	vm->tty_source = sd_event_source_disable_unref(vm->tty_source);
 	vm->retry = sd_event_source_disable_unref(vm->retry);
@@ -225,29 +227,4 @@ int vm_console_write(struct vm *vm, const void *data, size_t n, struct err *e)
 	if (k < 0)
 		return err_sys(e, -errno, "console");
 	return (size_t)k == n ? 0 : err_set(e, -EAGAIN, "console: it takes no more now");
-}
-
-static void print_process(const struct vm *vm, FILE *out)
-{
-	_cleanup_free_ char *path = NULL, *text = NULL;
-	unsigned long user = 0, system = 0;
-	long pages = 0;
-	char *at;
-
-	if (vm->pid <= 0 || asprintf(&path, "/proc/%d/stat", vm->pid) < 0 ||
-		io_read_file(AT_FDCWD, path, 4096, &text, NULL, NULL) < 0)
-		return;
-	/* proc(5): behind the name in brackets come fields 3 on; 14 and 15 are ticks of 1/100 s, 24 is pages. */
-	at = strrchr(text, ')');
-	if (at && sscanf(at + 2,
-			  "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %*d %*d %*u "
-			  "%*u %ld",
-			  &user, &system, &pages) == 3)
-		fprintf(out, "vmm_cpu_usec %lu\nvmm_memory %ld\n", (user + system) * 10000, pages * 4096);
-}
-
-void vm_host_stats(const struct vm *vm, FILE *out)
-{
-	print_process(vm, out);
-	fill_print(vm, out);
 }

@@ -60,6 +60,12 @@ struct vm {
 	struct stopped *stopped; /* who serves its files while it does not run; NULL: nobody */
 	int stopped_code;        /* how the last try ended, and until when none is made */
 	uint64_t stopped_until;
+	/* words.c: what its VMM tells by itself; NULL: nothing, or it can't be heard. What it has counted; lines of its log that were taken. */
+	struct {
+		struct words *log, *metrics;
+		struct disk_counters disks;
+		unsigned told;
+	} words;
 	/* Of its root disk's cow: as it was last, and the step that was told (fill.c). */
 	struct {
 		struct helper_disk_use use;
@@ -132,6 +138,11 @@ void idle_check(struct vm *vm);
 void fill_begin(struct vm *vm); /* a VM that lives */
 void fill_watch(struct vms *vms);
 void fill_print(const struct vm *vm, FILE *out); /* lines for `stats` */
+
+/* words.c: what a VMM tells by itself is heard, no longer. */
+void words_begin(struct vm *vm);
+void words_end(struct vm *vm);
+void words_print(struct vm *vm, FILE *out); /* lines for `stats` */
 
 /* start.c, stop.c: the deeds. */
 void start_begin(struct deed *d);

@@ -65,6 +65,7 @@ int stop_reason(int dir_fd, struct err *e)
 	_cleanup_(engine_exit_clear) struct engine_exit x = {0};
 	_cleanup_close_ int fd = openat(dir_fd, "exit", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	struct pollfd none = {.fd = -1};
+	const char *words;
 	char *line;
 
 	/* The reaper writes it a moment after the VMM has gone. */
@@ -77,6 +78,7 @@ int stop_reason(int dir_fd, struct err *e)
 	if (!x.known)
 		return err_set(e, -EIO,
 			"the VMM ended, nobody knows why: cat console shows what the guest said last");
+	words = engine_exit_words(x.code);
 	line = x.text && *x.text ? strtok_r(x.text, "\n", &(char *){NULL}) : NULL;
 	if (strcmp(x.reason, "guest-panic") == 0 || (!*x.reason && !x.code && !x.signal && panicked(dir_fd)))
 		return err_set(e, -EIO, "the guest's kernel panicked: cat console shows where");
@@ -85,9 +87,8 @@ int stop_reason(int dir_fd, struct err *e)
 			"the VMM was killed by signal %d%s%s: echo start > ctl starts it again", x.signal,
 			line ? ": " : "", line ? line : "");
 	if (x.code)
-		return err_set(e, -EIO, "the VMM ended with exit code %d%s%s", x.code,
-			line || *engine_exit_words(x.code) ? ": " : "",
-			line ? line : engine_exit_words(x.code));
+		return err_set(e, -EIO, "the VMM ended with exit code %d%s%s%s%s%s", x.code,
+			*words ? " (" : "", words, *words ? ")" : "", line ? ": " : "", line ? line : "");
 	if (strcmp(x.reason, "host-signal") == 0)
 		return err_set(
 			e, -EIO, "somebody on the host ended the VMM: echo start > ctl starts it again");

@@ -181,7 +181,11 @@ void vm_log(struct vm *vm, const char *fmt, ...) __attribute__((format(printf, 2
 /* Sets the VM's error (stored), as rule 4 says. CODE 0 empties it. */
 void vm_set_error(struct vm *vm, int code, uint64_t op, const char *text);
 
-/* Counters that the host knows of the VMM: flat keyed text, as the guest's are (AGENT_STATS), for `stats`. */
-void vm_host_stats(const struct vm *vm, FILE *out);
+/*
+ * Counters that the host knows of the VMM, and that the VMM does: flat keyed text, as the guest's are (AGENT_STATS), for `stats`. DONE is called exactly once,
+ * within ENGINE_STATS_MSEC or so, perhaps before the return. TEXT is valid during the call.
+ */
+typedef void (*vm_stats_fn)(void *user, const char *text);
+void vm_host_stats(struct vm *vm, vm_stats_fn done, void *user);
 
 #endif

@@ -90,6 +90,9 @@ enum helper_engine {
 #define HELPER_JAIL_SOCKETS "sockets"
 #define HELPER_JAIL_API     "api.sock"
 #define HELPER_JAIL_VSOCK   "vsock.sock"
+/* And two fifos, which are there from the launch on: the owner may read what it tells. */
+#define HELPER_JAIL_LOG     "log"
+#define HELPER_JAIL_METRICS "metrics"
 /* What it finds besides: kernel, initramfs, and the disks by their serials (guest_config.h), in its root. */
 #define HELPER_JAIL_KERNEL "kernel"
 #define HELPER_JAIL_INITRD "initrd"

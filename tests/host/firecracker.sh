@@ -43,6 +43,12 @@ is "where nobody gets through by the owner's group" "$(setpriv --reuid=nobody --
 is "where the chroot was made nothing is" "$(ls /run/banger/helper/jail)" ""
 is "its tap is its user's" "$(cat "/sys/class/net/bg0-$id/owner")" "$user"
 
+# What it tells of itself, by its API and two fifos.
+as_owner banger vm exec box1 -- sh -c 'dd if=/dev/zero of=/root/zeros bs=1M count=8 2>/dev/null; sync; rm /root/zeros'
+written=$(awk '$1 == "vmm_write_bytes" {print $2}' "$VM/stats")
+ok "it counts what the guest writes" test "$written" -ge 8388608
+eventually "its balloon what memory the guest has" grep -q '^balloon_memory_available [1-9]' "$VM/stats"
+
 pause=$(errno_write "$VM/ctl" pause)
 case $(/usr/local/bin/firecracker --version | head -n 1) in
 'Firecracker v1.16.'*)
@@ -78,6 +84,7 @@ killed()
 	for unit in "$@"; do await another "$unit" "${old[$unit]}"; done
 }
 ok "both are restarted" banger system restart
+ok "the new daemon goes on counting" test "$(awk '$1 == "vmm_write_bytes" {print $2}' "$VM/stats")" -ge "$written"
 same_vm "restart of both"
 killed banger.service banger-helper.service
 same_vm "both killed at once"
@@ -136,7 +143,9 @@ ends()
 	eventually "nothing is left" nothing
 }
 ends KILL 'killed by signal 9'
-ends SEGV 'exit code 150.*memory'
+ends SEGV 'exit code 150 .an error of memory'
+like "its own log is in the VM's" "$(cat "$VM/log")" 'the VMM: .*intercepting signal 11'
+ends ILL 'exit code 157 .an instruction that this processor'
 is "start" "$(errno_write "$VM/ctl" start)" OK
 pid=$(vm_pid box1)
 as_owner banger vm exec box1 -- sh -c 'echo c >/proc/sysrq-trigger' >/dev/null 2>&1 &

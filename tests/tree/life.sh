@@ -29,6 +29,8 @@ like "a mac" "$(cat "$FS/vms/box1/mac")" '^52:54:00(:[0-9a-f]{2}){3}$'
 is "wait/ready returns at once" "$(timeout 20 cat "$FS/vms/box1/wait/ready")" ready
 is "wait/running returns at once" "$(timeout 20 cat "$FS/vms/box1/wait/running")" running
 like "the guest's counters" "$(cat "$FS/vms/box1/stats")" '^memory_total [1-9][0-9]+$'
+like "what its VMM counts" "$(cat "$FS/vms/box1/stats")" '^vmm_read_bytes [1-9][0-9]+$'
+eventually "what its balloon was told" grep -q '^balloon_memory_available [1-9]' "$FS/vms/box1/stats"
 like "health" "$(cat "$FS/vms/box1/health")" '^agent '
 is "the guest sees its vcpus" "$(banger vm exec box1 -- nproc)" 2
 is "its name" "$(banger vm exec box1 -- hostname)" box1

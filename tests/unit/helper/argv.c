@@ -51,14 +51,15 @@ static char *line(const struct helper_request *q)
 static const char before_cpu[] = "qemu-system-x86_64 -name banger-74565 -M microvm";
 static const char machine[] = " -nodefaults -no-user-config -nographic -no-reboot -kernel /proc/self/fd/8 "
 			      "-initrd /proc/self/fd/9 -append ";
-static const char devices[] =
-	" -chardev socket,id=serial,fd=16 -serial chardev:serial"
-	" -chardev socket,id=qmp,fd=13,server=on,wait=off -mon chardev=qmp,mode=control"
-	" -chardev socket,id=events,fd=17 -mon chardev=events,mode=control"
-	" -device pvpanic -action panic=shutdown" DISK("image", "10", "1", "on") DISK(
-		"overlay", "11", "2", "off") DISK("work", "12", "3",
-		"off") " -device virtio-rng-device"
-		       " -device virtio-balloon-device,id=balloon,deflate-on-oom=on,free-page-reporting=on";
+static const char devices[] = " -chardev socket,id=serial,fd=16 -serial chardev:serial"
+			      " -chardev socket,id=qmp,fd=13,server=on,wait=off -mon chardev=qmp,mode=control"
+			      " -chardev socket,id=events,fd=17 -mon chardev=events,mode=control"
+			      " -device pvpanic -action panic=shutdown" DISK("image", "10", "1", "on")
+				      DISK("overlay", "11", "2", "off") DISK("work", "12", "3",
+					      "off") " -device virtio-rng-device"
+						     " -device "
+						     "virtio-balloon-device,id=balloon,deflate-on-oom=on,"
+						     "free-page-reporting=on,guest-stats-polling-interval=10";
 static const char net[] =
 	" -netdev tap,id=net,fd=15 -device virtio-net-device,netdev=net,mac=52:54:00:01:23:45";
 static const char end[] = " -device virtio-serial-device -chardev socket,id=agent,fd=14,server=on,wait=off"

@@ -1,0 +1,100 @@
+/* What the host knows of a VM: of its VMM's process, and what that counts, asked by a worker. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "banger/io.h"
+#include "vm/model.h"
+
+struct asked {
+	struct vms *vms;
+	uint32_t id;
+	const struct engine *engine;
+	int run_fd;
+	char *said;
+	vm_stats_fn done;
+	void *user;
+};
+
+static void print_process(const struct vm *vm, FILE *out)
+{
+	_cleanup_free_ char *path = NULL, *text = NULL;
+	unsigned long user = 0, system = 0;
+	long pages = 0;
+	char *at;
+
+	if (vm->pid <= 0 || asprintf(&path, "/proc/%d/stat", vm->pid) < 0 ||
+		io_read_file(AT_FDCWD, path, 4096, &text, NULL, NULL) < 0)
+		return;
+	/* proc(5): behind the name in brackets come fields 3 on; 14 and 15 are ticks of 1/100 s, 24 is pages. */
+	at = strrchr(text, ')');
+	if (at && sscanf(at + 2,
+			  "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %*d %*d %*u "
+			  "%*u %ld",
+			  &user, &system, &pages) == 3)
+		fprintf(out, "vmm_cpu_usec %lu\nvmm_memory %ld\n", (user + system) * 10000, pages * 4096);
+}
+
+static int work_ask(void *data, struct err *e)
+{
+	struct asked *a = data;
+	size_t size = 0;
+	FILE *out = open_memstream(&a->said, &size);
+	int r;
+
+	if (!out)
+		return err_sys(e, -ENOMEM, "stats");
+	r = a->engine->stats(a->run_fd, out, e);
+	if (fclose(out) != 0 && r == 0)
+		r = err_sys(e, -ENOMEM, "stats");
+	return r;
+}
+
+/* A VMM that doesn't answer, or has just ended, leaves its part out. */
+static void tell(struct vm *vm, const char *said, vm_stats_fn done, void *user)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t size = 0;
+	FILE *out = open_memstream(&text, &size);
+
+	if (out && vm) {
+		print_process(vm, out);
+		fill_print(vm, out);
+		words_print(vm, out);
+		fputs(said ? said : "", out);
+	}
+	if (out && fclose(out) != 0)
+		text[0] = '\0';
+	done(user, text ? text : "");
+}
+
+static void done_ask(void *data, int code, struct err *e)
+{
+	struct asked *a = data;
+
+	(void)code;
+	(void)e;
+	tell(vms_get(a->vms, a->id), a->said, a->done, a->user);
+	close_fd(a->run_fd);
+	free(a->said);
+	free(a);
+}
+
+void vm_host_stats(struct vm *vm, vm_stats_fn done, void *user)
+{
+	struct asked *a = vm->engine && vm->pidfd >= 0 ? calloc(1, sizeof(*a)) : NULL;
+
+	if (a) {
+		*a = (struct asked){.vms = vm->vms,
+			.id = vm->row.id,
+			.engine = vm->engine,
+			.run_fd = fcntl(vm->run_fd, F_DUPFD_CLOEXEC, 3),
+			.done = done,
+			.user = user};
+		if (a->run_fd >= 0 && job_submit(vm->vms->jobs, work_ask, done_ask, a, NULL) == 0)
+			return;
+		close_fd(a->run_fd);
+		free(a);
+	}
+	tell(vm, NULL, done, user);
+}
