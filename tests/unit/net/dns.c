@@ -11,7 +11,10 @@
 #include <resolv.h>
 #include <sys/socket.h>
 
+#include "banger/io.h"
 #include "net/dns.h"
+
+#define PATIENCE 60000000 /* usec */
 
 static bool there = true;
 
@@ -370,6 +373,22 @@ static void run_idle(sd_event *event)
 		;
 }
 
+/* N bytes of FD, or 0 at its end: once the kernel has carried them over. */
+static ssize_t hear(sd_event *event, int fd, void *data, size_t n)
+{
+	uint64_t end = io_now_usec() + PATIENCE;
+	ssize_t got;
+
+	do {
+		run_idle(event);
+		got = recv(fd, data, n, MSG_DONTWAIT | MSG_PEEK);
+		if (got == 0 || got == (ssize_t)n)
+			break;
+		sd_event_run(event, 10000);
+	} while (io_now_usec() < end);
+	return recv(fd, data, n, MSG_DONTWAIT);
+}
+
 static void by_a_stream(void **state)
 {
 	int fds[DNS_CLIENTS_MAX], fd, n;
@@ -381,10 +400,15 @@ static void by_a_stream(void **state)
 	char place[32];
 
 	(void)state;
-	close(take_port(place));
 	assert_int_equal(sd_event_new(&event), 0);
 	assert_int_equal(dns_new(event, &zone, &d, &e), 0);
-	assert_int_equal(dns_listen(d, place, &e), 0);
+	/* As a stream the port may be somebody else's. */
+	for (int i = 0; i < 20; i++) {
+		close(take_port(place));
+		if (dns_listen(d, place, &e) == 0)
+			break;
+		err_clear(&e);
+	}
 	n = make_query("box1.vm", ns_c_in, ns_t_a, query + 2, sizeof(query) - 2);
 	ns_put16((unsigned)n, query);
 
@@ -396,11 +420,10 @@ static void by_a_stream(void **state)
 	}
 	assert_int_equal(send(fd, query, (size_t)n + 2, 0), n + 2);
 	assert_int_equal(send(fd, query, (size_t)n + 2, 0), n + 2);
-	run_idle(event);
 	for (int i = 0; i < 4; i++) {
-		assert_int_equal(recv(fd, bytes, 2, MSG_DONTWAIT), 2);
+		assert_int_equal(hear(event, fd, bytes, 2), 2);
 		r.n = ns_get16(bytes);
-		assert_int_equal(recv(fd, r.bytes, r.n, MSG_DONTWAIT), r.n);
+		assert_int_equal(hear(event, fd, r.bytes, r.n), r.n);
 		read_reply(&r);
 		assert_int_equal(ns_msg_count(r.msg, ns_s_an), 1);
 	}
@@ -414,15 +437,13 @@ static void by_a_stream(void **state)
 	/* A length that is none of ours. */
 	fd = connect_stream(place);
 	assert_int_equal(send(fd, "\xff\xff", 2, 0), 2);
-	run_idle(event);
-	assert_int_equal(recv(fd, bytes, 2, MSG_DONTWAIT), 0);
+	assert_int_equal(hear(event, fd, bytes, 2), 0);
 	close(fd);
 
 	for (int i = 0; i < DNS_CLIENTS_MAX; i++)
 		fds[i] = connect_stream(place);
 	fd = connect_stream(place);
-	run_idle(event);
-	assert_int_equal(recv(fd, bytes, 2, MSG_DONTWAIT), 0);
+	assert_int_equal(hear(event, fd, bytes, 2), 0);
 	close(fd);
 	for (int i = 0; i < DNS_CLIENTS_MAX; i++)
 		assert_int_equal(recv(fds[i], bytes, 2, MSG_DONTWAIT), -1);
