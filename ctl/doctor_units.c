@@ -41,6 +41,21 @@ static const struct {
 	"LockPersonality,UMask,PrivateUsers,PrivateDevices,MemoryDenyWriteExecute,WatchdogUSec,"             \
 	"NeedDaemonReload"
 
+/* Whoever took it away did so by a drop-in, and the last in order of names has its way. */
+static char *mend_unit(const struct doctor *d, const char *unit, const char *property, const char *value)
+{
+	if (strcmp(property, "NeedDaemonReload") == 0)
+		return mend_as_root(d, "sh -c 'systemctl daemon-reload && banger system restart'");
+	/* org.freedesktop.systemd1(5): times are shown in microseconds, and set in seconds. */
+	if (strcmp(property, "WatchdogUSec") == 0)
+		property = "WatchdogSec";
+	return mend_as_root(d,
+		"sh -c 'cd /etc/systemd/system && mkdir -p %s.d && printf \"[Service]\\n%s=%s\\n\" "
+		">%s.d/zz-banger-%s.conf && "
+		"systemctl daemon-reload && banger system restart'",
+		unit, property, value, unit, property);
+}
+
 static void check_units(struct doctor *d, struct finding *f)
 {
 	_cleanup_free_ char *helper = NULL, *fsd = NULL;
@@ -61,10 +76,7 @@ static void check_units(struct doctor *d, struct finding *f)
 
 		if (strcmp(is, wanted[i].value) != 0)
 			found_bad(f, GRADE_FAIL,
-				mend_as_root(d,
-					"systemctl edit --drop-in=zz-banger %s # %s=%s, then banger system "
-					"restart",
-					wanted[i].unit, wanted[i].property, wanted[i].value),
+				mend_unit(d, wanted[i].unit, wanted[i].property, wanted[i].value),
 				"%s: %s is %s, not %s", wanted[i].unit, wanted[i].property,
 				*is ? is : "empty", *wanted[i].value ? wanted[i].value : "empty");
 	}

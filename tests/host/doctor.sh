@@ -39,6 +39,18 @@ systemctl stop banger.service
 breaks "the daemon stopped" fsd "doesn't run"
 systemctl stop banger-helper.socket banger-helper.service
 breaks "helper and socket stopped" helper "doesn't run"
+mkdir -p /etc/systemd/system/banger{,-helper}.service.d
+printf '[Service]\nProtectHome=no\n' >/etc/systemd/system/banger.service.d/more.conf
+printf '[Service]\nProtectControlGroups=no\nLockPersonality=no\n' >/etc/systemd/system/banger-helper.service.d/more.conf
+doctor
+like "drop-ins that systemd hasn't read" "$(field units found)" 'NeedDaemonReload is yes'
+ok "are read: $(field units mend)" bash -c "$(field units mend)"
+for broken in banger-helper.service:ProtectControlGroups banger-helper.service:LockPersonality banger.service:ProtectHome; do
+	doctor
+	like "a drop-in takes away: $broken" "$(field units found)" "${broken%:*}: ${broken#*:} is no"
+	ok "is mended: $(field units mend)" bash -c "$(field units mend)"
+done
+healthy "the units are as they were"
 chmod 0666 /run/banger/helper.sock
 breaks "a socket for all" socket '0666'
 kill -STOP "$(unit banger.service MainPID)"
