@@ -1,6 +1,19 @@
 /* Pulls whose connections break, stall, or bring something else than was asked for: what is asked for again, and what is kept. */
 #include "lib/pull_bench.h"
 
+/* Its answers end after AT bytes: the first TO of them, 0: each. */
+static void cut_off(struct bench *b, const struct text *layer, unsigned to, size_t at, bool ranges)
+{
+	scripted_rule(b->server, (struct scripted_rule){.path = layer->path,
+					 .to = to,
+					 .status = 200,
+					 .body = layer->text,
+					 .size = layer->size,
+					 .how = SCRIPTED_CUT,
+					 .cut = at,
+					 .ranges = ranges});
+}
+
 static void test_cut(void **state)
 {
 	for (size_t tenth = 0; tenth < 10; tenth++) {
@@ -8,13 +21,7 @@ static void test_cut(void **state)
 		const struct text *layer = &b->layers[1];
 		size_t cut = tenth * LAYER_BYTES / 10;
 
-		scripted_rule(b->server, (struct scripted_rule){.path = layer->path,
-						 .to = 1,
-						 .status = 200,
-						 .body = layer->text,
-						 .size = layer->size,
-						 .how = SCRIPTED_CUT,
-						 .cut = cut});
+		cut_off(b, layer, 1, cut, false);
 		serve(b);
 		assert_pulled(b);
 		assert_int_equal(scripted_count(b->server, layer->path), 2);
@@ -31,13 +38,7 @@ static void test_cut_each_time(void **state)
 	struct bench *b = *state;
 	const struct text *layer = &b->layers[1];
 
-	scripted_rule(b->server, (struct scripted_rule){.path = layer->path,
-					 .status = 200,
-					 .body = layer->text,
-					 .size = layer->size,
-					 .how = SCRIPTED_CUT,
-					 .cut = LAYER_BYTES / 10,
-					 .ranges = true});
+	cut_off(b, layer, 0, LAYER_BYTES / 10, true);
 	serve(b);
 	assert_pulled(b);
 	assert_int_equal(scripted_count(b->server, layer->path), 10);
@@ -45,13 +46,7 @@ static void test_cut_each_time(void **state)
 	/* A byte each time gets nowhere. */
 	b = again(state);
 	layer = &b->layers[1];
-	scripted_rule(b->server, (struct scripted_rule){.path = layer->path,
-					 .status = 200,
-					 .body = layer->text,
-					 .size = layer->size,
-					 .how = SCRIPTED_CUT,
-					 .cut = 1,
-					 .ranges = true});
+	cut_off(b, layer, 0, 1, true);
 	serve(b);
 	assert_refused(b, -ECONNRESET, layer->digest);
 	assert_int_equal(scripted_count(b->server, layer->path), TRIES);
@@ -64,13 +59,7 @@ static void test_resume(void **state)
 	struct bench *b = *state;
 	const struct text *layer = &b->layers[2];
 
-	scripted_rule(b->server, (struct scripted_rule){.path = layer->path,
-					 .to = 1,
-					 .status = 200,
-					 .body = layer->text,
-					 .size = layer->size,
-					 .how = SCRIPTED_CUT,
-					 .cut = 123456});
+	cut_off(b, layer, 1, 123456, false);
 	scripted_rule(
 		b->server, (struct scripted_rule){.path = layer->path, .from = 2, .to = 2, .status = 403});
 	serve(b);
@@ -81,17 +70,6 @@ static void test_resume(void **state)
 	open_cache(b, 1);
 	assert_pulled(b);
 	assert_string_equal(scripted_seen(b->server, layer->path, 3).range, "bytes=123456-");
-}
-
-static void cut_first(struct bench *b, const struct text *layer)
-{
-	scripted_rule(b->server, (struct scripted_rule){.path = layer->path,
-					 .to = 1,
-					 .status = 200,
-					 .body = layer->text,
-					 .size = layer->size,
-					 .how = SCRIPTED_CUT,
-					 .cut = 100000});
 }
 
 static void test_range_answers(void **state)
@@ -110,7 +88,7 @@ static void test_range_answers(void **state)
 		struct bench *b = i ? again(state) : *state;
 		const struct text *layer = &b->layers[1];
 
-		cut_first(b, layer);
+		cut_off(b, layer, 1, 100000, false);
 		scripted_rule(b->server, (struct scripted_rule){.path = layer->path,
 						 .from = 2,
 						 .to = 2,
@@ -132,7 +110,7 @@ static void test_no_ranges(void **state)
 	struct bench *b = *state;
 	const struct text *layer = &b->layers[1];
 
-	cut_first(b, layer);
+	cut_off(b, layer, 1, 100000, false);
 	scripted_rule(b->server,
 		(struct scripted_rule){
 			.path = layer->path, .status = 200, .body = layer->text, .size = layer->size});
@@ -143,12 +121,7 @@ static void test_no_ranges(void **state)
 	/* Cut for ever by one that never goes on. */
 	b = again(state);
 	layer = &b->layers[1];
-	scripted_rule(b->server, (struct scripted_rule){.path = layer->path,
-					 .status = 200,
-					 .body = layer->text,
-					 .size = layer->size,
-					 .how = SCRIPTED_CUT,
-					 .cut = 100000});
+	cut_off(b, layer, 0, 100000, false);
 	serve(b);
 	assert_refused(b, -ECONNRESET, layer->digest);
 	assert_true(scripted_count(b->server, layer->path) <= 2 * TRIES);
@@ -160,7 +133,7 @@ static void test_small_ranges(void **state)
 	struct bench *b = *state;
 	const struct text *layer = &b->layers[1];
 
-	cut_first(b, layer);
+	cut_off(b, layer, 1, 100000, false);
 	for (unsigned i = 0; i < 4; i++)
 		scripted_rule(b->server, (struct scripted_rule){.path = layer->path,
 						 .from = i + 2,
