@@ -34,7 +34,8 @@ static void add_pair(struct argv *a, const char *option, const char *value)
 }
 
 /* A device of the helper's is read past the host's cache: what is below it, the image, is in there once for all its VMs. */
-static void add_disk(struct argv *a, const struct launch_disk *disk, int fd, int set)
+static void add_disk(
+	struct argv *a, const struct launch_disk *disk, int fd, int set, uint64_t rate, uint64_t ops)
 {
 	const char *readonly = disk->readonly ? "on" : "off";
 
@@ -47,17 +48,29 @@ static void add_disk(struct argv *a, const struct launch_disk *disk, int fd, int
 	add(a, "-blockdev");
 	add(a, "driver=raw,file=f%d,node-name=d%d,%sdiscard=unmap,read-only=%s", set, set,
 		disk->block ? "cache.direct=on," : "", readonly);
+	if (rate || ops) {
+		add(a, "-object");
+		add(a,
+			"{\"qom-type\":\"throttle-group\",\"id\":\"t%d\",\"limits\":{\"bps-total\":%" PRIu64
+			",\"iops-total\":%" PRIu64 "}}",
+			set, rate, ops);
+		add(a, "-blockdev");
+		add(a, "driver=throttle,node-name=l%d,throttle-group=t%d,file=d%d,discard=unmap,read-only=%s",
+			set, set, set, readonly);
+	}
 	add(a, "-device");
-	add(a, "virtio-blk-device,drive=d%d,id=%s,serial=%s", set, disk->serial, disk->serial);
+	add(a, "virtio-blk-device,drive=%c%d,id=%s,serial=%s", rate || ops ? 'l' : 'd', set, disk->serial,
+		disk->serial);
 }
 
-static void add_disks(struct argv *a, enum helper_storage storage)
+static void add_disks(struct argv *a, const struct helper_request *q)
 {
 	size_t n;
-	const struct launch_disk *disks = launch_disks(storage, &n);
+	const struct launch_disk *disks = launch_disks(q->u.launch.storage, &n);
 
 	for (size_t i = 0; i < n; i++)
-		add_disk(a, &disks[i], FD_DISK + (int)i, (int)i + 1);
+		add_disk(a, &disks[i], FD_DISK + (int)i, (int)i + 1, q->u.launch.disk_rate,
+			q->u.launch.disk_ops);
 }
 
 static void add_accelerator(struct argv *a, const struct helper_request *q)
@@ -116,7 +129,7 @@ int argv_qemu(const struct helper_request *q, struct argv *ret, struct err *e)
 	add_pair(a, "-mon", "chardev=events,mode=control");
 	add_pair(a, "-device", "pvpanic");
 	add_pair(a, "-action", "panic=shutdown");
-	add_disks(a, q->u.launch.storage);
+	add_disks(a, q);
 	add_pair(a, "-device", "virtio-rng-device");
 	add_pair(a, "-device",
 		"virtio-balloon-device,id=balloon,deflate-on-oom=on,free-page-reporting=on,"

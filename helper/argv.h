@@ -9,7 +9,7 @@
 #include "banger/err.h"
 #include "banger/helper_proto.h"
 
-#define ARGV_MAX 96
+#define ARGV_MAX 112
 
 struct argv {
 	char *args[ARGV_MAX + 1];

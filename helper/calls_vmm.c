@@ -107,6 +107,8 @@ static int check_launch(const struct call *c, struct err *e)
 		q->u.launch.memory % (1 << 20) || q->u.launch.vcpus < 1 || q->u.launch.vcpus > VCPUS_MAX ||
 		q->u.launch.tsc_khz > TSC_KHZ_MAX || q->u.launch.console_max < 4096 ||
 		q->u.launch.console_max > CONSOLE_MAX || q->u.launch.no_network > 1 ||
+		q->u.launch.disk_rate > HELPER_RATE_MAX || q->u.launch.disk_ops > HELPER_RATE_MAX ||
+		(jailed && (q->u.launch.disk_rate || q->u.launch.disk_ops)) ||
 		(q->u.launch.accel != HELPER_ACCEL_TCG && q->u.launch.accel != HELPER_ACCEL_KVM) ||
 		(q->u.launch.storage != HELPER_STORAGE_OVERLAY && q->u.launch.storage != HELPER_STORAGE_DM) ||
 		(q->u.launch.engine != HELPER_ENGINE_QEMU && !jailed))

@@ -291,6 +291,8 @@ int helper_launch(struct helper *h, uint64_t op, uint32_t vm, const struct helpe
 	q.u.launch.no_network = what->no_network;
 	q.u.launch.storage = what->storage;
 	q.u.launch.engine = what->engine;
+	q.u.launch.disk_rate = what->disk_rate;
+	q.u.launch.disk_ops = what->disk_ops;
 	r = call(h, &q, what->fds,
 		what->engine == HELPER_ENGINE_QEMU ? LAUNCH_FD_COUNT : LAUNCH_FD_COUNT_JAILED, &reply, &fd,
 		e);

@@ -47,7 +47,8 @@ struct engine_machine {
 	uint64_t memory;
 	uint32_t vcpus, vm;
 	enum helper_storage storage;
-	const char *tap; /* "": neither network nor disks, a probe */
+	uint64_t disk_rate, disk_ops, net_rate; /* a second, on each disk, each way; 0: no limit */
+	const char *tap;                        /* "": neither network nor disks, a probe */
 };
 
 struct engine {
@@ -56,6 +57,7 @@ struct engine {
 	bool jailed;        /* HELPER_JAIL comes before its launch, and its sockets are in ENGINE_JAIL */
 	bool makes_serials; /* of its own for the disks: the guest is told their order (banger/guest_config.h) */
 	bool needs_kvm;
+	bool limits_net; /* it can hold a guest to a net_rate */
 	/* Which programs the helper would run, in words that change when they do; the caller's. -ENOENT, -EPERM. */
 	int (*programs)(char **ret, struct err *e);
 	/* Runs them, to see whether they are of use: -EPROTONOSUPPORT. NULL: any are. */

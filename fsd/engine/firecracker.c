@@ -148,6 +148,12 @@ static int firecracker_check(struct op *op, struct err *e)
 	return r == 0 ? fc_version_check(&vmm, &jailer, e) : r;
 }
 
+/* Filled ten times a second: a guest that waits for tokens waits no longer than that. 0 stays no limit. */
+static struct fc_bucket bucket(uint64_t a_second)
+{
+	return (struct fc_bucket){.size = a_second / 10, .refill_msec = 100};
+}
+
 /* As Firecracker sees it, from within its jail (helper_proto.h). */
 static int firecracker_boot(int vm_dir_fd, int pidfd, const struct engine_machine *m, struct op *op,
 	char **ret_note, struct err *e)
@@ -169,6 +175,8 @@ static int firecracker_boot(int vm_dir_fd, int pidfd, const struct engine_machin
 		.mac = mac,
 		.vsock = "/" HELPER_JAIL_SOCKETS "/" HELPER_JAIL_VSOCK,
 		.cid = GUEST_CID,
+		.receive.bandwidth = bucket(m->net_rate),
+		.transmit.bandwidth = bucket(m->net_rate),
 		.balloon_stats_sec = BALLOON_SEC,
 		.log = "/" HELPER_JAIL_SOCKETS "/" HELPER_JAIL_LOG,
 		.metrics = "/" HELPER_JAIL_SOCKETS "/" HELPER_JAIL_METRICS,
@@ -181,8 +189,10 @@ static int firecracker_boot(int vm_dir_fd, int pidfd, const struct engine_machin
 	helper_vm_mac(m->vm, mac);
 	for (size_t i = 0; i < n; i++) {
 		snprintf(paths[i], sizeof(paths[i]), "/%s", staged[i].serial);
-		disks[i] = (struct fc_disk){
-			.id = staged[i].serial, .path = paths[i], .readonly = staged[i].readonly};
+		disks[i] = (struct fc_disk){.id = staged[i].serial,
+			.path = paths[i],
+			.readonly = staged[i].readonly,
+			.limit = {bucket(m->disk_rate), bucket(m->disk_ops)}};
 	}
 	if (r == 0)
 		r = fc_api_wait(a, pidfd, FC_START_MSEC, e);
@@ -203,6 +213,7 @@ const struct engine engine_firecracker = {
 	.jailed = true,
 	.makes_serials = true,
 	.needs_kvm = true,
+	.limits_net = true,
 	.programs = firecracker_programs,
 	.check = firecracker_check,
 	.boot = firecracker_boot,

@@ -25,6 +25,9 @@ const char *const store_schema[] = {
 	"ALTER TABLE object ADD COLUMN layers TEXT NOT NULL DEFAULT '';"
 	"ALTER TABLE object ADD COLUMN config TEXT NOT NULL DEFAULT '';",
 	"ALTER TABLE vm ADD COLUMN autostop INTEGER NOT NULL DEFAULT 0;",
+	"ALTER TABLE vm ADD COLUMN disk_rate INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE vm ADD COLUMN disk_ops INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE vm ADD COLUMN net_rate INTEGER NOT NULL DEFAULT 0;",
 };
 
 const size_t store_schema_count = ELEMENTSOF(store_schema);

@@ -36,7 +36,8 @@ struct store_vm {
 	uint32_t vcpus;
 	uint64_t memory, disk;
 	bool nat;
-	uint32_t autostop;      /* seconds; 0: never */
+	uint32_t autostop;                      /* seconds; 0: never */
+	uint64_t disk_rate, disk_ops, net_rate; /* bytes, operations, bytes a second; 0: no limit */
 	uint32_t address_index; /* host part of its address in the instance's subnet, unique among VMs, 2.. */
 	uint64_t created;
 	uint64_t changed;

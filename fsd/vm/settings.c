@@ -14,6 +14,11 @@
 #define DISK_MIN   (64ull << 20)
 #define DISK_MAX   (16ull << 40)
 
+/* A second. Below, a single request of a guest takes longer than it waits for. */
+#define RATE_MIN (64ull << 10)
+#define OPS_MIN  10ull
+#define RATE_MAX HELPER_RATE_MAX
+
 #define AUTOSTOP_MAX (366u * 86400) /* seconds */
 
 static int must_not_run(const struct vm *vm, const char *what, struct err *e)
@@ -258,6 +263,78 @@ static int apply_autostop(struct vm *vm, const char *text, struct err *e)
 	return 0;
 }
 
+/* What is limited, or `max`. */
+static void show_rate(uint64_t rate, FILE *out)
+{
+	if (rate)
+		fprintf(out, "%" PRIu64, rate);
+	else
+		fputs("max", out);
+}
+
+static int check_rate(const struct vm *vm, const char *what, const char *text, uint64_t min, struct err *e)
+{
+	int r = strcmp(text, "max") == 0 ? 0 : check_number(what, text, min, RATE_MAX, true, e);
+
+	return r < 0 ? r : must_not_run(vm, what, e);
+}
+
+static int apply_rate(uint64_t *field, const char *what, const char *text, struct err *e)
+{
+	uint64_t v = 0;
+	int r = strcmp(text, "max") == 0 ? 0 : parse_size(text, 1, RATE_MAX, &v);
+
+	if (r < 0)
+		return err_sys(e, r, "%s", what);
+	*field = v;
+	return 0;
+}
+
+static void show_disk_rate(const struct vm *vm, FILE *out)
+{
+	show_rate(vm->row.disk_rate, out);
+}
+
+static int check_disk_rate(const struct vm *vm, const char *text, struct err *e)
+{
+	return check_rate(vm, "disk_rate", text, RATE_MIN, e);
+}
+
+static int apply_disk_rate(struct vm *vm, const char *text, struct err *e)
+{
+	return apply_rate(&vm->row.disk_rate, "disk_rate", text, e);
+}
+
+static void show_disk_ops(const struct vm *vm, FILE *out)
+{
+	show_rate(vm->row.disk_ops, out);
+}
+
+static int check_disk_ops(const struct vm *vm, const char *text, struct err *e)
+{
+	return check_rate(vm, "disk_ops", text, OPS_MIN, e);
+}
+
+static int apply_disk_ops(struct vm *vm, const char *text, struct err *e)
+{
+	return apply_rate(&vm->row.disk_ops, "disk_ops", text, e);
+}
+
+static void show_net_rate(const struct vm *vm, FILE *out)
+{
+	show_rate(vm->row.net_rate, out);
+}
+
+static int check_net_rate(const struct vm *vm, const char *text, struct err *e)
+{
+	return check_rate(vm, "net_rate", text, RATE_MIN, e);
+}
+
+static int apply_net_rate(struct vm *vm, const char *text, struct err *e)
+{
+	return apply_rate(&vm->row.net_rate, "net_rate", text, e);
+}
+
 const struct vm_setting vm_settings[] = {
 	{"image", "The image that the root file system is of. Read at the start.", show_image, check_image,
 		apply_image},
@@ -289,6 +366,19 @@ const struct vm_setting vm_settings[] = {
 		"Seconds after which a VM that nobody uses is stopped; `max`: never. What is use says "
 		"`idle`.",
 		show_autostop, check_autostop, apply_autostop},
+	{"disk_rate",
+		"Bytes a second that the guest may read and write on each of its disks, 64 KiB or more; "
+		"`max`: no limit. "
+		"Read at the start.",
+		show_disk_rate, check_disk_rate, apply_disk_rate},
+	{"disk_ops", "Likewise operations a second, 10 or more.", show_disk_ops, check_disk_ops,
+		apply_disk_ops},
+	{"net_rate",
+		"Bytes a second that the guest may send, and as many that it may receive, 64 KiB or more; "
+		"`max`: no "
+		"limit. Read at the start. Firecracker keeps it; QEMU has nothing for it, and such a VM "
+		"doesn't start in it.",
+		show_net_rate, check_net_rate, apply_net_rate},
 };
 const size_t vm_settings_count = ELEMENTSOF(vm_settings);
 

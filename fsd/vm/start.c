@@ -28,7 +28,7 @@ struct start {
 	uint32_t id, vcpus, address;
 	bool has_ip6;
 	uint8_t ip6[16];
-	uint64_t memory, console_max, timeout_usec;
+	uint64_t memory, console_max, timeout_usec, disk_rate, disk_ops, net_rate;
 	bool nat;
 	char *name, *want_engine, *want_accel, *want_storage, *dns, *image_file;
 	struct disks disks;
@@ -94,9 +94,14 @@ static int step_engine(void *ctx, struct err *e)
 	};
 	int r = kernel_initramfs_base(s->kernel_fd, s->vms->config.guest_fd, e);
 
-	return r == 0 ? engine_choose(s->vms->config.helper, &wish, s->deed->op, &s->engine, &s->accel,
-				&s->accel_why, e)
-		      : r;
+	if (r == 0)
+		r = engine_choose(
+			s->vms->config.helper, &wish, s->deed->op, &s->engine, &s->accel, &s->accel_why, e);
+	if (r == 0 && s->net_rate && !s->engine->limits_net)
+		return err_set(e, -EOPNOTSUPP,
+			"%s cannot keep to net_rate: echo max > net_rate, or echo firecracker > engine",
+			s->engine->name);
+	return r;
 }
 
 /* Until a guest has come up on what is the image as it came; one that can't be had leaves those of the image. */
@@ -228,6 +233,8 @@ static int step_launch(void *ctx, struct err *e)
 		.accel = s->accel,
 		.storage = s->disks.storage,
 		.engine = s->engine->id,
+		.disk_rate = s->engine->jailed ? 0 : s->disk_rate,
+		.disk_ops = s->engine->jailed ? 0 : s->disk_ops,
 	};
 
 	memcpy(what.fds, s->fds, sizeof(what.fds));
@@ -269,6 +276,9 @@ static int step_boot(void *ctx, struct err *e)
 		.vcpus = s->vcpus,
 		.vm = s->id,
 		.storage = s->disks.storage,
+		.disk_rate = s->disk_rate,
+		.disk_ops = s->disk_ops,
+		.net_rate = s->net_rate,
 		.tap = s->process.tap};
 	_cleanup_err_ struct err mine = {0};
 	int r;
@@ -442,6 +452,9 @@ static void start_launch(struct deed *d)
 		.id = vm->row.id,
 		.vcpus = vm->row.vcpus,
 		.memory = vm->row.memory,
+		.disk_rate = vm->row.disk_rate,
+		.disk_ops = vm->row.disk_ops,
+		.net_rate = vm->row.net_rate,
 		.nat = vm->row.nat,
 		.address = vm_address(vm),
 		.want_engine = strdup(*vm->row.engine ? vm->row.engine : settings_get(settings, "engine")),

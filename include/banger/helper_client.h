@@ -51,6 +51,7 @@ int helper_nat(struct helper *h, uint64_t op, uint32_t vm, uint32_t address, boo
 
 struct helper_launch {
 	uint64_t memory, tsc_khz, console_max;
+	uint64_t disk_rate, disk_ops; /* helper_proto.h */
 	uint32_t vcpus;
 	enum helper_accel accel;
 	enum helper_engine engine;

@@ -113,6 +113,8 @@ enum helper_launch_fd {
 	LAUNCH_FD_COUNT_JAILED = LAUNCH_FD_QMP,
 };
 
+#define HELPER_RATE_MAX (1ull << 40)
+
 struct helper_request {
 	uint32_t magic;
 	uint16_t version;
@@ -133,6 +135,8 @@ struct helper_request {
 			uint64_t memory;  /* bytes, a multiple of 1 MiB */
 			uint64_t tsc_khz; /* host TSC, for TCG (facts-vmm 4.3); 0: leave the parameter out */
 			uint64_t console_max; /* bytes of console kept */
+			/* A second, on each disk, at most HELPER_RATE_MAX; 0: no limit. A jailed engine is told itself (0 here). */
+			uint64_t disk_rate, disk_ops;
 			uint32_t vcpus;
 			uint32_t accel;      /* enum helper_accel */
 			uint32_t no_network; /* 1: no tap, and in a jail no disks (a probe) */

@@ -242,6 +242,9 @@ static void descriptors(unsigned vm, const char *in_tree)
 	q.u.launch.vcpus = 100000;
 	expect("100000 vcpus", say(&q, sizeof(q), good, LAUNCH_FD_COUNT), -ERANGE);
 	q = launch(vm + 1000);
+	q.u.launch.disk_ops = HELPER_RATE_MAX + 1;
+	expect("operations without end", say(&q, sizeof(q), good, LAUNCH_FD_COUNT), -ERANGE);
+	q = launch(vm + 1000);
 	q.u.launch.engine = HELPER_ENGINE_FIRECRACKER;
 	expect("a jailed one with QEMU's sockets", say(&q, sizeof(q), good, LAUNCH_FD_COUNT), CLOSED);
 	expect("one that emulates", say(&q, sizeof(q), good, LAUNCH_FD_COUNT_JAILED), -EINVAL);

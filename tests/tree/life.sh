@@ -91,6 +91,17 @@ is "kill" "$(errno_write "$FS/vms/box2/ctl" kill)" OK
 is "stopped by kill" "$(cat "$FS/vms/box2/state")" stopped
 is "start after kill" "$(errno_write "$FS/vms/box2/ctl" start)" OK
 is "stop again" "$(errno_write "$FS/vms/box2/ctl" stop)" OK
+is "nothing limits its disks" "$(cat "$FS/vms/box2/disk_rate" "$FS/vms/box2/disk_ops" "$FS/vms/box2/net_rate" | tr '\n' ' ')" "max max max "
+is "a limit" "$(errno_write "$FS/vms/box2/disk_rate" 2M) $(cat "$FS/vms/box2/disk_rate")" "OK 2097152"
+is "one too low" "$(errno_write "$FS/vms/box2/disk_rate" 1000)" ERANGE
+is "one of operations" "$(errno_write "$FS/vms/box2/disk_ops" 5000)" OK
+is "one that QEMU can't keep" "$(errno_write "$FS/vms/box2/net_rate" 1M) $(errno_write "$FS/vms/box2/ctl" start)" "OK ENOTSUP"
+like "is refused" "$(cat "$FS/vms/box2/error")" 'net_rate'
+is "without it" "$(errno_write "$FS/vms/box2/net_rate" max) $(errno_write "$FS/vms/box2/ctl" start)" "OK OK"
+before=$(date +%s%N)
+ok "6 MiB to a disk" banger vm exec box2 -- dd if=/dev/zero of=/root/zeros bs=64k count=96 conv=fsync
+ok "take their time" test $(($(date +%s%N) - before)) -gt 2000000000
+is "stop" "$(errno_write "$FS/vms/box2/ctl" stop)" OK
 ok "rm -r of a stopped VM" as_owner rm -r "$FS/vms/box2"
 fails "it is gone" test -e "$FS/vms/box2"
 is "its folder too" "$(ls "$STATE/vms")" ""

@@ -125,6 +125,28 @@ static void without_network(void **state)
 		"");
 }
 
+/* Each disk's own limits, in front of it. */
+static void with_limits(void **state)
+{
+	struct helper_request q = launch();
+	_cleanup_free_ char *both = NULL, *one = NULL;
+
+	(void)state;
+	q.u.launch.disk_rate = 1 << 20;
+	q.u.launch.disk_ops = 400;
+	both = line(&q);
+	assert_non_null(strstr(both,
+		" -object {\"qom-type\":\"throttle-group\",\"id\":\"t2\",\"limits\":{\"bps-total\":1048576,"
+		"\"iops-total\":400}} -blockdev "
+		"driver=throttle,node-name=l2,throttle-group=t2,file=d2,discard=unmap,read-only=off -device "
+		"virtio-blk-device,drive=l2,id=overlay,serial=overlay"));
+	assert_non_null(strstr(both, "drive=l1,id=image"));
+	assert_non_null(strstr(both, "drive=l3,id=work"));
+	q.u.launch.disk_rate = 0;
+	one = line(&q);
+	assert_non_null(strstr(one, "{\"bps-total\":0,\"iops-total\":400}"));
+}
+
 /* Numbers at their widest make no further option of themselves. */
 static void widest(void **state)
 {
@@ -133,6 +155,8 @@ static void widest(void **state)
 	size_t a = 0, b = 0;
 
 	(void)state;
+	q.u.launch.disk_rate = 65536;
+	q.u.launch.disk_ops = 10;
 	usual = line(&q);
 	memset(&q.u, 0xff, sizeof(q.u));
 	q.u.launch.accel = HELPER_ACCEL_TCG;
@@ -153,6 +177,7 @@ int main(void)
 		cmocka_unit_test(emulated),
 		cmocka_unit_test(with_kvm),
 		cmocka_unit_test(without_network),
+		cmocka_unit_test(with_limits),
 		cmocka_unit_test(widest),
 	};
 

@@ -79,6 +79,9 @@ static inline struct store_vm vm(const char *name)
 		.disk = 8u << 20,
 		.nat = true,
 		.autostop = 900,
+		.disk_rate = 1 << 20,
+		.disk_ops = 400,
+		.net_rate = 3 << 20,
 		.created = 1,
 		.changed = 2,
 		.state = (char *)"created",
@@ -119,6 +122,9 @@ static inline int same(void *user, const struct store_vm *row)
 	assert_int_equal(row->disk, want->disk);
 	assert_true(row->nat);
 	assert_int_equal(row->autostop, 900);
+	assert_int_equal(row->disk_rate, 1 << 20);
+	assert_int_equal(row->disk_ops, 400);
+	assert_int_equal(row->net_rate, 3 << 20);
 	assert_int_equal(row->address_index, want->address_index);
 	assert_int_equal(row->changed, want->changed);
 	assert_int_equal(row->started, want->started);
