@@ -1,5 +1,4 @@
 /* The folder that is prepared: opened, told whether it is a checkout, walked where it is none. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>

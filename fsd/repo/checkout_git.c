@@ -347,8 +347,8 @@ static int put_pack(struct make *m, struct err *e)
 
 static int put_index(struct make *m, struct err *e)
 {
-	_cleanup_free_ char *to = NULL, *aside = NULL, **bigger;
-	struct checkout *c = m->s->c;
+	_cleanup_free_ char *to = NULL;
+	char *aside;
 	int r = place(m, "index", &to, e);
 
 	if (r == 0)
@@ -356,16 +356,9 @@ static int put_index(struct make *m, struct err *e)
 	if (r < 0 || !m->before)
 		return r;
 	/* What was staged in the guest is in the one before. */
-	bigger = realloc(c->aside, (c->aside_count + 2) * sizeof(*bigger));
-	if (bigger)
-		c->aside = TAKE_PTR(bigger);
-	if (!c->aside || asprintf(&aside, "%s.git/index", m->s->prefix) < 0) {
+	if (asprintf(&aside, "%s.git/index", m->s->prefix) < 0)
 		aside = NULL;
-		return err_sys(e, -ENOMEM, "git");
-	}
-	c->aside[c->aside_count++] = TAKE_PTR(aside);
-	c->aside[c->aside_count] = NULL;
-	return 0;
+	return scan_set_aside(m->s, aside) < 0 ? err_sys(e, -ENOMEM, "git") : 0;
 }
 
 static int put_all(struct make *m, struct err *e)

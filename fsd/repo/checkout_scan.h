@@ -50,6 +50,8 @@ int scan_make_git(struct scan *s, struct err *e);
 /* checkout_tree.c: the files of the list, from GIT's index, which has the repository's entries. *RET is the tree's name, the caller's. */
 int scan_make_tree(struct scan *s, const struct git *git, char **ret, struct err *e);
 
+/* PATH (its own from here; NULL: there was no memory for it) gets another name in the guest first. -ENOMEM. */
+int scan_set_aside(struct scan *s, char *path);
 /* A file that there is, by its path in the checkout; sees to what can't be brought. */
 int scan_file(struct scan *s, const char *path, bool tracked, struct err *e);
 
