@@ -147,24 +147,29 @@ int fs_read(struct input *in, uint16_t flags, size_t *ret_n)
 	return 0;
 }
 
-int fs_write(struct input *in, uint16_t flags, size_t *ret_n)
-{
-	_cleanup_close_ int own_fd = -EBADF;
-	int fd, r = files_get_open(in, true, &fd, &own_fd);
-	uint64_t offset = input_u64(in);
-	uint32_t how = input_u32(in), done = 0;
-	struct stat st;
+/* Where bytes go, and from where: a file, or (DATA) memory. */
+struct transfer {
+	const uint8_t *data;
+	int from, to;
+	uint64_t from_at, to_at;
+	size_t size;
+};
 
-	(void)flags;
-	if (r < 0 || in->bad || offset > INT64_MAX)
-		return r < 0 ? r : -EINVAL;
-	if (how & AGENT_WRITE_APPEND) {
-		if (fstat(fd, &st) < 0)
-			return -errno;
-		offset = (uint64_t)st.st_size;
-	}
-	while (done < in->left) {
-		ssize_t n = pwrite(fd, in->at + done, in->left - done, (off_t)(offset + done));
+static ssize_t transfer_some(const struct transfer *t, size_t done)
+{
+	off_t from_at = (off_t)(t->from_at + done), to_at = (off_t)(t->to_at + done);
+
+	return t->data ? pwrite(t->to, t->data + done, t->size - done, to_at)
+		       : copy_file_range(t->from, &from_at, t->to, &to_at, t->size - done, 0);
+}
+
+/* Answers with how many were: less than all when the rest failed, or there were no more. */
+static int transfer_all(const struct transfer *t, size_t *ret_n)
+{
+	uint32_t done = 0;
+
+	while (done < t->size) {
+		ssize_t n = transfer_some(t, done);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -177,6 +182,27 @@ int fs_write(struct input *in, uint16_t flags, size_t *ret_n)
 	memcpy(files_answer, &done, sizeof(done));
 	*ret_n = sizeof(done);
 	return 0;
+}
+
+int fs_write(struct input *in, uint16_t flags, size_t *ret_n)
+{
+	_cleanup_close_ int own_fd = -EBADF;
+	int fd, r = files_get_open(in, true, &fd, &own_fd);
+	struct transfer t = {.to = fd, .to_at = input_u64(in)};
+	uint32_t how = input_u32(in);
+	struct stat st;
+
+	(void)flags;
+	if (r < 0 || in->bad || t.to_at > INT64_MAX)
+		return r < 0 ? r : -EINVAL;
+	if (how & AGENT_WRITE_APPEND) {
+		if (fstat(fd, &st) < 0)
+			return -errno;
+		t.to_at = (uint64_t)st.st_size;
+	}
+	t.data = in->at;
+	t.size = in->left;
+	return transfer_all(&t, ret_n);
 }
 
 int fs_fsync(struct input *in, uint16_t flags, size_t *ret_n)
@@ -209,33 +235,18 @@ int fs_fallocate(struct input *in, uint16_t flags, size_t *ret_n)
 int fs_copy(struct input *in, uint16_t flags, size_t *ret_n)
 {
 	_cleanup_close_ int own_from = -EBADF, own_to = -EBADF;
-	int from, to = -1, r = files_get_open(in, false, &from, &own_from);
-	uint64_t from_at, to_at;
-	uint32_t size, done = 0;
+	struct transfer t = {.to = -1};
+	int r = files_get_open(in, false, &t.from, &own_from);
 
 	(void)flags;
 	if (r == 0)
-		r = files_get_open(in, true, &to, &own_to);
-	from_at = input_u64(in);
-	to_at = input_u64(in);
-	size = input_u32(in);
-	if (r < 0 || in->bad || from_at > INT64_MAX || to_at > INT64_MAX)
+		r = files_get_open(in, true, &t.to, &own_to);
+	t.from_at = input_u64(in);
+	t.to_at = input_u64(in);
+	t.size = input_u32(in);
+	if (r < 0 || in->bad || t.from_at > INT64_MAX || t.to_at > INT64_MAX)
 		return r < 0 ? r : -EINVAL;
-	while (done < size) {
-		off_t a = (off_t)(from_at + done), b = (off_t)(to_at + done);
-		ssize_t n = copy_file_range(from, &a, to, &b, size - done, 0);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && done == 0)
-			return -errno;
-		if (n <= 0)
-			break;
-		done += (uint32_t)n;
-	}
-	memcpy(files_answer, &done, sizeof(done));
-	*ret_n = sizeof(done);
-	return 0;
+	return transfer_all(&t, ret_n);
 }
 
 int fs_lseek(struct input *in, uint16_t flags, size_t *ret_n)
