@@ -19,18 +19,18 @@ CPPFLAGS = -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Iinclude -Ifsd -include banger/
 LDFLAGS := -pthread $(if $(SAN),-fsanitize=$(SAN),-pie -Wl,-z,relro,-z,now)
 
 # What each part links with; a room of fsd may use the rooms to the right of it, and the linker holds it to that.
-ROOMS := fuse tree vm engine guest offline image registry repo kernel net job store
+ROOMS := fuse tree vm engine repo guest offline image registry kernel net job store
 DEPS_store  :=
 DEPS_job    :=
 DEPS_net    := job store
 DEPS_kernel := job store
 DEPS_image  := job store
 DEPS_registry := job store
-DEPS_repo   := job store
+DEPS_repo   := guest job store
 DEPS_guest  := job store
 DEPS_offline := image job store
 DEPS_engine := guest kernel net job store
-DEPS_vm     := engine guest offline image registry repo kernel net job store
+DEPS_vm     := engine repo guest offline image registry kernel net job store
 DEPS_tree   := vm $(DEPS_vm)
 DEPS_fuse   := tree $(DEPS_tree)
 
@@ -104,7 +104,7 @@ $(B)/bin/banger-helper: $(B)/obj/helper/main.o $(B)/lib/helper.a $(B)/lib/banger
 	$(link)
 
 # The guest's binary: static, musl, small. The kernel's headers and the BSD lists are the host's (musl ships none).
-MUSL_LIB_SRC := lib/err.c lib/parse.c lib/io.c lib/name.c lib/workspace_wire.c lib/agent_input.c lib/proc.c
+MUSL_LIB_SRC := lib/err.c lib/parse.c lib/io.c lib/name.c lib/workspace_wire.c lib/agent_input.c lib/proc.c lib/array.c
 MUSL_INC     := $(B)/musl-include
 MUSL_FLAGS   := -std=gnu17 -Os -g $(WARN) $(if $(WERROR),-Werror) -static -ffunction-sections -fdata-sections \
                 -fno-asynchronous-unwind-tables -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Iinclude -include banger/banned.h \

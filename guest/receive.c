@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "banger/array.h"
 #include "banger/cleanup.h"
 #include "banger/io.h"
 #include "banger/workspace_proto.h"
@@ -29,7 +30,7 @@ struct receive {
 	size_t no_count, no_room;
 	struct head *heads;
 	size_t head_count, head_room;
-	uint8_t *states;
+	uint8_t (*states)[WORKSPACE_ID];
 	size_t state_count, state_room;
 	/* The file that is being written (COMPARING: compared with). */
 	int fd, dir;
@@ -50,23 +51,9 @@ static int fail(struct receive *r, int code, const char *what)
 	return code;
 }
 
-static int grow(void **list, size_t count, size_t *room, size_t size)
-{
-	void *bigger;
-
-	if (count < *room)
-		return 0;
-	bigger = realloc(*list, (*room * 2 + 256) * size);
-	if (!bigger)
-		return -ENOMEM;
-	*list = bigger;
-	*room = *room * 2 + 256;
-	return 0;
-}
-
 static int answer(struct receive *r, uint32_t number, bool yes)
 {
-	int k = yes ? 0 : grow((void **)&r->no, r->no_count, &r->no_room, sizeof(*r->no));
+	int k = yes ? 0 : ARRAY_GROW(r->no, r->no_count, r->no_room);
 
 	if (!yes && k == 0)
 		r->no[r->no_count++] = number;
@@ -175,7 +162,7 @@ static int on_head(struct receive *r, const struct workspace_record *rec)
 		text = NULL;
 		return -ENOMEM;
 	}
-	if (grow((void **)&r->heads, r->head_count, &r->head_room, sizeof(*r->heads)) < 0)
+	if (ARRAY_GROW(r->heads, r->head_count, r->head_room) < 0)
 		return -ENOMEM;
 	r->heads[r->head_count++] = (struct head){number, (size_t)n, TAKE_PTR(text)};
 	return 0;
@@ -329,10 +316,10 @@ static int on_data(struct receive *r, const struct workspace_record *rec)
 
 static int keep_state(struct receive *r, int dir, const char *name)
 {
-	int k = grow((void **)&r->states, r->state_count, &r->state_room, WORKSPACE_ID);
+	int k = ARRAY_GROW(r->states, r->state_count, r->state_room);
 
 	if (k == 0)
-		k = beneath_id(dir, name, r->states + r->state_count * WORKSPACE_ID);
+		k = beneath_id(dir, name, r->states[r->state_count]);
 	if (k == 0)
 		r->state_count++;
 	return k;
@@ -496,8 +483,8 @@ static int on_end(struct receive *r)
 
 	for (size_t at = 0; at < r->state_count; at += most) {
 		size_t n = r->state_count - at < most ? r->state_count - at : most;
-		int k = workspace_write(STDOUT_FILENO, WORKSPACE_STATES, r->states + at * WORKSPACE_ID,
-			n * WORKSPACE_ID, NULL, 0);
+		int k = workspace_write(
+			STDOUT_FILENO, WORKSPACE_STATES, r->states[at], n * WORKSPACE_ID, NULL, 0);
 
 		if (k < 0)
 			return k;

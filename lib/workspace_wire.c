@@ -7,8 +7,6 @@
 #include "banger/io.h"
 #include "banger/workspace_proto.h"
 
-#define HEAD 8
-
 bool workspace_path_valid(const char *path, size_t n)
 {
 	if (n == 0 || n > WORKSPACE_PATH_MAX || memchr(path, '\0', n))
@@ -74,25 +72,26 @@ int workspace_read(struct workspace_reader *r, struct workspace_record *ret)
 
 	if (r->at == r->end)
 		r->at = r->end = 0;
-	k = fill(r, HEAD);
+	k = fill(r, WORKSPACE_HEAD_SIZE);
 	if (k <= 0)
 		return k < 0 ? k : r->at == r->end ? 0 : -ENODATA;
-	memcpy(head, r->buffer + r->at, HEAD);
+	memcpy(head, r->buffer + r->at, WORKSPACE_HEAD_SIZE);
 	if (head[0] > WORKSPACE_PAYLOAD_MAX)
 		return -EPROTO;
-	k = fill(r, HEAD + head[0]);
+	k = fill(r, WORKSPACE_HEAD_SIZE + head[0]);
 	if (k <= 0)
 		return k < 0 ? k : -ENODATA;
 	*ret = (struct workspace_record){
-		.type = head[1], .length = head[0], .payload = r->buffer + r->at + HEAD};
-	r->at += HEAD + head[0];
+		.type = head[1], .length = head[0], .payload = r->buffer + r->at + WORKSPACE_HEAD_SIZE};
+	r->at += WORKSPACE_HEAD_SIZE + head[0];
 	return 1;
 }
 
 int workspace_write(int fd, uint32_t type, const void *head, size_t head_n, const void *body, size_t body_n)
 {
 	uint32_t front[2] = {(uint32_t)(head_n + body_n), type};
-	struct iovec iov[] = {{front, HEAD}, {(void *)head, head_n}, {(void *)body, body_n}}, *v = iov;
+	struct iovec iov[] = {{front, WORKSPACE_HEAD_SIZE}, {(void *)head, head_n}, {(void *)body, body_n}},
+		     *v = iov;
 	int left = 3;
 
 	while (left > 0) {

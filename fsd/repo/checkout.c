@@ -7,6 +7,7 @@
 #include "banger/cleanup.h"
 #include "banger/io.h"
 #include "repo/checkout_scan.h"
+#include "repo/walk.h"
 
 #define FOLDERS_DEEP 128
 #define NOTES_MAX    200
@@ -44,6 +45,11 @@ static int add_line(char ***list, size_t *count, char *line)
 	bigger[(*count)++] = line;
 	bigger[*count] = NULL;
 	return 0;
+}
+
+int scan_set_aside(struct scan *s, char *path)
+{
+	return add_line(&s->c->aside, &s->c->aside_count, path);
 }
 
 int checkout_note(struct checkout *c, const char *fmt, ...)
@@ -136,40 +142,40 @@ int scan_file(struct scan *s, const char *path, bool tracked, struct err *e)
 	return op_check(s->op, e);
 }
 
-/* All that is below a folder which is no checkout. */
-static int walk(struct scan *s, const char *folder, unsigned depth, struct err *e)
+static int found(void *user, const char *path, const struct stat *st, struct err *e)
 {
-	int fd = io_open_beneath(s->c->source_fd, *folder ? folder : ".", O_RDONLY | O_DIRECTORY), r = 0;
-	_cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *entry;
+	int r = scan_file(user, path, false, e);
 
-	if (!dir) {
-		close_fd(fd);
-		if (fd == -EACCES && *folder)
-			return checkout_note(s->c, "left out: %s: permission denied", folder);
-		/* It went away meanwhile, or is no folder any more. */
-		return *folder && (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP)
-			       ? 0
-			       : err_sys(e, fd < 0 ? fd : -errno, "%s", *folder ? folder : s->source);
-	}
-	if (depth > FOLDERS_DEEP)
-		return checkout_note(s->c, "left out: %s: folders too deep", folder);
-	while (r == 0 && (entry = readdir(dir))) {
-		_cleanup_free_ char *path = NULL;
-		struct stat st;
+	return r < 0 ? r : S_ISDIR(st->st_mode);
+}
 
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-			continue;
-		if (asprintf(&path, "%s%s%s", folder, *folder ? "/" : "", entry->d_name) < 0) {
-			path = NULL;
-			return err_sys(e, -ENOMEM, "%s", s->source);
-		}
-		r = scan_file(s, path, false, e);
-		if (r == 0 && fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-			S_ISDIR(st.st_mode))
-			r = walk(s, path, depth + 1, e);
+static int missed(void *user, const char *path, int code, struct err *e)
+{
+	struct scan *s = user;
+
+	if (!*path)
+		return err_sys(e, code, "%s", s->source);
+	switch (code) {
+	case -EACCES:
+		return checkout_note(s->c, "left out: %s: permission denied", path);
+	case -ENAMETOOLONG:
+		return checkout_note(s->c, "left out: %s: folders too deep", path);
+	/* It went away meanwhile, or is no folder any more. */
+	case -ENOENT:
+	case -ENOTDIR:
+	case -ELOOP:
+		return 0;
+	default:
+		return err_sys(e, code, "%s", path);
 	}
-	return r;
+}
+
+/* All that is below a folder which is no checkout. */
+static int scan_folder(struct scan *s, struct err *e)
+{
+	static const struct walk_events events = {.found = found, .missed = missed};
+
+	return walk_folder(s->c->source_fd, FOLDERS_DEEP, &events, s, e);
 }
 
 static int open_source(struct scan *s, struct err *e)
@@ -194,7 +200,7 @@ static int look(struct scan *s, struct err *e)
 		return scan_repo(s, "", e);
 	if (*s->ref)
 		return err_set(e, -EINVAL, "%s is no git checkout: it has no %s", s->source, s->ref);
-	return walk(s, "", 0, e);
+	return scan_folder(s, e);
 }
 
 static char *path_of_fd(int fd)

@@ -1,4 +1,3 @@
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -8,9 +7,11 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "banger/array.h"
 #include "banger/cleanup.h"
 #include "banger/io.h"
 #include "repo/homefiles.h"
+#include "repo/walk.h"
 
 #define DEPTH_MAX  32
 #define NOTES_MAX  64
@@ -123,15 +124,8 @@ static int add(struct homefiles *h, size_t entry, const char *path, const char *
 		h->bytes += (uint64_t)st->st_size;
 	if (h->bytes > HOMEFILES_BYTES_MAX)
 		return err_set(e, -E2BIG, "file_sync: more than %llu bytes", HOMEFILES_BYTES_MAX);
-	if (h->count == h->room) {
-		size_t room = h->room ? 2 * h->room : 64;
-
-		f = realloc(h->files, room * sizeof(*f));
-		if (!f)
-			return err_sys(e, -ENOMEM, "file_sync");
-		h->files = f;
-		h->room = room;
-	}
+	if (ARRAY_GROW(h->files, h->count, h->room) < 0)
+		return err_sys(e, -ENOMEM, "file_sync");
 	f = &h->files[h->count];
 	*f = (struct homefile){.path = strdup(path),
 		.entry = entry,
@@ -144,65 +138,66 @@ static int add(struct homefiles *h, size_t entry, const char *path, const char *
 	return f->path && f->below ? 0 : err_sys(e, -ENOMEM, "file_sync");
 }
 
-static int look_folder(struct homefiles *h, size_t entry, const char *path, const char *below, unsigned depth,
-	struct err *e);
-
+/* 1: it is a folder that is looked into. */
 static int look_at(struct homefiles *h, size_t entry, const char *path, const char *below,
-	const struct stat *st, unsigned depth, struct err *e)
+	const struct stat *st, struct err *e)
 {
+	const char *why = S_ISLNK(st->st_mode)                             ? "is a link"
+			  : !S_ISREG(st->st_mode) && !S_ISDIR(st->st_mode) ? "is neither file nor folder"
+			  : !workspace_path_valid(path, strlen(path)) ? "is a name that can't be had there"
+								      : NULL;
 	int r;
 
-	if (S_ISLNK(st->st_mode))
-		note(h, "%s is a link: left out", path);
-	else if (!S_ISREG(st->st_mode) && !S_ISDIR(st->st_mode))
-		note(h, "%s is neither file nor folder: left out", path);
-	else if (!workspace_path_valid(path, strlen(path)))
-		note(h, "%s: such a name can't be had there: left out", path);
-	else if (S_ISDIR(st->st_mode) && depth == DEPTH_MAX)
-		note(h, "%s lies too deep: left out", path);
-	else if ((r = add(h, entry, path, below, st, e)) < 0 || !S_ISDIR(st->st_mode))
-		return r;
-	else
-		return look_folder(h, entry, path, below, depth + 1, e);
-	return 0;
-}
-
-static int look_folder(
-	struct homefiles *h, size_t entry, const char *path, const char *below, unsigned depth, struct err *e)
-{
-	int fd = io_open_beneath(h->roots[entry], *below ? below : ".", O_RDONLY | O_DIRECTORY);
-	_cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *child;
-	int r = 0;
-
-	if (!dir) {
-		note(h, "%s: %s: left out", path, strerror(fd < 0 ? -fd : errno));
-		if (fd >= 0)
-			close_fd(fd);
+	if (why) {
+		note(h, "%s %s: left out", path, why);
 		return 0;
 	}
-	while (r == 0 && (child = readdir(dir))) {
-		_cleanup_free_ char *child_path = NULL, *child_below = NULL;
-		struct stat st;
+	r = add(h, entry, path, below, st, e);
+	return r < 0 ? r : S_ISDIR(st->st_mode);
+}
 
-		if (strcmp(child->d_name, ".") == 0 || strcmp(child->d_name, "..") == 0)
-			continue;
-		if (asprintf(&child_path, "%s/%s", path, child->d_name) < 0 ||
-			asprintf(&child_below, "%s%s%s", below, *below ? "/" : "", child->d_name) < 0)
-			return err_sys(e, -ENOMEM, "file_sync");
-		if (fstatat(dirfd(dir), child->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-			note(h, "%s: %s: left out", child_path, strerror(errno));
-		else
-			r = look_at(h, entry, child_path, child_below, &st, depth, e);
-	}
-	return r;
+struct look {
+	struct homefiles *h;
+	size_t entry;
+	const char *path; /* the entry's, in the guest */
+};
+
+static char *path_below(const struct look *l, const char *below)
+{
+	char *path;
+
+	return asprintf(&path, "%s%s%s", l->path, *below ? "/" : "", below) < 0 ? NULL : path;
+}
+
+static int found(void *user, const char *below, const struct stat *st, struct err *e)
+{
+	const struct look *l = user;
+	_cleanup_free_ char *path = path_below(l, below);
+
+	return path ? look_at(l->h, l->entry, path, below, st, e) : err_sys(e, -ENOMEM, "file_sync");
+}
+
+static int missed(void *user, const char *below, int code, struct err *e)
+{
+	const struct look *l = user;
+	_cleanup_free_ char *path = path_below(l, below);
+
+	if (!path)
+		return err_sys(e, -ENOMEM, "file_sync");
+	if (code == -ENAMETOOLONG)
+		note(l->h, "%s lies too deep: left out", path);
+	else
+		note(l->h, "%s: %s: left out", path, strerror(-code));
+	return 0;
 }
 
 static int look_entry(struct homefiles *h, int home, char *line, struct err *e)
 {
+	static const struct walk_events events = {.found = found, .missed = missed};
 	_cleanup_free_ char *path = NULL;
 	size_t entry = h->root_count;
 	char *host, *guest;
+	struct look look;
 	struct stat st;
 	int fd, r = split(line, &host, &guest, e);
 
@@ -220,7 +215,9 @@ static int look_entry(struct homefiles *h, int home, char *line, struct err *e)
 	h->roots[h->root_count++] = fd;
 	if (fstat(fd, &st) < 0)
 		return err_sys(e, -errno, "~/%s", host);
-	return look_at(h, entry, path, "", &st, 0, e);
+	look = (struct look){h, entry, path};
+	r = look_at(h, entry, path, "", &st, e);
+	return r > 0 ? walk_folder(fd, DEPTH_MAX, &events, &look, e) : r;
 }
 
 int homefiles_look(const char *home, const char *text, struct homefiles *ret, struct err *e)

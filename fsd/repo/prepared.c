@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "banger/array.h"
 #include "banger/cleanup.h"
 #include "banger/fields.h"
 #include "banger/io.h"
@@ -12,18 +13,12 @@
 
 int filelist_add(struct filelist *m, const char *path, uint32_t mode, const uint8_t host[WORKSPACE_ID])
 {
-	struct filelist_entry *bigger;
 	char *copy;
 
 	if (!workspace_path_valid(path, strlen(path)))
 		return -EINVAL;
-	if (m->count == m->room) {
-		bigger = realloc(m->entries, (m->room * 2 + 256) * sizeof(*bigger));
-		if (!bigger)
-			return -ENOMEM;
-		m->entries = bigger;
-		m->room = m->room * 2 + 256;
-	}
+	if (ARRAY_GROW(m->entries, m->count, m->room) < 0)
+		return -ENOMEM;
 	copy = strdup(path);
 	if (!copy)
 		return -ENOMEM;

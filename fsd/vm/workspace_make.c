@@ -4,7 +4,7 @@
 
 #include "banger/guest_config.h"
 #include "banger/io.h"
-#include "repo/bring.h"
+#include "repo/git_program.h"
 #include "repo/prepared.h"
 #include "vm/model.h"
 #include "vm/talk.h"
@@ -126,7 +126,7 @@ static int work_bring(void *data, int sock, struct err *e)
 {
 	struct workspace_maker *m = data;
 
-	return git_bring(sock, m->guest_fd, e);
+	return git_program_bring(sock, m->guest_fd, e);
 }
 
 static void next(struct workspace_maker *m);

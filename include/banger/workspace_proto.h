@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #define WORKSPACE_VERSION     1u
+#define WORKSPACE_HEAD_SIZE   8u
 #define WORKSPACE_PAYLOAD_MAX (128u * 1024)
 #define WORKSPACE_PATH_MAX    4095u
 #define WORKSPACE_ID                                                                                         \
@@ -71,7 +72,7 @@ struct workspace_record {
 struct workspace_reader {
 	int fd;
 	size_t at, end;
-	uint8_t buffer[WORKSPACE_PAYLOAD_MAX + 8];
+	uint8_t buffer[WORKSPACE_PAYLOAD_MAX + WORKSPACE_HEAD_SIZE];
 };
 
 /* 1: *RET; 0: the end, between two records; -EPROTO nonsense, -ENODATA the end in the middle of a record, -errno. */

@@ -1,4 +1,6 @@
 /* A checkout looked at and brought, by the guest's own program on this host; and by guests that lie. */
+#include <sys/prctl.h>
+
 #include "lib/repo_bench.h"
 
 static void any_folder(void **state)
@@ -202,6 +204,7 @@ static void changes_meanwhile(void **state)
 	if (writer == 0) {
 		char path[80];
 
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		for (unsigned i = 0;; i++) {
 			int fd;
 
