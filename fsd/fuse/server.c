@@ -15,7 +15,7 @@
 #define SPIN_USEC     100 /* a wake-up costs half of this and more (design: what a FUSE read costs) */
 #define NOTIFY_RESEND 7   /* FUSE_NOTIFY_RESEND, protocol 7.40 */
 #define UNIQUE_RESEND (1ull << 63) /* FUSE_UNIQUE_RESEND: set where the request is asked again */
-#define WRITE_MAX     (1u << 20)
+#define SILENT_USEC   30000000     /* a busy guest confirms 4 MiB in far less, a paused one may be for good */
 
 static void on_created(void *user, struct vm *vm)
 {
@@ -111,6 +111,7 @@ int server_new(const struct server_config *config, struct server **ret, struct e
 	STAILQ_INIT(&s->early);
 	STAILQ_INIT(&s->polls);
 	atomic_init(&s->awaited, UINT64_MAX);
+	s->silent_usec = SILENT_USEC;
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->wake, NULL);
 	r = tree_new(&config->tree, &listener, s, &s->tree, e);

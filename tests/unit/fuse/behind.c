@@ -34,6 +34,7 @@ static struct {
 } told;
 static bool live;
 static int refuse; /* what sending says */
+static int errors; /* that the VM was given */
 #define AGENT ((struct agent *)&sent)
 
 struct bench {
@@ -64,6 +65,15 @@ struct agent *vm_files(struct vm *vm)
 {
 	(void)vm;
 	return live ? AGENT : NULL;
+}
+
+void vm_set_error(struct vm *vm, int code, uint64_t op, const char *text)
+{
+	(void)vm;
+	(void)op;
+	assert_int_equal(code, -ETIMEDOUT);
+	assert_non_null(strstr(text, " 3 bytes are not confirmed"));
+	errors++;
 }
 
 int files_write(struct agent *a, struct file_ref file, uint64_t offset, const void *data, uint32_t size,
@@ -154,6 +164,9 @@ static int setup(void **state)
 	assert_non_null(mkdtemp(b->dir));
 	b->fd = open(b->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_int_equal(behinds_new(b->fd, &b->s.behinds, NULL), 0);
+	assert_true(sd_event_new(&b->s.config.event) >= 0);
+	b->s.silent_usec = 60000000;
+	errors = 0;
 	memset(&told, 0, sizeof(told));
 	sent_count = 0;
 	live = true;
@@ -167,6 +180,7 @@ static int teardown(void **state)
 	struct bench *b = *state;
 
 	behinds_free(b->s.behinds);
+	sd_event_unref(b->s.config.event);
 	unlinkat(b->fd, "behind", 0);
 	close_fd(b->fd);
 	assert_int_equal(rmdir(b->dir), 0);
@@ -327,6 +341,34 @@ static void nobody_waits_any_more(void **state)
 	assert_false(behind_is_busy(&b->s, NODE));
 }
 
+/* It is asked on, and what it says at last is told by what comes next. */
+static void a_guest_that_says_nothing(void **state)
+{
+	struct bench *b = *state;
+
+	b->s.silent_usec = 300000;
+	opened(b);
+	assert_true(try_write(b, "abc", 3, 0));
+	assert_true(try_write(b, "def", 3, 3));
+	behind_flush(ask(b));
+	/* As long as it confirms something, it is waited for. */
+	for (int i = 0; i < 4; i++)
+		sd_event_run(b->s.config.event, 50000);
+	answer(0, 0, 3);
+	for (int i = 0; i < 4; i++)
+		sd_event_run(b->s.config.event, 50000);
+	assert_int_equal(told.count, 2);
+	behind_flush(ask(b));
+	for (int i = 0; i < 100 && told.count < 4; i++)
+		sd_event_run(b->s.config.event, 50000);
+	assert_int_equal(told.count, 4);
+	assert_int_equal(told.code, -ETIMEDOUT);
+	assert_int_equal(errors, 1);
+	assert_true(behind_is_busy(&b->s, NODE));
+	answer(1, -EIO, 0);
+	assert_int_equal(behind_error(&b->s, NODE), -EIO);
+}
+
 static void what_is_not_put_off(void **state)
 {
 	static char data[1 << 20];
@@ -426,6 +468,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_close_waits_for_the_rest, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_goes_wrong_is_told_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(nobody_waits_any_more, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_guest_that_says_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_not_put_off, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_next_daemon_asks_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(another_guest_is_not_asked, setup, teardown),

@@ -214,6 +214,10 @@ struct agent *vm_files(struct vm *vm)
 	return NULL;
 }
 
+void vm_set_error(struct vm *vm, int code, uint64_t op, const char *text)
+{
+}
+
 void tree_use(struct tree *t, uint64_t row, bool begins)
 {
 }
