@@ -1,5 +1,5 @@
 /*
- * Requests about files of guests whose agents this daemon, taking over from another, has not found yet: they wait a moment, so that nobody notices.
+ * Requests about files of guests, and for their jobs, whose agents this daemon, taking over from another, has not found yet: they wait a moment, so that nobody notices.
  * Loop thread.
  */
 #include <errno.h>
@@ -96,22 +96,36 @@ static bool interrupt(struct server *s, const struct fuse_buf *buf)
 	return false;
 }
 
+/* It is about a file of VM *RET's, or its agent is needed for one of its jobs. */
+static bool is_for_guest(struct server *s, const struct fuse_in_header *in, uint32_t *ret)
+{
+	struct node n;
+
+	if (!node_parse(in->nodeid, &n))
+		return false;
+	if (n.guest || guest_is(s, in->nodeid)) {
+		*ret = n.guest ? n.vm : (uint32_t)n.row;
+		return in->opcode != FUSE_FORGET && in->opcode != FUSE_BATCH_FORGET;
+	}
+	if (n.kind == KIND_EXECS && n.attr != 0) {
+		*ret = (uint32_t)n.row;
+		return in->opcode == FUSE_OPEN || in->opcode == FUSE_READ || in->opcode == FUSE_WRITE;
+	}
+	*ret = node_major(n.row);
+	return n.kind == KIND_EXEC && in->opcode == FUSE_WRITE;
+}
+
 bool early_keep(struct server *s, const struct fuse_buf *buf)
 {
 	const struct fuse_in_header *in = buf->mem;
 	struct early *e;
-	struct node n;
 	uint32_t vm;
 
 	if (s->early_until == 0 || io_now_usec() >= s->early_until || buf->size < sizeof(*in))
 		return false;
 	if (in->opcode == FUSE_INTERRUPT)
 		return interrupt(s, buf);
-	if (in->opcode == FUSE_FORGET || in->opcode == FUSE_BATCH_FORGET || !guest_is(s, in->nodeid) ||
-		!node_parse(in->nodeid, &n))
-		return false;
-	vm = n.guest ? n.vm : (uint32_t)n.row;
-	if (!is_awaited(s, vm) || s->early_count >= KEPT_MAX)
+	if (!is_for_guest(s, in, &vm) || !is_awaited(s, vm) || s->early_count >= KEPT_MAX)
 		return false;
 	e = malloc(sizeof(*e) + buf->size);
 	if (!e)

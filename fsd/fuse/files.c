@@ -5,7 +5,7 @@
 #include "banger/cleanup.h"
 #include "fuse/state.h"
 
-static struct open_file *make(struct server *s, const struct target *at, uint64_t fh, int flags)
+static struct open_file *make(struct server *s, const struct target *at, uint64_t fh, int flags, bool again)
 {
 	struct open_file *f = s->file_count < HANDLES_MAX ? calloc(1, sizeof(*f)) : NULL;
 	int access = flags & O_ACCMODE;
@@ -17,7 +17,8 @@ static struct open_file *make(struct server *s, const struct target *at, uint64_
 	f->h.writing = access != O_RDONLY;
 	f->h.nonblock = flags & O_NONBLOCK;
 	TAILQ_INIT(&f->h.parked);
-	f->fh = fh;
+	f->h.again = again;
+	f->h.id = f->fh = fh;
 	LIST_INSERT_HEAD(&s->files[fh % HANDLE_BUCKETS], f, bucket);
 	s->file_count++;
 	return f;
@@ -35,7 +36,7 @@ static struct open_file *find(struct server *s, uint64_t fh)
 
 struct open_file *file_new(struct server *s, const struct target *at, const struct fuse_file_info *fi)
 {
-	return make(s, at, s->next_fh++, fi->flags);
+	return make(s, at, s->next_fh++, fi->flags, false);
 }
 
 struct open_file *file_get(struct server *s, uint64_t node, struct fuse_file_info *fi)
@@ -55,7 +56,7 @@ struct open_file *file_get(struct server *s, uint64_t node, struct fuse_file_inf
 
 struct open_file *file_again(struct server *s, const struct target *at, uint64_t fh, int flags)
 {
-	struct open_file *f = make(s, at, fh, flags);
+	struct open_file *f = make(s, at, fh, flags, true);
 
 	if (f && tree_open(s->tree, &f->h) < 0) {
 		file_free(s, f->fh);

@@ -167,6 +167,28 @@ static void on_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 	fuse_reply_err(req, EPERM);
 }
 
+/*
+ * What is asked of this daemon again may have been done by the one before: then it is done. Whoever asks holds the folder's lock, so nobody else has
+ * made or taken the name meanwhile.
+ */
+static bool has(struct server *s, const struct target *dir, const char *name)
+{
+	struct target at;
+
+	return tree_lookup(s->tree, dir, name, &at) == 0;
+}
+
+static bool was_made(struct server *s, fuse_req_t req, const struct target *dir, const char *name)
+{
+	struct fuse_entry_param entry;
+	struct target at;
+
+	if (!s->again || tree_lookup(s->tree, dir, name, &at) < 0 || entry_fill(s, &at, &entry) < 0)
+		return false;
+	fuse_reply_entry(req, &entry);
+	return true;
+}
+
 static void on_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
 	struct server *s = server_of(req);
@@ -180,6 +202,8 @@ static void on_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 		fuse_reply_err(req, -code);
 		return;
 	}
+	if (was_made(s, req, &dir, name))
+		return;
 	r = request_new(s, req, REPLY_ENTRY);
 	if (!r)
 		return;
@@ -212,7 +236,7 @@ static void on_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 	IF_GUEST(req, parent, rmdir, parent, name);
 	code = tree_target(s->tree, parent, &dir);
-	if (code < 0) {
+	if (code < 0 || (s->again && !has(s, &dir, name))) {
 		fuse_reply_err(req, -code);
 		return;
 	}
@@ -252,7 +276,7 @@ static void on_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 	/* RENAME_NOREPLACE is how it is anyway. */
 	if (code == 0 && (flags & ~(unsigned)RENAME_NOREPLACE))
 		code = -EINVAL;
-	if (code < 0) {
+	if (code < 0 || (s->again && !has(s, &dir, name) && has(s, &new_dir, newname))) {
 		fuse_reply_err(req, -code);
 		return;
 	}

@@ -105,6 +105,7 @@ struct request *request_new(struct server *s, fuse_req_t req, enum reply_kind ki
 	r->call.done = on_done;
 	r->call.uid = ctx->uid;
 	r->call.pid = (uint32_t)ctx->pid;
+	r->call.again = s->again;
 	r->s = s;
 	r->req = req;
 	r->kind = kind;

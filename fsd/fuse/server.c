@@ -210,7 +210,10 @@ static void keep_init(struct server *s)
 
 void server_process(struct server *s, const struct fuse_buf *buf)
 {
-	s->unique = ((struct fuse_in_header *)buf->mem)->unique & ~UNIQUE_RESEND;
+	uint64_t unique = ((struct fuse_in_header *)buf->mem)->unique;
+
+	s->unique = unique & ~UNIQUE_RESEND;
+	s->again = unique & UNIQUE_RESEND;
 	fuse_session_process_buf(s->session, buf);
 }
 

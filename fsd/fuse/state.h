@@ -68,6 +68,7 @@ struct server {
 	size_t early_count;
 	bool adopted;    /* the mount is an earlier daemon's: what was open is open */
 	uint64_t unique; /* of the request at work; one that was asked of an earlier daemon has the same */
+	bool again;      /* it was asked of one */
 	bool spins;      /* more than one CPU: looking again beats sleeping */
 	uint64_t requests;
 	uint64_t aliases; /* given out (node_alias()) */

@@ -38,6 +38,7 @@ struct call {
 	size_t size;            /* of a read: bytes asked for */
 	uint32_t uid, pid;      /* who asks */
 	uint64_t node;          /* what mkdir made */
+	bool again;             /* an earlier daemon was asked the same, and may have done it */
 };
 TAILQ_HEAD(call_list, call);
 
@@ -56,6 +57,8 @@ struct handle {
 	struct target at;
 	bool reading, writing, nonblock;
 	bool opened; /* the row's open was called */
+	bool again;  /* an earlier daemon opened it */
+	uint64_t id; /* no other handle of this mount has it, before or after */
 	char *text;  /* as rendered for this handle, NULL: not yet */
 	size_t size;
 	void *state; /* of the row's operations */

@@ -251,6 +251,7 @@ void job_start(struct tree *t, uint64_t row, struct call *call)
 {
 	struct job_start *s = malloc(sizeof(*s));
 	_cleanup_err_ struct err e = {0};
+	struct exec_view v;
 	int r;
 
 	if (!s) {
@@ -258,6 +259,12 @@ void job_start(struct tree *t, uint64_t row, struct call *call)
 		return;
 	}
 	*s = (struct job_start){t, call, row};
+	exec_view(job_of(t, row), &v);
+	/* The daemon before has started it. */
+	if (call->again && v.state != EXEC_NEW) {
+		on_started(s, v.state == EXEC_FAILED ? v.start_code : 0, &e);
+		return;
+	}
 	call->parked = s;
 	call->cancel = on_cancel;
 	r = exec_start(job_of(t, row), job_wants_stdin(t, row), on_started, s, &e);
@@ -579,12 +586,12 @@ static const struct attr execs_attrs[] = {
 		.name = "clone",
 		.mode = 0600,
 		.ops = &job_clone_ops,
-		.doc = "Opened for reading and writing, makes a job, whose number reading it gives. Opened "
-		       "for reading only, says "
-		       "nothing and makes nothing."},
+		.doc = "Opened for reading and writing, its first read makes a job and gives its number. "
+		       "Opened for reading only, says nothing and makes nothing."},
 	{.id = 3,
 		.name = "run",
 		.mode = 0600,
+		.flags = ATTR_HELD,
 		.ops = &job_run_ops,
 		.doc = "Opened for reading and writing: write a command line for /bin/sh, read its output, "
 		       "both streams, to the end."},

@@ -6,6 +6,7 @@
 #include "tree/jobs.h"
 
 #define READ_MAX (256u * 1024)
+#define RUN_LINE 3 /* which argument of run's shell the line is */
 
 /* State of a handle: what of it is used depends on the file. */
 struct job_file {
@@ -16,8 +17,9 @@ struct job_file {
 	bool begun;   /* something was read */
 	uint64_t reader;
 	uint64_t offset;
-	uint64_t shift; /* kept: where in the stream the file's first byte is */
-	char *pending;  /* stdin: what was not taken yet */
+	uint64_t written; /* run: bytes of the file before those that are read */
+	uint64_t shift;   /* kept: where in the stream the file's first byte is */
+	char *pending;    /* stdin: what was not taken yet */
 	size_t pending_at, pending_n;
 };
 
@@ -152,8 +154,8 @@ static void live_read(struct tree *t, struct handle *h, size_t size, uint64_t of
 
 	(void)size;
 	/* Of a reader who began with an earlier daemon: it goes on where it is. */
-	if (!f->begun && !f->made_it && offset > f->offset)
-		f->offset = offset;
+	if (!f->begun && (!f->made_it || h->again) && offset > f->offset + f->written)
+		f->offset = offset - f->written;
 	f->begun = true;
 	if (f->row == 0)
 		call_data(call, NULL, 0);
@@ -367,13 +369,17 @@ static int make(struct tree *t, struct handle *h, uint64_t *ret_row)
 
 static int clone_open(struct tree *t, struct handle *h)
 {
+	/* One that an earlier daemon opened has its job, if it was read. */
+	return h->reading && h->writing && !h->again && !vm_agent(tree_vm(t, (uint32_t)h->at.row)) ? -ENOTCONN
+												   : 0;
+}
+
+static int clone_make(struct tree *t, struct handle *h)
+{
 	uint64_t row;
 	char *text;
-	int r;
+	int r = make(t, h, &row);
 
-	if (!h->reading || !h->writing)
-		return 0;
-	r = make(t, h, &row);
 	if (r < 0)
 		return r;
 	r = asprintf(&text, "%u\n", node_minor(row));
@@ -388,10 +394,13 @@ static int clone_open(struct tree *t, struct handle *h)
 
 static void clone_read(struct tree *t, struct handle *h, size_t size, uint64_t offset, struct call *call)
 {
+	int r = h->reading && h->writing && !h->text && offset == 0 ? clone_make(t, h) : 0;
 	size_t left = h->text && offset < h->size ? h->size - (size_t)offset : 0;
 
-	(void)t;
-	call_data(call, left ? h->text + offset : NULL, left < size ? left : size);
+	if (r < 0)
+		call_done(call, r);
+	else
+		call_data(call, left ? h->text + offset : NULL, left < size ? left : size);
 }
 
 static void clone_write(struct tree *t, struct handle *h, const void *data, size_t n, struct call *call)
@@ -405,10 +414,13 @@ static void clone_write(struct tree *t, struct handle *h, const void *data, size
 
 const struct file_ops job_clone_ops = {.open = clone_open, .read = clone_read, .write = clone_write};
 
-/* run: a job that lives as long as the handle. */
+/* run: a job that lives as long as the handle, over the ends of daemons too. */
 static int run_open(struct tree *t, struct handle *h)
 {
+	struct vm *vm = tree_vm(t, (uint32_t)h->at.row);
+	struct exec *x = h->again && vm ? exec_of_handle(vm, h->id) : NULL;
 	struct job_file *f;
+	struct exec_view v;
 	int r = file_new(t, h);
 
 	if (r < 0)
@@ -416,18 +428,34 @@ static int run_open(struct tree *t, struct handle *h)
 	f = h->state;
 	f->row = 0;
 	f->stream = 1;
+	if (!x)
+		return 0;
+	exec_view(x, &v);
+	r = exec_reader_add(x, 1, &f->reader);
+	if (r < 0) {
+		file_release(t, h);
+		return r;
+	}
+	f->row = node_row(h->at.row, v.number);
+	f->made_it = f->reading = true;
+	/* The line that was written stands in the file before what is read. */
+	f->written = strlen(v.argv[RUN_LINE]);
 	return 0;
 }
 
 static void run_write(struct tree *t, struct handle *h, const void *data, size_t n, struct call *call)
 {
-	/* The line is evaluated by a shell whose both streams are one already, so that its own complaints come too. */
+	/* The line (RUN_LINE) is evaluated by a shell whose both streams are one already, so that its own complaints come too. */
 	static const char before[] = "/bin/sh\0-c\0exec 2>&1; eval \"$0\"";
 	struct job_file *f = h->state;
 	_cleanup_free_ char *cmd = NULL;
 	uint64_t row;
 	int r;
 
+	if (f->row != 0 && call->again) {
+		job_start(t, f->row, call);
+		return;
+	}
 	if (!h->reading || f->row != 0 || n == 0 || memchr(data, '\0', n)) {
 		call_done(call, f->row != 0 ? -EBUSY : -EINVAL);
 		return;
@@ -443,6 +471,7 @@ static void run_write(struct tree *t, struct handle *h, const void *data, size_t
 	memcpy(cmd, before, sizeof(before));
 	memcpy(cmd + sizeof(before), data, n);
 	cmd[sizeof(before) + n] = '\0';
+	exec_set_handle(job_of(t, row), h->id);
 	r = exec_set_cmd(job_of(t, row), cmd, sizeof(before) + n + 1, NULL);
 	if (r == 0)
 		r = exec_reader_add(job_of(t, row), 1, &f->reader);

@@ -453,6 +453,24 @@ int exec_set_ssh(struct exec *x, struct err *e)
 	return r;
 }
 
+void exec_set_handle(struct exec *x, uint64_t handle)
+{
+	x->handle = handle;
+}
+
+struct exec *exec_of_handle(struct vm *vm, uint64_t handle)
+{
+	struct exec_view v;
+	struct exec *x;
+
+	for (x = exec_next(vm, 0); x; x = exec_next(vm, v.number)) {
+		exec_view(x, &v);
+		if (x->handle == handle)
+			return x;
+	}
+	return NULL;
+}
+
 int exec_set_tty(struct exec *x, bool on, struct err *e)
 {
 	int r = frozen(x, e);

@@ -89,6 +89,9 @@ void execs_watch(struct execs *xs, const struct exec_watch *watch, void *user);
 int exec_new(struct vm *vm, struct exec **ret, struct err *e); /* -EUSERS; -ENOSPC, ...: its folder */
 struct exec *exec_get(struct vms *vms, uint32_t vm, uint32_t number);
 struct exec *exec_next(struct vm *vm, uint32_t after);
+/* A job that one file handle has made, by a number of it that the next daemon knows too (not 0). NULL: there is none. */
+void exec_set_handle(struct exec *x, uint64_t handle);
+struct exec *exec_of_handle(struct vm *vm, uint64_t handle);
 void exec_view(const struct exec *x, struct exec_view *ret);
 
 /*

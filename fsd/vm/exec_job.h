@@ -45,6 +45,7 @@ struct exec {
 	char *cwd, *user;
 	uint32_t stop_signal; /* of the image's own command: what a stop tells it first; 0: any other job */
 	bool fleeting;
+	uint64_t handle; /* exec_set_handle() */
 	bool tty, want_stdin, keep_stdin, stdin_closed;
 	uint32_t wire;     /* what its agent knows it by; 0: it was never started */
 	bool close_wanted; /* stdin's end, not yet said */

@@ -37,8 +37,8 @@ static void put(const struct exec *x, FILE *out)
 		{"keep", x->keep_stdin}, {"closed", x->stdin_closed}, {"rows", x->rows}, {"cols", x->cols},
 		{"kind", x->exit_kind}, {"code", x->exit_code}, {"errno", (uint64_t)-x->start_code},
 		{"created", x->created}, {"started", x->started}, {"ended", x->ended},
-		{"stop", x->stop_signal}, {"fleeting", x->fleeting}, {"argc", count_of(x->argv)},
-		{"envc", count_of(x->env)}};
+		{"stop", x->stop_signal}, {"fleeting", x->fleeting}, {"handle", x->handle},
+		{"argc", count_of(x->argv)}, {"envc", count_of(x->env)}};
 
 	fprintf(out, MAGIC "%c", 0);
 	for (size_t i = 0; i < ELEMENTSOF(numbers); i++)
@@ -138,6 +138,7 @@ static int get(struct exec *x, struct fields *f)
 		ENDED,
 		STOP,
 		FLEETING,
+		HANDLE,
 		ARGC,
 		ENVC,
 		COUNT
@@ -148,7 +149,8 @@ static int get(struct exec *x, struct fields *f)
 	} rows[COUNT] = {{"state", EXEC_FAILED}, {"wire", UINT32_MAX}, {"tty", 1}, {"input", 1}, {"keep", 1},
 		{"closed", 1}, {"rows", UINT16_MAX}, {"cols", UINT16_MAX}, {"kind", 2}, {"code", 255},
 		{"errno", 4095}, {"created", UINT64_MAX}, {"started", UINT64_MAX}, {"ended", UINT64_MAX},
-		{"stop", 64}, {"fleeting", 1}, {"argc", LIST_MAX}, {"envc", LIST_MAX}};
+		{"stop", 64}, {"fleeting", 1}, {"handle", UINT64_MAX}, {"argc", LIST_MAX},
+		{"envc", LIST_MAX}};
 	const char *magic = fields_next(f);
 	uint64_t v[COUNT];
 	int r = magic && strcmp(magic, MAGIC) == 0 ? 0 : -EUCLEAN;
@@ -173,6 +175,7 @@ static int get(struct exec *x, struct fields *f)
 	x->ended = v[ENDED];
 	x->stop_signal = (uint32_t)v[STOP];
 	x->fleeting = v[FLEETING];
+	x->handle = v[HANDLE];
 	if ((r = get_text(f, "cwd", &x->cwd)) < 0 || (r = get_text(f, "user", &x->user)) < 0 ||
 		(r = get_list(f, v[ARGC], &x->argv)) < 0 || (r = get_list(f, v[ENVC], &x->env)) < 0)
 		return r;

@@ -257,6 +257,8 @@ int exec_signal(struct exec *x, uint32_t sig, struct err *e)
 		return err_set(e, -EINVAL, "signals are 1 to 64");
 	if (x->state != EXEC_RUNNING)
 		return err_set(e, -ESRCH, "job %u does not run", x->number);
+	if (!x->job)
+		return err_set(e, -EAGAIN, "job %u: the guest's agent is not found again yet", x->number);
 	r = agent_job_signal(x->job, sig);
 	return r < 0 ? err_sys(e, r, "job %u", x->number) : 0;
 }
@@ -285,7 +287,8 @@ ssize_t exec_stdin(struct exec *x, const void *data, size_t n, struct err *e)
 	if (x->stdin_closed || x->state == EXEC_EXITED || x->state == EXEC_FAILED ||
 		(x->state != EXEC_NEW && !x->want_stdin))
 		return err_set(e, -EPIPE, "job %u takes no input", x->number);
-	if (x->state != EXEC_RUNNING || n == 0)
+	/* Not taken up yet: on_attached() says when. */
+	if (x->state != EXEC_RUNNING || !x->job || n == 0)
 		return 0;
 	room = agent_job_room(x->job);
 	if (n > room)
@@ -306,7 +309,7 @@ int exec_stdin_close(struct exec *x)
 	x->close_wanted = true;
 	if (x->state == EXEC_RUNNING)
 		exec_keep(x);
-	if (x->state == EXEC_RUNNING && x->want_stdin)
+	if (x->state == EXEC_RUNNING && x->want_stdin && x->job)
 		say_close(x);
 	return 0;
 }

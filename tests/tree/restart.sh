@@ -53,6 +53,51 @@ ok "QEMU dies while fsd is away" banger up --owner "$OWNER"
 eventually "is known afterwards" grep -qx 'failed\|stopped' "$FS/vms/box/state"
 is "and it starts again" "$(errno_write "$FS/vms/box/ctl" start)" OK
 
+# What a daemon did and had no time to answer is done, not done again, nor an error.
+cut=0
+for i in 1 3; do
+	mkdir "$FS/vms/cut$i" & maker=$!
+	perl -e 'select undef, undef, undef, $ARGV[0] / 1000' "$((i * 2))"
+	kill -9 "$(fsd_pid)"
+	banger up --owner "$OWNER" >/dev/null || fail "up"
+	wait $maker || cut="mkdir $i"
+	mv "$FS/vms/cut$i" "$FS/vms/moved$i" & mover=$!
+	perl -e 'select undef, undef, undef, $ARGV[0] / 1000' "$((i * 2))"
+	kill -9 "$(fsd_pid)"
+	banger up --owner "$OWNER" >/dev/null || fail "up"
+	wait $mover || cut="mv $i"
+	rmdir "$FS/vms/moved$i" & remover=$!
+	perl -e 'select undef, undef, undef, $ARGV[0] / 1000' "$((i * 4))"
+	kill -9 "$(fsd_pid)"
+	banger up --owner "$OWNER" >/dev/null || fail "up"
+	wait $remover || cut="rmdir $i"
+done
+is "mkdir, mv and rmdir over a daemon's end" "$cut$(ls -d "$FS"/vms/{cut,moved}* 2>/dev/null)" 0
+
+# Jobs, and what is written to them before their agent is found again.
+eventually "the agent answers" sh -c "timeout 20 cat $FS/vms/box/wait/ready"
+exec 8<>"$FS/vms/box/exec/run"
+echo 'echo x >> /tmp/ran; for i in 1 2 3 4 5 6 7 8 9; do echo $i; sleep 0.2; done; cat /tmp/ran' >&8
+read -r first <&8
+(sleep 1; head -c 3000000 /dev/zero) | "$BANGER_BIN/banger" vm exec -i box -- sh -c 'sleep 3; wc -c' >"$CASE_DIR/counted" & counter=$!
+eventually "a job waits for input" sh -c "cat $FS/vms/box/exec/*/cmd | grep -q wc"
+sleep 1.5
+kill -9 "$(fsd_pid)"
+ok "up" banger up --owner "$OWNER"
+fsd=$(fsd_pid)
+is "a job of exec/run goes on" "$first $(timeout $PATIENCE cat <&8 | tr '\n' ' ')" "1 2 3 4 5 6 7 8 9 x "
+exec 8<&-
+wait $counter
+is "who writes to a job goes on" $? 0
+is "with the same daemon" "$(fsd_pid)" "$fsd"
+is "no job is left" "$(ls "$FS/vms/box/exec" | grep -c '^[0-9]')" 0
+perl -e 'open my $f, "+<", $ARGV[0] or die; my $l = "sleep 1; echo y >> /tmp/ran; cat /tmp/ran\n"; syswrite $f, $l or die "write: $!"; print while sysread $f, $_, 100' "$FS/vms/box/exec/run" >"$CASE_DIR/runs" & runner=$!
+perl -e 'select undef, undef, undef, 0.02'
+kill -9 "$(fsd_pid)"
+ok "up" banger up --owner "$OWNER"
+wait $runner
+is "a command is run once" "$(tr '\n' ' ' <"$CASE_DIR/runs")" "x y "
+
 # In the middle of a start.
 echo stop >"$FS/vms/box/ctl"
 for when in 0.05 0.3 1; do
@@ -62,6 +107,7 @@ for when in 0.05 0.3 1; do
 	kill -9 "$(fsd_pid)"
 	ok "up after a kill $when s into a start" banger up --owner "$OWNER"
 	wait $starter
+	is "who started it is told that it runs" $? 0
 	eventually "it settles" grep -Eqx 'running|stopped|failed|created' "$FS/vms/box/state"
 	is "start works" "$(errno_write "$FS/vms/box/ctl" start)" OK
 	is "stop works" "$(errno_write "$FS/vms/box/ctl" stop)" OK
