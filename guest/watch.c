@@ -15,6 +15,7 @@
 #define CONTENTS (FAN_MODIFY | FAN_ATTRIB | FAN_CLOSE_WRITE)
 #define NAMES    (FAN_CREATE | FAN_DELETE | FAN_MOVED_FROM | FAN_MOVED_TO | FAN_DELETE_SELF | FAN_MOVE_SELF)
 #define GONE     (FAN_DELETE | FAN_MOVED_FROM)
+#define COME     (FAN_CREATE | FAN_MOVED_TO)
 
 #define TOLD_MAX 4096 /* files a frame */
 
@@ -91,6 +92,8 @@ static void on_event(struct channel *c, const struct fanotify_event_metadata *m,
 	}
 	if (m->mask & GONE)
 		told.flags |= AGENT_CHANGED_NAMES;
+	if (m->mask & COME)
+		told.flags |= AGENT_CHANGED_NEW;
 	if (m->event_len >= FAN_EVENT_METADATA_LEN + sizeof(*info) &&
 		info->hdr.info_type == FAN_EVENT_INFO_TYPE_FID && handle_id(info->handle, &id) == 0)
 		add(c, id);

@@ -91,6 +91,8 @@ struct guest_cache *guest_cache(struct server *s, uint32_t vm, struct agent *age
 /* Seconds for which a file's attributes are right, and its name is. */
 double guest_attr_timeout(const struct guest_cache *c, const struct agent_attr *attr);
 double guest_entry_timeout(const struct guest_cache *c, const struct agent_attr *attr, bool in_root);
+/* Likewise, that A's folder has no file of the name that was looked up. */
+double guest_absent_timeout(const struct ask *a);
 /* What is known of the guest's folders; NULL: it does not tell of changes. */
 struct known *guest_known(const struct guest_cache *c);
 /* Which run of the guest it is (journal_boot()). */

@@ -11,7 +11,8 @@
 /* A file that is written through a shared mapping in the guest tells so when it is closed; this is how long that may stay unseen. */
 #define ATTR_SECONDS  60
 #define ENTRY_SECONDS 3600
-#define KEPT_SLOTS    16384
+#define KEPT_SLOTS    65536 /* as many files as are used over and over: a checkout's */
+#define KEPT_WAYS     4     /* slots that a node may be in; the one that was put in last goes last */
 
 struct guest_cache {
 	struct server *s;
@@ -19,6 +20,7 @@ struct guest_cache {
 	struct agent *agent; /* who was asked to tell; NULL: nobody is */
 	bool live;           /* it does */
 	bool asked;          /* somebody was, before */
+	bool absent;         /* the kernel was told of a name that is not there */
 	uint32_t boot;
 	struct known *known;
 	/* Nodes whose pages are as they were when it was opened last; one that another takes the place of has to be read again. */
@@ -37,18 +39,40 @@ static struct guest_cache *find(struct server *s, uint32_t vm)
 	return NULL;
 }
 
-static uint64_t *slot(uint64_t *slots, uint64_t node)
+/* Where NODE is or would be. */
+static uint64_t *set_of(uint64_t *slots, uint64_t node)
 {
 	/* Fibonacci hashing (Knuth, The Art of Computer Programming 6.4). */
-	return &slots[(node * 0x9e3779b97f4a7c15 >> 32) % KEPT_SLOTS];
+	return &slots[(node * 0x9e3779b97f4a7c15 >> 32) % (KEPT_SLOTS / KEPT_WAYS) * KEPT_WAYS];
+}
+
+static bool holds(uint64_t *slots, uint64_t node)
+{
+	uint64_t *set = set_of(slots, node);
+
+	for (size_t i = 0; i < KEPT_WAYS; i++)
+		if (set[i] == node)
+			return true;
+	return false;
 }
 
 static void forget(uint64_t *slots, uint64_t node)
 {
-	uint64_t *at = slot(slots, node);
+	uint64_t *set = set_of(slots, node);
 
-	if (*at == node)
-		*at = 0;
+	for (size_t i = 0; i < KEPT_WAYS; i++)
+		if (set[i] == node)
+			set[i] = 0;
+}
+
+static void put(uint64_t *slots, uint64_t node)
+{
+	uint64_t *set = set_of(slots, node);
+
+	if (holds(slots, node))
+		return;
+	memmove(set + 1, set, (KEPT_WAYS - 1) * sizeof(*set));
+	set[0] = node;
 }
 
 /* Nothing that the kernel has is right for sure. */
@@ -58,6 +82,7 @@ static void drop_all(struct guest_cache *c)
 	memset(c->plain, 0, sizeof(c->plain));
 	known_drop(c->known);
 	notify_names(c->s);
+	c->absent = false;
 }
 
 static void on_changed(void *user, const void *data, size_t n)
@@ -84,8 +109,11 @@ static void on_changed(void *user, const void *data, size_t n)
 			return;
 		}
 	}
-	if (flags & AGENT_CHANGED_NAMES)
+	/* A name that was not there is asked for again: all that the kernel was told of are. */
+	if ((flags & AGENT_CHANGED_NAMES) || ((flags & AGENT_CHANGED_NEW) && c->absent)) {
 		notify_names(c->s);
+		c->absent = false;
+	}
 }
 
 static void on_watched(void *user, int code)
@@ -194,23 +222,31 @@ double guest_entry_timeout(const struct guest_cache *c, const struct agent_attr 
 	return c && c->s->epochs && !in_root && guest_attr_timeout(c, attr) > 0 ? ENTRY_SECONDS : 0;
 }
 
+double guest_absent_timeout(const struct ask *a)
+{
+	struct guest_cache *c = a->cache;
+
+	if (!guest_is_live(c) || !c->s->epochs || a->in_root || (a->file.tag & AGENT_TAG_TREE))
+		return 0;
+	c->absent = true;
+	return ENTRY_SECONDS;
+}
+
 bool guest_keeps(struct guest_cache *c, uint64_t node)
 {
 	struct node n;
-	uint64_t *at;
 	bool kept;
 
 	if (!guest_is_live(c) || !node_parse(node, &n) || !n.guest || n.space != NODE_WORK)
 		return false;
-	at = slot(c->kept, node);
-	kept = *at == node;
-	*at = node;
+	kept = holds(c->kept, node);
+	put(c->kept, node);
 	return kept;
 }
 
 bool guest_is_plain(struct guest_cache *c, uint64_t node)
 {
-	return guest_is_live(c) && *slot(c->plain, node) == node;
+	return guest_is_live(c) && holds(c->plain, node);
 }
 
 void guest_plain(struct guest_cache *c, uint64_t node, const struct agent_attr *attr)
@@ -218,7 +254,7 @@ void guest_plain(struct guest_cache *c, uint64_t node, const struct agent_attr *
 	if (!guest_is_live(c) || attr->space != AGENT_SPACE_WORK)
 		return;
 	if (attr->flags & AGENT_ATTR_PLAIN)
-		*slot(c->plain, node) = node;
+		put(c->plain, node);
 	else
 		forget(c->plain, node);
 }

@@ -8,6 +8,27 @@
 
 #define LINK_MAX_BYTES 4096
 
+/* The answer is that there is no such name, and that the kernel may keep that. */
+static void absent(struct ask *a)
+{
+	struct fuse_entry_param none = {.entry_timeout = guest_absent_timeout(a)};
+
+	if (none.entry_timeout > 0) {
+		fuse_reply_entry(a->req, &none);
+		ask_free(a);
+	} else {
+		ask_fail(a, -ENOENT);
+	}
+}
+
+static void on_looked_up(void *user, int code, const struct agent_attr *attr)
+{
+	if (code == -ENOENT)
+		absent(user);
+	else
+		ask_on_entry(user, code, attr);
+}
+
 void guest_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct agent *agent;
@@ -16,9 +37,9 @@ void guest_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	if (!a)
 		return;
 	if (known_absent(guest_known(a->cache), parent, name))
-		ask_fail(a, -ENOENT);
+		absent(a);
 	else
-		ask_sent(a, files_lookup(agent, a->file, name, ask_on_entry, a, &a->request));
+		ask_sent(a, files_lookup(agent, a->file, name, on_looked_up, a, &a->request));
 }
 
 void guest_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

@@ -156,6 +156,7 @@ enum agent_type {
 
 #define AGENT_CHANGED_NAMES 1u /* a name of something is no longer its */
 #define AGENT_CHANGED_ALL   2u /* too much to be told: anything may have changed */
+#define AGENT_CHANGED_NEW   4u /* there is a name that was not */
 
 #define AGENT_SET_MODE  1u
 #define AGENT_SET_UID   2u

@@ -21,7 +21,9 @@ done
 # The guest changes what the host has read, looked up and listed.
 fresh=1
 for i in {1..8}; do
-	guest "echo $i > changing; mv n$((i - 1)) n$i 2>/dev/null || echo x > n$i; mkdir -p dir; echo > dir/$i"
+	[ -e "$W/later$i" ] || [ -e "$W/moved$i" ] && fresh="there before its time: $i"
+	guest "echo > later$i; echo > x$i; mv x$i moved$i; echo $i > changing; mv n$((i - 1)) n$i 2>/dev/null || echo x > n$i; mkdir -p dir; echo > dir/$i"
+	[ -e "$W/later$i" ] && [ -e "$W/moved$i" ] || fresh="not there: $i"
 	[ "$(cat "$W/changing")" = "$i" ] && [ -e "$W/n$i" ] && [ ! -e "$W/n$((i - 1))" ] && [ "$(ls "$W/dir" | wc -l)" = "$i" ] || fresh="not in turn $i"
 done
 is "what a command changes is seen when it has ended" "$fresh" 1
@@ -85,6 +87,17 @@ done
 chown -R "$OWNER" "$tree"
 ok "rsync" as_owner rsync -a "$tree/" "$W/tree/"
 is "again moves nothing" "$(as_owner rsync -ai "$tree/" "$W/tree/")" ""
+# What was looked at is not asked for again, nor are names that are not there.
+requests() { awk '/^fuse_requests_total/ {print $2}' "$FS/metrics"; }
+look()
+{
+	(cd "$W/tree" && find "$tree" -type f -printf '%P\0' | xargs -0 stat -c %s | sort | uniq -c)
+	for i in {1..200}; do [ -e "$W/tree/node_modules/none$i" ] && echo "none$i"; done
+}
+first=$(look)
+before=$(requests)
+is "looked at again, it is the same" "$(look)" "$first"
+ok "with $(($(requests) - before)) requests for $((${DIRS:-20} * 12)) files" test $(($(requests) - before)) -lt 60
 if command -v git >/dev/null; then
 	ok "git" as_owner env HOME="$CASE_DIR" sh -c "cd $W/tree && git init -q && git add . && git -c user.email=a@b -c user.name=n commit -qm x &&
 		test -z \"\$(git status --porcelain)\" && git clone -q $W/tree $W/clone && git -C $W/clone fsck --no-progress"

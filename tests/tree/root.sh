@@ -36,6 +36,10 @@ is "nothing of the host's holds a mount" "$?" 0
 is "what was under it is seen" "$(ls -A "$R/mnt/t")" ""
 ok "the workspace by two ways" as_owner sh -c "mkdir $W/a && echo same > $W/a/f && cmp $W/a/f $R/root/workspace/a/f"
 is "is the same file" "$(stat -c %i "$W/a/f")" "$(stat -c %i "$R/root/workspace/a/f")"
+fails "no such name" test -e "$W/a/new"
+ok "made by the one" as_owner sh -c "echo new > $R/root/workspace/a/new"
+is "is there in the other" "$(cat "$W/a/new")" new
+rm "$W/a/new"
 ok "changed by the one" as_owner sh -c "mv $R/root/workspace/a/f $R/root/workspace/a/g && echo more >> $R/root/workspace/a/g"
 is "is changed in the other" "$(ls "$W/a"; tail -n 1 "$W/a/g")" "$(printf 'g\nmore')"
 cd "$W/a" || exit 1
