@@ -90,6 +90,7 @@ static bool interrupt(struct server *s, const struct fuse_buf *buf)
 		s->early_count--;
 		out.unique = e->unique;
 		(void)!write(fuse_session_fd(s->session), &out, sizeof(out));
+		asked_done(s->asked, e->unique);
 		free(e);
 		return true;
 	}

@@ -13,7 +13,8 @@
 #define INIT_MAX      4096
 #define BATCH         64  /* requests a turn of the loop */
 #define SPIN_USEC     100 /* a wake-up costs half of this and more (design: what a FUSE read costs) */
-#define NOTIFY_RESEND 7   /* FUSE_NOTIFY_RESEND, protocol 7.40 */
+#define NOTIFY_RESEND 7   /* FUSE_NOTIFY_RESEND */
+#define MINOR_RESEND  40  /* of the protocol 7, that has it: Linux 6.9 */
 #define UNIQUE_RESEND (1ull << 63) /* FUSE_UNIQUE_RESEND: set where the request is asked again */
 #define SILENT_USEC   30000000     /* a busy guest confirms 4 MiB in far less, a paused one may be for good */
 
@@ -129,6 +130,7 @@ void server_stop(struct server *s)
 		return;
 	s->stopped = true;
 	s->io = sd_event_source_disable_unref(s->io);
+	s->asked_source = sd_event_source_disable_unref(s->asked_source);
 	early_end(s);
 	notify_stop(s);
 	request_release_held(s);
@@ -153,6 +155,7 @@ void server_detach(struct server *s)
 	 * What is not answered by now is asked again of the next daemon, so nothing that comes of tearing down may reach the
 	 * kernel. The helper's descriptor keeps the mount.
 	 */
+	s->asked = asked_close(s->asked);
 	nowhere = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (nowhere >= 0)
 		dup3(nowhere, fuse_session_fd(s->session), O_CLOEXEC);
@@ -196,6 +199,19 @@ void server_log(struct server *s, const char *fmt, ...)
 		tree_log(s->tree, "%s", line);
 }
 
+/* A kernel whose first message this is asks again what a daemon that has ended was asked; for one that doesn't the daemon keeps it. */
+static void keep_asked(struct server *s, const void *init, size_t n, bool fresh)
+{
+	const struct fuse_init_in *in = (const void *)((const char *)init + sizeof(struct fuse_in_header));
+	_cleanup_err_ struct err e = {0};
+
+	if (n < sizeof(struct fuse_in_header) + offsetof(struct fuse_init_in, max_readahead) ||
+		in->minor >= MINOR_RESEND)
+		return;
+	if (asked_open(s->config.run_fd, fresh, &s->asked, &e) < 0)
+		tree_log(s->tree, "who waits will not outlive this daemon: %s", err_text(&e));
+}
+
 /* The first message of a mount is kept: the next daemon must be told it again (facts on FUSE, 46). */
 static void keep_init(struct server *s)
 {
@@ -204,6 +220,7 @@ static void keep_init(struct server *s)
 
 	if (s->buf.size < sizeof(*in) || in->opcode != FUSE_INIT || s->buf.size > INIT_MAX)
 		return;
+	keep_asked(s, s->buf.mem, s->buf.size, true);
 	if (io_replace_file(s->config.run_fd, INIT_FILE, s->buf.mem, s->buf.size, 0600, &e) < 0)
 		tree_log(s->tree, "%s: the mount will not outlive this daemon: %s", INIT_FILE, err_text(&e));
 }
@@ -227,6 +244,8 @@ static int turn(struct server *s)
 		if (n > 0) {
 			s->requests++;
 			keep_init(s);
+			if (s->asked)
+				asked_keep(s->asked, s->buf.mem, s->buf.size);
 			if (!early_keep(s, &s->buf))
 				server_process(s, &s->buf);
 			if (++count >= BATCH)
@@ -264,10 +283,45 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *user)
 	return 0;
 }
 
+static void ask_again(void *user, void *data, size_t n)
+{
+	struct fuse_buf buf = {.mem = data, .size = n};
+
+	if (!early_keep(user, &buf))
+		server_process(user, &buf);
+}
+
+static int on_asked(sd_event_source *source, void *user)
+{
+	struct server *s = user;
+
+	(void)source;
+	s->asked_source = sd_event_source_disable_unref(s->asked_source);
+	asked_replay(s->asked, ask_again, s);
+	return 0;
+}
+
+/* What the daemon before had taken and not answered is asked again, by the kernel or from the file: before anything that is new. */
+static int take_up_asked(struct server *s, struct err *e)
+{
+	struct fuse_out_header resend = {.len = sizeof(resend), .error = NOTIFY_RESEND};
+	int r;
+
+	if (!s->asked) {
+		if (write(fuse_session_fd(s->session), &resend, sizeof(resend)) < 0)
+			tree_log(s->tree, "requests in flight are lost: the kernel cannot resend them: %s",
+				strerror(errno));
+		return 0;
+	}
+	r = sd_event_add_defer(s->config.event, &s->asked_source, on_asked, s);
+	if (r >= 0)
+		r = sd_event_source_set_priority(s->asked_source, SD_EVENT_PRIORITY_IMPORTANT);
+	return r < 0 ? err_sys(e, r, "requests in flight") : 0;
+}
+
 static int replay(struct server *s, struct err *e)
 {
 	_cleanup_free_ char *init = NULL;
-	struct fuse_out_header resend = {.len = sizeof(resend), .error = NOTIFY_RESEND};
 	struct fuse_buf buf = {0};
 	size_t n;
 	int r;
@@ -281,21 +335,39 @@ static int replay(struct server *s, struct err *e)
 	buf.mem = init;
 	buf.size = n;
 	fuse_session_process_buf(s->session, &buf);
-	/* What the daemon before had taken and not answered is asked again; a kernel without this (before 6.9) says EINVAL, and
-	 * those who wait then wait until they are interrupted. */
-	if (write(fuse_session_fd(s->session), &resend, sizeof(resend)) < 0)
-		tree_log(s->tree, "requests in flight are lost: the kernel cannot resend them: %s",
-			strerror(errno));
+	keep_asked(s, init, n, false);
+	r = take_up_asked(s, e);
+	if (r < 0)
+		return r;
 	/* Guests have changed their files unseen. */
 	notify_names(s);
 	return 0;
 }
 
+/* What libfuse writes is an answer, or a notice, whose number is 0. */
+static ssize_t write_answer(int fd, struct iovec *iov, int count, void *user)
+{
+	const struct fuse_out_header *out = iov[0].iov_base;
+	ssize_t n = writev(fd, iov, count);
+	int saved = errno;
+
+	if (out->unique)
+		asked_done(((struct server *)user)->asked, out->unique);
+	errno = saved;
+	return n;
+}
+
+static ssize_t read_request(int fd, void *buf, size_t size, void *user)
+{
+	(void)user;
+	return read(fd, buf, size);
+}
+
 int server_start_fd(struct server *s, struct vms *vms, int fd, bool adopted, struct err *e)
 {
+	static const struct fuse_custom_io io = {.writev = write_answer, .read = read_request};
 	char *argv[] = {(char *)"banger", NULL};
 	struct fuse_args args = FUSE_ARGS_INIT(1, argv);
-	_cleanup_free_ char *path = NULL;
 	_cleanup_close_ int mine = fd;
 	int r;
 
@@ -308,16 +380,12 @@ int server_start_fd(struct server *s, struct vms *vms, int fd, bool adopted, str
 		tree_log(s->tree, "%s", err_text(e));
 		err_clear(e);
 	}
-	if (asprintf(&path, "/dev/fd/%d", mine) < 0) {
-		path = NULL;
-		return err_sys(e, -ENOMEM, "mount");
-	}
 	r = fcntl(mine, F_SETFL, O_NONBLOCK);
 	if (r < 0)
 		return err_sys(e, -errno, "/dev/fuse");
 	s->session = fuse_session_new(&args, &server_ops, sizeof(server_ops), s);
 	fuse_opt_free_args(&args);
-	if (!s->session || fuse_session_mount(s->session, path) != 0)
+	if (!s->session || fuse_session_custom_io(s->session, &io, mine) != 0)
 		return err_set(e, -EIO, "libfuse refused the mount");
 	TAKE_FD(mine);
 	r = notify_start(s, e);

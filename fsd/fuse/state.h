@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <sys/queue.h>
 
+#include "fuse/asked.h"
 #include "fuse/server.h"
 
 #define HANDLE_BUCKETS 1024
@@ -66,7 +67,9 @@ struct server {
 	sd_event_source *early_timer;
 	STAILQ_HEAD(, early) early;
 	size_t early_count;
-	bool adopted;    /* the mount is an earlier daemon's: what was open is open */
+	bool adopted;        /* the mount is an earlier daemon's: what was open is open */
+	struct asked *asked; /* NULL: the kernel asks again by itself */
+	sd_event_source *asked_source;
 	uint64_t unique; /* of the request at work; one that was asked of an earlier daemon has the same */
 	bool again;      /* it was asked of one */
 	bool spins;      /* more than one CPU: looking again beats sleeping */
