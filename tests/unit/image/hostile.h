@@ -78,18 +78,26 @@ static inline void set_checksum(char head[BLOCK])
 	snprintf(head + 148, 8, "%06o", sum & 0777777);
 }
 
+/* TEXT in a field of SIZE bytes, without a NUL where it fills it. */
+static inline void set_field(char *field, size_t size, const char *text)
+{
+	size_t n = strlen(text);
+
+	memcpy(field, text, n < size ? n : size);
+}
+
 static inline void set_head(
 	char head[BLOCK], const char *path, char type, const char *link, uint64_t size, uint32_t mode)
 {
 	memset(head, 0, BLOCK);
-	memcpy(head, path, strnlen(path, 100));
+	set_field(head, 100, path);
 	snprintf(head + 100, 8, "%07o", mode ? mode & 07777 : type == '5' ? 0755 : 0644);
 	snprintf(head + 108, 8, "%07o", 0);
 	snprintf(head + 116, 8, "%07o", 0);
 	snprintf(head + 124, 12, "%011llo", (unsigned long long)size);
 	snprintf(head + 136, 12, "%011o", 1700000000);
 	head[156] = type;
-	memcpy(head + 157, link, strnlen(link, 100));
+	set_field(head + 157, 100, link);
 	memcpy(head + 257,
 		"ustar\0"
 		"00",
