@@ -35,7 +35,6 @@ int offline_spawn(int sock, const struct offline_disks *disks, pid_t *ret_pid, i
 
 struct child {
 	int sock;
-	int refused; /* what all are answered, where the work disk can't be served; 0: it is */
 	struct serving serving;
 	struct agent_header header;
 	uint8_t payload[AGENT_PAYLOAD_MAX];
@@ -60,12 +59,11 @@ static int answer(struct child *c)
 {
 	struct input in = {.at = c->payload, .left = c->header.length};
 	size_t n = 0;
-	int r = c->refused;
+	int r;
 	struct agent_header h = {.type = AGENT_REPLY, .id = c->header.id};
 
 	bound_time();
-	if (r == 0)
-		r = serving_do(&c->serving, c->header.type, c->header.code, &in, &n);
+	r = serving_do(&c->serving, c->header.type, c->header.code, &in, &n);
 	h.code = (uint16_t)-r;
 	h.length = r == 0 ? (uint32_t)n : 0;
 	r = io_write_full(c->sock, &h, sizeof(h));
@@ -86,7 +84,7 @@ static bool await(struct child *c)
 		if (n < 0 && errno != EINTR)
 			return false;
 		/* What goes wrong is told by whoever syncs, and by e2fsck. */
-		if (n == 0 && c->serving.work)
+		if (n == 0)
 			volume_settle(c->serving.work);
 		settled = n == 0;
 	}
@@ -106,11 +104,8 @@ static int serve(struct child *c)
 			r = answer(c);
 	}
 	/* What is open is so on the host, and its next reader finds it by number; without a name it is gone. */
-	if (c->serving.work) {
-		serving_unpin_all(&c->serving);
-		r = volume_settle(c->serving.work);
-	}
-	return r;
+	serving_unpin_all(&c->serving);
+	return volume_settle(c->serving.work);
 }
 
 static int open_work(int fd, struct volume **ret)
@@ -145,7 +140,7 @@ static int number(const char *text)
 int offline_main(int argc, char **argv)
 {
 	static struct child c;
-	int fds[4], top = 2;
+	int fds[4], top = 2, r;
 
 	if (argc != 6 || (c.sock = number(argv[2])) < 0) {
 		fprintf(stderr, OFFLINE_ARGUMENT ": only for banger-fsd itself\n");
@@ -161,8 +156,10 @@ int offline_main(int argc, char **argv)
 	/* Each disk is open once more (volume_open()). */
 	if (sandbox_enter(DISK_MAX, (unsigned)top + 1 + ELEMENTSOF(fds), -1, NULL) < 0)
 		_exit(1);
-	c.refused = open_work(fds[1], &c.serving.work);
-	if (c.refused == 0)
+	r = open_work(fds[1], &c.serving.work);
+	if (r == 0) {
 		open_root(&c.serving, fds[2], fds[3]);
-	_exit(serve(&c) < 0);
+		r = serve(&c);
+	}
+	_exit(-r);
 }

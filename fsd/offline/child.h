@@ -1,7 +1,8 @@
 /*
  * The child that serves a stopped VM's files: it speaks the agent's protocol (banger/agent_proto.h) on a socket, as the agent in the guest would, and has
  * nothing but that socket and the disks (Landlock, seccomp, bounded memory and time). What it reads is a guest's, and hostile. It ends when
- * the socket does, and leaves a disk that says it is clean; so does one that nobody has asked for a second.
+ * the socket does, and leaves a disk that says it is clean; so does one that nobody has asked for a second. Its exit code is an errno: why it could not serve the
+ * work disk, or not write it down at the end.
  */
 #ifndef BANGER_OFFLINE_CHILD_H
 #define BANGER_OFFLINE_CHILD_H

@@ -20,8 +20,7 @@ static bool is_whiteout(const struct file *f)
 
 static bool is_mount(const struct serving *s, const struct file *dir, const char *name, size_t n)
 {
-	return s->work && dir->v == s->over && dir->ino == s->upper && n == strlen(MOUNT) &&
-	       memcmp(name, MOUNT, n) == 0;
+	return dir->v == s->over && dir->ino == s->upper && n == strlen(MOUNT) && memcmp(name, MOUNT, n) == 0;
 }
 
 static bool is_opaque(struct file *dir)

@@ -83,8 +83,6 @@ int serving_file(struct serving *s, struct input *in, struct file *ret)
 		v = volume_of_key(s, key);
 		return v ? file_load(v, ino, ret) : -ESTALE;
 	}
-	if (!s->work)
-		return -EIO;
 	if (ino == 0)
 		return workspace(s, ret);
 	r = file_load(s->work, ino, ret);

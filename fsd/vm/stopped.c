@@ -71,7 +71,7 @@ static void on_lost(void *user, const struct err *why)
 	struct vm *vm = vms_get(s->vms, s->id);
 	struct agent *agent = s->agent;
 
-	if (!s->ending && vm)
+	if (why->code == -EPROTO && vm)
 		vm_log(vm, "files: %s", err_text(why));
 	detach(s);
 	s->agent = NULL;
@@ -103,8 +103,19 @@ static int on_idle(sd_event_source *source, uint64_t usec, void *user)
 	return 0;
 }
 
+/* It is not tried again for a while, and the VM says why. */
+static void refuse(struct vm *vm, int code, struct err *e)
+{
+	err_wrap(e, "files");
+	vm->stopped_code = code;
+	vm->stopped_until = io_now_usec() + AGAIN_USEC;
+	vm_set_error(vm, code, 0, err_text(e));
+	vm_changed(vm);
+}
+
 static int on_exit_(sd_event_source *source, int fd, uint32_t revents, void *user)
 {
+	_cleanup_err_ struct err e = {0};
 	struct stopped *s = user;
 	struct vm *vm = vms_get(s->vms, s->id);
 	int status = 0;
@@ -115,10 +126,14 @@ static int on_exit_(sd_event_source *source, int fd, uint32_t revents, void *use
 		return 0;
 	sd_event_source_set_enabled(source, SD_EVENT_OFF);
 	if (vm && WIFSIGNALED(status))
-		vm_log(vm,
-			"files: the child that serves them was killed by signal %d: its disk is checked next "
-			"time",
+		vm_log(vm, "files: who serves them was killed by signal %d; the disk is checked next time",
 			WTERMSIG(status));
+	if (vm && WIFEXITED(status) && WEXITSTATUS(status)) {
+		err_set(&e, -WEXITSTATUS(status),
+			"its disk can't be read or written here (%s): start it, and look in the guest",
+			strerror(WEXITSTATUS(status)));
+		refuse(vm, e.code, &e);
+	}
 	s->pid = 0;
 	free_if_over(s);
 	return 0;
@@ -174,13 +189,8 @@ static void failed(struct stopped *s, struct vm *vm, int code, struct err *e)
 {
 	struct agent *agent = s->agent;
 
-	if (vm && !s->ending) {
-		err_wrap(e, "files");
-		vm->stopped_code = code;
-		vm->stopped_until = io_now_usec() + AGAIN_USEC;
-		vm_set_error(vm, code, 0, err_text(e));
-		vm_changed(vm);
-	}
+	if (vm && !s->ending)
+		refuse(vm, code, e);
 	detach(s);
 	s->agent = NULL;
 	if (agent) {

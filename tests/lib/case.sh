@@ -191,7 +191,7 @@ audit_processes()
 	here=$(readlink /proc/self/ns/net)
 	for pid in /proc/[0-9]*; do
 		[ "$(readlink "$pid/ns/net" 2>/dev/null)" = "$here" ] || continue
-		tr '\0' ' ' <"$pid/cmdline" 2>/dev/null | cut -c1-120 | grep -E 'banger-(fsd|helper)|qemu-system|reaper'
+		tr '\0' ' ' <"$pid/cmdline" 2>/dev/null | cut -c1-120 | grep -E 'banger-(fsd|helper|files)|qemu-system|reaper'
 	done | sort
 }
 
@@ -300,7 +300,7 @@ case_cleanup()
 	for pid in $(ls /proc | grep -E '^[0-9]+$'); do
 		[ "$pid" = $$ ] && continue
 		[ "$(readlink "/proc/$pid/ns/net" 2>/dev/null)" = "$(readlink /proc/self/ns/net)" ] || continue
-		tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qE 'banger-(fsd|helper)|qemu-system|reaper' && kill -9 "$pid"
+		tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qE 'banger-(fsd|helper|files)|qemu-system|reaper' && kill -9 "$pid"
 	done
 	umount -l "$FS" 2>/dev/null
 	[ -n "${KEEP:-}" ] || rm -rf "$CASE_DIR"
