@@ -17,6 +17,7 @@
 #include "banger/io.h"
 #include "channel.h"
 #include "files.h"
+#include "forward.h"
 #include "guest.h"
 #include "job.h"
 #include "power.h"
@@ -124,6 +125,7 @@ static void on_hello(struct agent *a, const struct agent_header *h, const uint8_
 		channel_reset(&a->channel);
 		files_new_host();
 		job_new_host();
+		forward_new_host();
 		memcpy(a->cookie, hello.cookie, AGENT_COOKIE);
 		a->greeted = true;
 	}
@@ -219,7 +221,8 @@ static void on_frame(struct agent *a, const struct agent_header *h, const uint8_
 	case AGENT_CREDIT:
 	case AGENT_SIGNAL:
 	case AGENT_WINSIZE:
-		job_frame(&a->channel, h, payload);
+		if (!forward_frame(&a->channel, h, payload))
+			job_frame(&a->channel, h, payload);
 		return;
 	}
 	if (!a->greeted)
@@ -253,6 +256,12 @@ static void on_frame(struct agent *a, const struct agent_header *h, const uint8_
 			reply(a, h, -EOPNOTSUPP, NULL, 0);
 		else
 			job_exec(&a->channel, h->id, payload, h->length);
+		break;
+	case AGENT_CONNECT:
+		if (a->mode == AGENT_PROBE)
+			reply(a, h, -EOPNOTSUPP, NULL, 0);
+		else
+			forward_connect(&a->channel, h->id, payload, h->length);
 		break;
 	default:
 		files_request(&a->channel, h, payload);
@@ -342,7 +351,7 @@ static void protect(void)
 int agent_run(int fd, enum channel_kind kind, const char *root, const char *tree, enum agent_mode mode)
 {
 	struct agent a = {.mode = mode};
-	static struct pollfd polls[JOB_POLL_MAX + 3];
+	static struct pollfd polls[JOB_POLL_MAX + FORWARDS_MAX + 3];
 	_cleanup_close_ int signals = watch_signals();
 	uint64_t end = mode == AGENT_PROBE ? io_now_usec() + PROBE_USEC : 0;
 	int r = channel_init(&a.channel, fd, kind);
@@ -365,11 +374,13 @@ int agent_run(int fd, enum channel_kind kind, const char *root, const char *tree
 		const uint8_t *payload;
 		size_t n = 0;
 		int timeout;
+		bool more;
 
 		for (int i = 0; i < TURN_FRAMES && channel_receive(&a.channel, &h, &payload) > 0; i++)
 			on_frame(&a, &h, payload);
 		watch_tell(&a.channel);
 		job_turn(&a.channel);
+		forward_turn(&a.channel);
 		channel_flush(&a.channel);
 		power_off_if_time(&a);
 		if (end && io_now_usec() > end)
@@ -379,10 +390,11 @@ int agent_run(int fd, enum channel_kind kind, const char *root, const char *tree
 		if (channel_poll_fd(&a.channel) >= 0)
 			polls[n++] = (struct pollfd){.fd = channel_poll_fd(&a.channel),
 				.events = (short)(POLLIN | (channel_waiting(&a.channel) ? POLLOUT : 0))};
-		if (a.channel.connected && channel_waiting(&a.channel) < CHANNEL_OUT_SOFT)
+		more = a.channel.connected && channel_waiting(&a.channel) < CHANNEL_OUT_SOFT;
+		if (more)
 			polls[n++] = (struct pollfd){.fd = watch_fd(), .events = POLLIN};
-		n += job_poll(
-			polls + n, a.channel.connected && channel_waiting(&a.channel) < CHANNEL_OUT_SOFT);
+		n += job_poll(polls + n, more);
+		n += forward_poll(polls + n, more);
 		if (poll(polls, n, end && timeout < 0 ? 1000 : timeout) > 0 && polls[0].revents)
 			on_signals(&a, signals);
 	}

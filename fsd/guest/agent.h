@@ -84,6 +84,12 @@ struct agent_exec {
 int agent_exec(struct agent *a, const struct agent_exec *what, const struct agent_job_events *events,
 	void *user, struct agent_job **ret, struct err *e);
 /*
+ * A connection to PORT of the guest's loopback, by the same events: `started` when it is connected; output of stream 1; n 0: the port has closed its half, as
+ * agent_job_stdin() of 0 bytes closes ours. Ended: KIND 0: both are closed; 2: it was reset, or is lost. Released with KILL it is reset.
+ */
+int agent_connect(struct agent *a, uint16_t port, const struct agent_job_events *events, void *user,
+	struct agent_job **ret, struct err *e);
+/*
  * Takes up job ID of an earlier daemon, of whose streams HAVE bytes are kept here: `attached`, or `ended` as lost. When all that are known were,
  * agent_attached_all(): what others there are goes on without input, and what it writes is thrown away.
  */

@@ -11,6 +11,9 @@
 
 struct conduit {
 	struct agent_job *job; /* NULL: it has ended */
+	bool connection;       /* a port's, not a program's */
+	bool broken;           /* a connection that takes nothing more */
+	bool output_ended;     /* likewise: that half is to be closed when all was given */
 	int sock;
 	sd_event_source *io;
 	conduit_done_fn done;
@@ -58,6 +61,10 @@ static void end(struct conduit *c, int start)
 			*p = ' ';
 	while (c->text_n > 0 && text[c->text_n - 1] == ' ')
 		text[--c->text_n] = '\0';
+	/* It did not end in order: nor shall it look so to who is connected. */
+	if (c->connection && (start < 0 || kind != 0))
+		setsockopt(c->sock, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1},
+			sizeof(struct linger));
 	destroy(c);
 	done(user, start, kind, code, text);
 }
@@ -96,26 +103,51 @@ static void take_input(struct conduit *c)
 	watch(c);
 }
 
-/* What waits, to the worker; true: nothing waits any more. */
-static bool give_output(struct conduit *c)
+/* To the worker; returns how much it took. */
+static size_t put(struct conduit *c, const uint8_t *data, size_t size)
 {
-	while (c->out_n > 0) {
-		ssize_t n = send(c->sock, c->out + c->out_at, c->out_n, MSG_DONTWAIT | MSG_NOSIGNAL);
+	size_t at = 0;
+
+	while (at < size) {
+		ssize_t n = send(c->sock, data + at, size - at, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN)
-			return false;
-		/* The worker has gone: swallowed, so that the program comes to its end. */
-		if (n < 0)
-			n = (ssize_t)c->out_n;
-		c->out_at += (size_t)n;
-		c->out_n -= (size_t)n;
-		if (c->job)
-			agent_job_consumed(c->job, 1, (size_t)n);
+			break;
+		/* It has gone: swallowed, so that the program comes to its end; a connection is ended at the loop's next turn. */
+		c->broken = n < 0 && c->connection;
+		at += n < 0 ? size - at : (size_t)n;
 	}
+	if (c->job && at > 0)
+		agent_job_consumed(c->job, 1, at);
+	return at;
+}
+
+/* What waits, to the worker; true: nothing waits any more. */
+static bool give_output(struct conduit *c)
+{
+	size_t n = put(c, c->out + c->out_at, c->out_n);
+
+	c->out_at += n;
+	c->out_n -= n;
+	if (c->out_n > 0)
+		return false;
 	c->out_at = 0;
+	if (c->output_ended)
+		shutdown(c->sock, SHUT_WR);
+	c->output_ended = false;
 	return true;
+}
+
+/* Whoever was connected has gone in the middle: so does the connection in the guest. */
+static void break_off(struct conduit *c)
+{
+	if (c->job)
+		agent_job_release(c->job, true);
+	c->job = NULL;
+	c->kind = 2;
+	end(c, 0);
 }
 
 static int on_io(sd_event_source *s, int fd, uint32_t revents, void *user)
@@ -124,18 +156,20 @@ static int on_io(sd_event_source *s, int fd, uint32_t revents, void *user)
 
 	(void)s;
 	(void)fd;
+	if (c->connection && (c->broken || (revents & EPOLLERR))) {
+		break_off(c);
+		return 0;
+	}
 	if (revents & (EPOLLOUT | EPOLLHUP | EPOLLERR)) {
 		if (give_output(c) && c->over) {
 			end(c, 0);
 			return 0;
 		}
 	}
-	/* Nobody is at the other end, and all that came was read: nothing more to watch for until the program ends. */
-	if ((revents & (EPOLLHUP | EPOLLERR)) && c->input_ended && c->out_n == 0) {
-		sd_event_source_set_enabled(c->io, SD_EVENT_OFF);
-		return 0;
-	}
 	take_input(c);
+	/* Nobody is at the other end: told again and again, until what it has left can be read, or for good. */
+	if ((revents & (EPOLLHUP | EPOLLERR)) && c->out_n == 0)
+		sd_event_source_set_enabled(c->io, SD_EVENT_OFF);
 	return 0;
 }
 
@@ -149,6 +183,7 @@ static void on_started(void *user, int code)
 		return;
 	}
 	c->running = true;
+	sd_event_source_set_enabled(c->io, SD_EVENT_ON);
 	take_input(c);
 }
 
@@ -157,8 +192,11 @@ static void on_output(void *user, int stream, const void *data, size_t n)
 	struct conduit *c = user;
 	size_t over;
 
-	if (n == 0)
+	if (n == 0) {
+		c->output_ended = c->connection && stream == 1;
+		give_output(c);
 		return;
+	}
 	if (stream == 2) {
 		const char *text = data;
 
@@ -176,6 +214,11 @@ static void on_output(void *user, int stream, const void *data, size_t n)
 		agent_job_consumed(c->job, 2, n);
 		return;
 	}
+	over = c->out_n == 0 ? put(c, data, n) : 0;
+	data = (const uint8_t *)data + over;
+	n -= over;
+	if (n == 0)
+		return;
 	if (!c->out)
 		c->out = malloc(AGENT_WINDOW);
 	if (c->out && c->out_at > 0) {
@@ -184,12 +227,12 @@ static void on_output(void *user, int stream, const void *data, size_t n)
 	}
 	/* Within the window, as the agent's client has checked. */
 	if (!c->out || n > AGENT_WINDOW - c->out_n) {
+		c->broken = c->connection;
 		agent_job_consumed(c->job, 1, n);
 		return;
 	}
 	memcpy(c->out + c->out_n, data, n);
 	c->out_n += n;
-	give_output(c);
 	watch(c);
 }
 
@@ -197,10 +240,12 @@ static void on_writable(void *user)
 {
 	struct conduit *c = user;
 
-	if (c->input_ended)
+	if (c->input_ended) {
 		say_end(c);
-	else
-		take_input(c);
+		return;
+	}
+	sd_event_source_set_enabled(c->io, SD_EVENT_ON);
+	take_input(c);
 }
 
 static void on_ended(void *user, uint32_t kind, uint32_t code)
@@ -224,11 +269,11 @@ static const struct agent_job_events events = {
 	.ended = on_ended,
 };
 
-int conduit_start(struct agent *a, sd_event *event, const struct agent_exec *what, int sock,
-	conduit_done_fn done, void *user, struct conduit **ret, struct err *e)
+/* SOCK is taken, also on failure. */
+static int conduit_new(
+	sd_event *event, int sock, conduit_done_fn done, void *user, struct conduit **ret, struct err *e)
 {
 	struct conduit *c = calloc(1, sizeof(*c));
-	struct agent_exec mine = *what;
 	int r;
 
 	if (!c) {
@@ -238,15 +283,48 @@ int conduit_start(struct agent *a, sd_event *event, const struct agent_exec *wha
 	c->sock = sock;
 	c->done = done;
 	c->user = user;
-	mine.want_stdin = true;
 	r = fcntl(sock, F_SETFL, O_NONBLOCK) < 0 ? -errno : sd_event_add_io(event, &c->io, sock, 0, on_io, c);
-	r = r < 0 ? err_sys(e, r, "job") : agent_exec(a, &mine, &events, c, &c->job, e);
 	if (r < 0) {
 		destroy(c);
-		return r;
+		return err_sys(e, r, "job");
 	}
 	*ret = c;
 	return 0;
+}
+
+int conduit_start(struct agent *a, sd_event *event, const struct agent_exec *what, int sock,
+	conduit_done_fn done, void *user, struct conduit **ret, struct err *e)
+{
+	struct agent_exec mine = *what;
+	struct conduit *c = NULL;
+	int r = conduit_new(event, sock, done, user, &c, e);
+
+	if (r < 0)
+		return r;
+	mine.want_stdin = true;
+	r = agent_exec(a, &mine, &events, c, &c->job, e);
+	if (r < 0)
+		destroy(c);
+	else
+		*ret = c;
+	return r;
+}
+
+int conduit_connect(struct agent *a, sd_event *event, uint16_t port, int sock, conduit_done_fn done,
+	void *user, struct conduit **ret, struct err *e)
+{
+	struct conduit *c = NULL;
+	int r = conduit_new(event, sock, done, user, &c, e);
+
+	if (r < 0)
+		return r;
+	c->connection = true;
+	r = agent_connect(a, port, &events, c, &c->job, e);
+	if (r < 0)
+		destroy(c);
+	else
+		*ret = c;
+	return r;
 }
 
 struct conduit *conduit_free(struct conduit *c)

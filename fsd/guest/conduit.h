@@ -1,6 +1,6 @@
 /*
  * A program in the guest whose standard input and output are a socket of ours: a worker talks with it by plain reads and writes,
- * while the loop moves the bytes and gives the credit. Loop thread.
+ * while the loop moves the bytes and gives the credit. Or a port of the guest's, and somebody's connection to the host. Loop thread.
  */
 #ifndef BANGER_CONDUIT_H
 #define BANGER_CONDUIT_H
@@ -22,7 +22,14 @@ typedef void (*conduit_done_fn)(void *user, int start, uint32_t kind, uint32_t c
 int conduit_start(struct agent *a, sd_event *event, const struct agent_exec *what, int sock,
 	conduit_done_fn done, void *user, struct conduit **ret, struct err *e);
 
-/* The program is killed, our end of the socket closed: the worker sees the end. No further calls; C is gone. NULL is fine. */
+/*
+ * The same, of a connection to PORT of the guest's loopback, with SOCK a TCP connection of somebody's on the host: halves are closed on each side as on the
+ * other, and so it is reset. KIND 2: that was its end.
+ */
+int conduit_connect(struct agent *a, sd_event *event, uint16_t port, int sock, conduit_done_fn done,
+	void *user, struct conduit **ret, struct err *e);
+
+/* The program is killed, the connection reset, our end of the socket closed: the worker sees the end. No further calls; C is gone. NULL is fine. */
 struct conduit *conduit_free(struct conduit *c);
 
 #endif

@@ -6,6 +6,7 @@
 #include "guest/channel.h"
 
 #define JOB_ARGS_MAX 1024
+#define START_MSEC   30000
 
 static struct agent_job *find_job(struct agent *a, uint32_t id)
 {
@@ -92,11 +93,34 @@ static int put_strings(FILE *out, const char *const *strings, uint32_t *ret_coun
 	return 0;
 }
 
+/* Asks for what has the streams of a job. */
+static int begin(struct agent *a, enum agent_type type, const struct agent_part *parts, size_t n,
+	const struct agent_job_events *events, void *user, struct agent_job **ret, struct err *e)
+{
+	struct agent_job *j = calloc(1, sizeof(*j));
+	int r;
+
+	if (!j)
+		return err_sys(e, -ENOMEM, "job");
+	j->agent = a;
+	j->events = events;
+	j->user = user;
+	j->room = AGENT_WINDOW;
+	j->allowed[0] = j->allowed[1] = AGENT_WINDOW;
+	r = agent_request(a, type, 0, parts, n, START_MSEC, on_started, j, &j->id, e);
+	if (r < 0) {
+		free(j);
+		return r;
+	}
+	LIST_INSERT_HEAD(&a->jobs, j, link);
+	*ret = j;
+	return 0;
+}
+
 int agent_exec(struct agent *a, const struct agent_exec *what, const struct agent_job_events *events,
 	void *user, struct agent_job **ret, struct err *e)
 {
 	_cleanup_free_ char *strings = NULL;
-	struct agent_job *j;
 	size_t size = 0;
 	FILE *out = open_memstream(&strings, &size);
 	struct {
@@ -123,23 +147,14 @@ int agent_exec(struct agent *a, const struct agent_exec *what, const struct agen
 		return err_set(e, -EINVAL, "no command");
 	if (r < 0 || size + sizeof(head) > AGENT_PAYLOAD_MAX)
 		return err_set(e, r < 0 ? r : -E2BIG, "the command is too long");
-	j = calloc(1, sizeof(*j));
-	if (!j)
-		return err_sys(e, -ENOMEM, "job");
-	j->agent = a;
-	j->events = events;
-	j->user = user;
-	j->room = AGENT_WINDOW;
-	j->allowed[0] = j->allowed[1] = AGENT_WINDOW;
-	r = agent_request(a, AGENT_EXEC, 0, (struct agent_part[]){{&head, sizeof(head)}, {strings, size}}, 2,
-		30000, on_started, j, &j->id, e);
-	if (r < 0) {
-		free(j);
-		return r;
-	}
-	LIST_INSERT_HEAD(&a->jobs, j, link);
-	*ret = j;
-	return 0;
+	return begin(a, AGENT_EXEC, (struct agent_part[]){{&head, sizeof(head)}, {strings, size}}, 2, events,
+		user, ret, e);
+}
+
+int agent_connect(struct agent *a, uint16_t port, const struct agent_job_events *events, void *user,
+	struct agent_job **ret, struct err *e)
+{
+	return begin(a, AGENT_CONNECT, &(struct agent_part){&port, sizeof(port)}, 1, events, user, ret, e);
 }
 
 static void on_attached(void *user, int code, const void *data, size_t n)
@@ -186,8 +201,8 @@ int agent_attach(struct agent *a, uint32_t id, const uint64_t have[2], const str
 	j->allowed[0] = j->allowed[1] = AGENT_WINDOW;
 	j->have[0] = have[0];
 	j->have[1] = have[1];
-	r = agent_request_as(a, AGENT_ATTACH, id, (struct agent_part[]){{have, 2 * sizeof(*have)}}, 1, 30000,
-		on_attached, j, e);
+	r = agent_request_as(a, AGENT_ATTACH, id, (struct agent_part[]){{have, 2 * sizeof(*have)}}, 1,
+		START_MSEC, on_attached, j, e);
 	if (r < 0) {
 		free(j);
 		return r;

@@ -6,8 +6,8 @@
 
 #define VM_COLUMNS                                                                                           \
 	"name, image, kernel, engine, storage, vcpus, memory, disk, nat, address_index, created, changed,"   \
-	" state, error, boot_id, started, accel, autostop, disk_rate, disk_ops, net_rate"
-#define VM_FORMAT "sssssiiiiiiisssisiiii"
+	" state, error, boot_id, started, accel, autostop, disk_rate, disk_ops, net_rate, publish"
+#define VM_FORMAT "sssssiiiiiiisssisiiiis"
 
 #define VM_VALUES(row)                                                                                       \
 	(row)->name, (row)->image, (row)->kernel, (row)->engine, (row)->storage, (int64_t)(row)->vcpus,      \
@@ -15,7 +15,7 @@
 		(int64_t)(row)->address_index, (int64_t)(row)->created, (int64_t)(row)->changed,             \
 		(row)->state, (row)->error, (row)->boot_id, (int64_t)(row)->started, (row)->accel,           \
 		(int64_t)(row)->autostop, (int64_t)(row)->disk_rate, (int64_t)(row)->disk_ops,               \
-		(int64_t)(row)->net_rate
+		(int64_t)(row)->net_rate, (row)->publish ? (row)->publish : ""
 
 void store_vm_clear(struct store_vm *row)
 {
@@ -28,6 +28,7 @@ void store_vm_clear(struct store_vm *row)
 	free(row->error);
 	free(row->boot_id);
 	free(row->accel);
+	free(row->publish);
 	*row = (struct store_vm){0};
 }
 
@@ -72,7 +73,7 @@ static int insert_vm(struct store *s, struct store_vm *row, uint32_t address_max
 	if (r < 0)
 		return r;
 	r = database_run(s, NULL, &mine,
-		"INSERT INTO vm (" VM_COLUMNS ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+		"INSERT INTO vm (" VM_COLUMNS ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
 		VM_FORMAT, VM_VALUES(row));
 	if (r < 0) {
 		row->address_index = before;
@@ -115,7 +116,7 @@ int store_vm_update(struct store *s, const struct store_vm *row, struct err *e)
 	int changes = 0, r;
 
 	r = database_run(s, &changes, &mine,
-		"UPDATE vm SET (" VM_COLUMNS ") = (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) WHERE id = ?",
+		"UPDATE vm SET (" VM_COLUMNS ") = (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) WHERE id = ?",
 		VM_FORMAT "i", VM_VALUES(row), (int64_t)row->id);
 	if (r < 0)
 		return name_taken(e, &mine, "a VM", row->name);
@@ -171,11 +172,12 @@ int store_vm_each(
 			.disk_rate = (uint64_t)sqlite3_column_int64(stmt, 18),
 			.disk_ops = (uint64_t)sqlite3_column_int64(stmt, 19),
 			.net_rate = (uint64_t)sqlite3_column_int64(stmt, 20),
-			.id = (uint32_t)sqlite3_column_int64(stmt, 21),
+			.publish = database_text(stmt, 21),
+			.id = (uint32_t)sqlite3_column_int64(stmt, 22),
 		};
 
 		if (!row.name || !row.image || !row.kernel || !row.engine || !row.storage || !row.state ||
-			!row.error || !row.boot_id || !row.accel)
+			!row.error || !row.boot_id || !row.accel || !row.publish)
 			r = err_sys(e, -ENOMEM, "VMs");
 		else
 			r = fn(user, &row);

@@ -28,6 +28,7 @@ const char *const store_schema[] = {
 	"ALTER TABLE vm ADD COLUMN disk_rate INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE vm ADD COLUMN disk_ops INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE vm ADD COLUMN net_rate INTEGER NOT NULL DEFAULT 0;",
+	"ALTER TABLE vm ADD COLUMN publish TEXT NOT NULL DEFAULT '';",
 };
 
 const size_t store_schema_count = ELEMENTSOF(store_schema);

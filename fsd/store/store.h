@@ -38,6 +38,7 @@ struct store_vm {
 	bool nat;
 	uint32_t autostop;                      /* seconds; 0: never */
 	uint64_t disk_rate, disk_ops, net_rate; /* bytes, operations, bytes a second; 0: no limit */
+	char *publish;                          /* lines, as net/port_map.h has them; NULL is stored as "" */
 	uint32_t address_index; /* host part of its address in the instance's subnet, unique among VMs, 2.. */
 	uint64_t created;
 	uint64_t changed;

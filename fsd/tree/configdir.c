@@ -54,22 +54,6 @@ static void change_done(void *data, int code, struct err *e)
 	call_done(c->call, code);
 }
 
-/* The lines again. */
-static char *join(const struct input *in)
-{
-	char *text = NULL;
-	size_t n;
-	FILE *out = open_memstream(&text, &n);
-
-	for (size_t i = 0; out && i < in->count; i++)
-		fprintf(out, "%s%s", i ? "\n" : "", in->lines[i]);
-	if (!out || fclose(out) != 0) {
-		free(text);
-		return NULL;
-	}
-	return text;
-}
-
 static void setting_store(struct tree *t, const struct target *at, const struct input *in, struct call *call)
 {
 	_cleanup_(change_freep) struct change *c = calloc(1, sizeof(*c));
@@ -80,7 +64,7 @@ static void setting_store(struct tree *t, const struct target *at, const struct 
 
 	if (r == 0 && in->count != 1 && !setting_has_lines(s))
 		r = err_set(&e, -EINVAL, "one line is wanted");
-	if (r == 0 && !(value = join(in)))
+	if (r == 0 && !(value = input_join(in)))
 		r = -ENOMEM;
 	if (r == 0)
 		r = settings_check(at->attr->name, value, &e);

@@ -51,6 +51,21 @@ void input_clear(struct input *in)
 	*in = (struct input){0};
 }
 
+char *input_join(const struct input *in)
+{
+	char *text = NULL;
+	size_t n;
+	FILE *out = open_memstream(&text, &n);
+
+	for (size_t i = 0; out && i < in->count; i++)
+		fprintf(out, "%s%s", i ? "\n" : "", in->lines[i]);
+	if (!out || fclose(out) != 0) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
 int input_words(const char *line, char **ret_copy, char **words, size_t max, size_t *ret_count)
 {
 	_cleanup_free_ char *copy = strdup(line);

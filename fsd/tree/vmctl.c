@@ -251,18 +251,21 @@ static void on_set(void *user, int code, const struct err *e)
 void vm_setting_store(struct tree *t, const struct target *at, const struct input *in, struct call *call)
 {
 	struct set *set = malloc(sizeof(*set));
+	const struct vm_setting *s = at->attr->data;
+	_cleanup_free_ char *value = input_join(in);
 	_cleanup_err_ struct err e = {0};
 	int r;
 
-	if (!set) {
+	if (!set || !value) {
+		free(set);
 		call_done(call, -ENOMEM);
 		return;
 	}
 	*set = (struct set){t, call, (uint32_t)at->row, at->attr->name};
-	if (in->count != 1)
+	if (in->count != 1 && !vm_setting_has_lines(s))
 		r = err_set(&e, -EINVAL, "one line is wanted");
 	else
-		r = vm_set(tree_vm(t, set->vm), at->attr->data, in->lines[0], on_set, set, &e);
+		r = vm_set(tree_vm(t, set->vm), s, value, on_set, set, &e);
 	if (r < 0)
 		on_set(set, r, &e);
 }

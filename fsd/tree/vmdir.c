@@ -124,6 +124,11 @@ static void fact_show(struct tree *t, const struct target *at, FILE *out)
 	putc('\n', out);
 }
 
+static void published_show(struct tree *t, const struct target *at, FILE *out)
+{
+	vm_published(vm_of(t, at->row), out);
+}
+
 static void log_read(struct tree *t, struct handle *h, size_t size, uint64_t offset, struct call *call)
 {
 	struct vm *vm = vm_of(t, h->at.row);
@@ -305,6 +310,14 @@ static const struct attr vm_attrs[] = {
 		.doc = "Flat keyed: uses (by how many the VM is in use now: open `keep`, `stream/console` "
 		       "and files in `workspace/` and `root/`, jobs), "
 		       "idle_usec (for how long it has not been)."},
+	{.id = 26,
+		.name = "published",
+		.mode = 0444,
+		.show = published_show,
+		.doc = "The ports of `publish`, a line each: the host's, the guest's, `open`, `taken` (by "
+		       "another program: tried "
+		       "again every 10 s), `failed`, or "
+		       "`closed` (the VM does not run), and how many connections there are."},
 	{.id = 50,
 		.name = "workspace.patch",
 		.mode = 0400,

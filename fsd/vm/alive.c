@@ -6,6 +6,7 @@
 
 #include "banger/io.h"
 #include "vm/model.h"
+#include "vm/publish.h"
 
 #define TRY_MSEC      2000 /* the first try to reach an agent; each further one is twice as long, up to: */
 #define TRY_DOUBLINGS 4    /* 32 s: a guest may be slow, emulated on a loaded host; a dead one costs little */
@@ -86,6 +87,7 @@ static void on_lost(void *user, const struct err *why)
 
 	vm->agent = NULL;
 	execs_agent(vm->vms->execs, vm, NULL);
+	publish_check(vm);
 	agent_free(agent);
 	if (!vm->deed)
 		vm_log(vm, "%s", err_text(why));
@@ -103,6 +105,7 @@ static int take_agent(struct vm *vm, int fd, struct err *e)
 		return r;
 	vm->tries = 0;
 	execs_agent(vm->vms->execs, vm, vm->agent);
+	publish_check(vm);
 	if (!vm->vms->quiet && vm->vms->watch.ready)
 		vm->vms->watch.ready(vm->vms->user, vm);
 	return 0;
@@ -186,6 +189,7 @@ int vm_alive(struct vm *vm, int pid, int pidfd, int agent_fd, struct err *e)
 		return err_sys(e, r, "watching the VMM");
 	}
 	fill_begin(vm);
+	publish_begin(vm);
 	/* Without its live console a VM is whole: the file has it all. */
 	if (vm->run_fd >= 0 && engine_connect(vm->run_fd, ENGINE_TTY_SOCKET, &vm->tty_fd, NULL) == 0)
 		sd_event_add_io(vm->vms->event, &vm->tty_source, vm->tty_fd, EPOLLIN, on_tty, vm);
@@ -205,6 +209,7 @@ void vm_dead(struct vm *vm)
 		execs_agent(vm->vms->execs, vm, NULL);
 		agent_free(agent);
 	}
+	publish_end(vm);
 	execs_down(vm->vms->execs, vm->row.id);
 	words_end(vm);
 	vm->exit_source = sd_event_source_disable_unref(vm->exit_source);

@@ -2,11 +2,14 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "banger/cleanup.h"
 #include "banger/io.h"
 #include "banger/name.h"
 #include "banger/parse.h"
+#include "net/port_map.h"
 #include "vm/disks.h"
 #include "vm/model.h"
+#include "vm/publish.h"
 
 #define VCPUS_MAX  64
 #define MEMORY_MIN (64ull << 20)
@@ -335,6 +338,22 @@ static int apply_net_rate(struct vm *vm, const char *text, struct err *e)
 	return apply_rate(&vm->row.net_rate, "net_rate", text, e);
 }
 
+static void show_publish(const struct vm *vm, FILE *out)
+{
+	fputs(vm->row.publish, out);
+}
+
+static int check_publish(const struct vm *vm, const char *text, struct err *e)
+{
+	_cleanup_free_ struct port_map *m = malloc(sizeof(*m));
+	int r = m ? port_map_parse(text, port_map_lowest(), m, e) : err_sys(e, -ENOMEM, "publish");
+
+	(void)vm;
+	if (m && r < 0)
+		err_wrap(e, "publish");
+	return r;
+}
+
 const struct vm_setting vm_settings[] = {
 	{"image", "The image that the root file system is of. Read at the start.", show_image, check_image,
 		apply_image},
@@ -379,8 +398,21 @@ const struct vm_setting vm_settings[] = {
 		"limit. Read at the start. Firecracker keeps it; QEMU has nothing for it, and such a VM "
 		"doesn't start in it.",
 		show_net_rate, check_net_rate, apply_net_rate},
+	{"publish",
+		"Ports of the guest on this host's loopback (127.0.0.1, ::1): lines of `HOST GUEST`, a port "
+		"each or ranges as "
+		"long as each other; also while it runs, "
+		"and before anything listens there. Carried by the agent: no network is needed. EADDRINUSE: "
+		"another "
+		"program has one of the host's.",
+		show_publish, check_publish, publish_set},
 };
 const size_t vm_settings_count = ELEMENTSOF(vm_settings);
+
+bool vm_setting_has_lines(const struct vm_setting *s)
+{
+	return s->check == check_publish;
+}
 
 /* A change: in the model at once, told when it is stored, taken back when it couldn't be. */
 struct change {

@@ -143,11 +143,13 @@ struct vm_setting {
 	void (*show)(const struct vm *vm, FILE *out);
 	/* Checks TEXT for this VM and changes nothing: -EINVAL, -ERANGE, -ENOENT, -EBUSY (frozen while it runs). */
 	int (*check)(const struct vm *vm, const char *text, struct err *e);
-	/* TEXT passed check; puts it into the row to be stored. */
+	/* TEXT passed check; puts it into the row to be stored. -EADDRINUSE of `publish`: nothing was changed. */
 	int (*apply)(struct vm *vm, const char *text, struct err *e);
 };
 extern const struct vm_setting vm_settings[];
 extern const size_t vm_settings_count;
+/* Whether its value may be several lines. */
+bool vm_setting_has_lines(const struct vm_setting *s);
 /* Checks and sets; in the model at once, DONE when it is stored (or undone again). */
 int vm_set(struct vm *vm, const struct vm_setting *s, const char *text, vm_done_fn done, void *user,
 	struct err *e);
@@ -180,6 +182,9 @@ int vm_console_write(struct vm *vm, const void *data, size_t n, struct err *e);
 void vm_log(struct vm *vm, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Sets the VM's error (stored), as rule 4 says. CODE 0 empties it. */
 void vm_set_error(struct vm *vm, int code, uint64_t op, const char *text);
+
+/* The ports of `publish`, a line each, for `published`: of the host, of the guest, state, connections. */
+void vm_published(const struct vm *vm, FILE *out);
 
 /*
  * Counters that the host knows of the VMM, and that the VMM does: flat keyed text, as the guest's are (AGENT_STATS), for `stats`. DONE is called exactly once,

@@ -9,6 +9,7 @@
 #include "vm/image_config.h"
 #include "vm/model.h"
 #include "vm/objects_make.h"
+#include "vm/publish.h"
 
 static const char *const state_names[] = {[VM_CREATED] = "created",
 	[VM_STARTING] = "starting",
@@ -45,8 +46,9 @@ int vm_copy_row(const struct store_vm *from, struct store_vm *to)
 	to->error = strdup(from->error);
 	to->boot_id = strdup(from->boot_id);
 	to->accel = strdup(from->accel);
+	to->publish = strdup(from->publish ? from->publish : "");
 	if (to->name && to->image && to->kernel && to->engine && to->storage && to->state && to->error &&
-		to->boot_id && to->accel)
+		to->boot_id && to->accel && to->publish)
 		return 0;
 	store_vm_clear(to);
 	return -ENOMEM;
@@ -130,6 +132,7 @@ void vm_set_state(struct vm *vm, enum vm_state state)
 	vm->row.changed = io_wall_usec();
 	vm_save(vm);
 	idle_check(vm);
+	publish_check(vm);
 	if (old != state && !vm->vms->quiet && vm->vms->watch.state)
 		vm->vms->watch.state(vm->vms->user, vm, old);
 }
@@ -456,6 +459,7 @@ int vm_create(struct vms *vms, const char *name, vm_done_fn done, void *user, st
 		.error = (char *)"",
 		.boot_id = (char *)"",
 		.accel = (char *)"",
+		.publish = (char *)"",
 	};
 	struct change *c;
 	struct vm *vm;

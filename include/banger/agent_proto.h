@@ -135,6 +135,12 @@ enum agent_type {
 	 * changed. It comes before whatever a process that made the change says or ends with (STDOUT, EXIT).
 	 */
 	AGENT_FS_CHANGED,
+	/*
+	 * A connection to a TCP port of the guest's own, on its loopback (127.0.0.1, or else ::1), by the frames of a job: STDIN to the port, STDOUT
+	 * from it, an empty payload each is a half that was closed; CREDIT; SIGNAL (any) resets it, unanswered. Payload: u16 port. The
+	 * reply comes when it is connected, or with connect(2)'s errno. EXIT: kind 0: both halves are closed; 2: it was reset. It ends with its host.
+	 */
+	AGENT_CONNECT = 96,
 	AGENT_TYPE_END = 128, /* no type is as large */
 };
 

@@ -82,6 +82,7 @@ static inline struct store_vm vm(const char *name)
 		.disk_rate = 1 << 20,
 		.disk_ops = 400,
 		.net_rate = 3 << 20,
+		.publish = (char *)"8080 80\n9000 9000",
 		.created = 1,
 		.changed = 2,
 		.state = (char *)"created",
@@ -125,6 +126,7 @@ static inline int same(void *user, const struct store_vm *row)
 	assert_int_equal(row->disk_rate, 1 << 20);
 	assert_int_equal(row->disk_ops, 400);
 	assert_int_equal(row->net_rate, 3 << 20);
+	assert_string_equal(row->publish, "8080 80\n9000 9000");
 	assert_int_equal(row->address_index, want->address_index);
 	assert_int_equal(row->changed, want->changed);
 	assert_int_equal(row->started, want->started);
