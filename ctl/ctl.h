@@ -32,7 +32,7 @@ struct command {
 };
 
 /* Tables of commands, ended by one without a name. */
-extern const struct command commands_vm[], commands_exec[], commands_run[], commands_job[],
+extern const struct command commands_vm[], commands_exec[], commands_run[], commands_job[], commands_ports[],
 	commands_workspace[], commands_image[], commands_registry[], commands_ssh[], commands_system[],
 	commands_service[];
 

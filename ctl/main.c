@@ -13,8 +13,8 @@
 #include "banger/place.h"
 #include "ctl.h"
 
-static const struct command *const tables[] = {commands_vm, commands_exec, commands_run, commands_job,
-	commands_workspace, commands_image, commands_registry, commands_ssh, commands_system,
+static const struct command *const tables[] = {commands_vm, commands_ports, commands_exec, commands_run,
+	commands_job, commands_workspace, commands_image, commands_registry, commands_ssh, commands_system,
 	commands_service};
 
 int ctl_fail(const char *fmt, ...)

@@ -6,12 +6,15 @@
 
 #include "banger/cleanup.h"
 #include "exec.h"
+#include "ports.h"
 #include "tree.h"
 #include "vm.h"
 #include "workspace.h"
 
 struct run {
 	const char *name, *image, *repo, *ref, *patch_out;
+	const char *ports[PORTS_WORDS_MAX];
+	size_t port_count;
 	bool remove, made_up;
 	struct exec_request job;
 };
@@ -121,13 +124,20 @@ static int run_vm(struct ctl *c, struct run *run, bool *ret_began)
 
 static int run_all(struct ctl *c, struct run *run)
 {
-	_cleanup_free_ char *setting = NULL;
-	char made[16], *settings[1];
+	_cleanup_free_ char *image = NULL, *publish = NULL;
+	char made[16], *settings[2];
 	bool began = false;
+	size_t n = 0;
 	int r, cleaned;
 
-	if (run->image && asprintf(&setting, "image=%s", run->image) < 0)
+	if (run->image && asprintf(&image, "image=%s", run->image) < 0)
 		return EXIT_FAILED;
+	if (run->port_count > 0 && !(publish = ports_setting(run->ports, run->port_count)))
+		return EXIT_FAILED;
+	if (image)
+		settings[n++] = image;
+	if (publish)
+		settings[n++] = publish;
 	if (!run->job.argv)
 		run->job.tty = isatty(STDIN_FILENO);
 	if (!ctl_need_tree(c))
@@ -138,9 +148,8 @@ static int run_all(struct ctl *c, struct run *run)
 		run->name = made;
 		run->made_up = true;
 	}
-	settings[0] = setting;
 	catch_signals();
-	r = vm_make(c, run->name, settings, setting != NULL);
+	r = vm_make(c, run->name, settings, n);
 	if (r != EXIT_OK)
 		return r;
 	r = run_vm(c, run, &began);
@@ -172,6 +181,8 @@ static int parse_and_run(struct ctl *c, int argc, char **argv, bool image_word, 
 			run.image = argv[++i];
 		else if (strcmp(argv[i], "--name") == 0 && i + 1 < argc)
 			run.name = argv[++i];
+		else if (strcmp(argv[i], "-p") == 0 && i + 1 < argc && run.port_count < PORTS_WORDS_MAX)
+			run.ports[run.port_count++] = argv[++i];
 		else if (strcmp(argv[i], "--ref") == 0 && i + 1 < argc)
 			run.ref = argv[++i];
 		else if (strcmp(argv[i], "--patch-out") == 0 && i + 1 < argc)
@@ -204,14 +215,16 @@ static int run(struct ctl *c, int argc, char **argv)
 
 const struct command commands_run[] = {
 	{"run",
-		"[--rm] [--name NAME] [--env K=V]... [--ref REF] [--patch-out FILE] [IMAGE] [REPO] [-- CMD "
+		"[--rm] [--name NAME] [-p HOST:GUEST]... [--env K=V]... [--ref REF] [--patch-out FILE] "
+		"[IMAGE] [REPO] [-- CMD "
 		"[ARG...]]",
 		"a VM of an image, pulled where it isn't there, for what the image is for, or a command, in "
 		"the checkout REPO (a path: ./x, "
 		"/x); --rm deletes it afterwards",
 		run},
 	{"vm run",
-		"[--rm] [--image I] [--name NAME] [--env K=V]... [--ref REF] [--patch-out FILE] [REPO] [-- "
+		"[--rm] [--image I] [--name NAME] [-p HOST:GUEST]... [--env K=V]... [--ref REF] [--patch-out "
+		"FILE] [REPO] [-- "
 		"CMD [ARG...]]",
 		"the same", vm_run},
 	{NULL, NULL, NULL, NULL},

@@ -10,6 +10,7 @@
 #include "banger/io.h"
 #include "banger/name.h"
 #include "banger/parse.h"
+#include "ports.h"
 #include "progress.h"
 #include "show.h"
 #include "tree.h"
@@ -223,9 +224,9 @@ int vm_make(struct ctl *c, const char *name, char *const *settings, size_t n)
 static int vm_create(struct ctl *c, int argc, char **argv)
 {
 	static const char *const keys[] = {"image", "kernel", "vcpus", "memory", "disk", "nat"};
-	char *settings[ELEMENTSOF(keys) * 2];
-	const char *name = NULL;
-	size_t n = 0;
+	char *settings[ELEMENTSOF(keys) * 2 + 1];
+	const char *name = NULL, *ports[PORTS_WORDS_MAX];
+	size_t n = 0, port_count = 0;
 	int r;
 
 	for (int i = 1; i < argc; i++) {
@@ -234,7 +235,9 @@ static int vm_create(struct ctl *c, int argc, char **argv)
 		for (k = 0; k < ELEMENTSOF(keys); k++)
 			if (strncmp(argv[i], "--", 2) == 0 && strcmp(argv[i] + 2, keys[k]) == 0)
 				break;
-		if (k < ELEMENTSOF(keys) && i + 1 < argc && n < ELEMENTSOF(settings)) {
+		if (strcmp(argv[i], "-p") == 0 && i + 1 < argc && port_count < PORTS_WORDS_MAX) {
+			ports[port_count++] = argv[++i];
+		} else if (k < ELEMENTSOF(keys) && i + 1 < argc && n < ELEMENTSOF(keys) * 2) {
 			if (asprintf(&settings[n], "%s=%s", keys[k], argv[++i]) < 0)
 				return EXIT_FAILED;
 			n++;
@@ -246,6 +249,8 @@ static int vm_create(struct ctl *c, int argc, char **argv)
 	}
 	if (!name)
 		return ctl_usage(ctl_command("vm create"));
+	if (port_count > 0 && !(settings[n++] = ports_setting(ports, port_count)))
+		return EXIT_FAILED;
 	r = ctl_need_tree(c) ? vm_make(c, name, settings, n) : EXIT_FAILED;
 	while (n > 0)
 		free(settings[--n]);
@@ -467,10 +472,13 @@ static int vm_wait(struct ctl *c, int argc, char **argv)
 
 const struct command commands_vm[] = {
 	{"vm ls", "[--json]", "the VMs", vm_ls},
-	{"vm create", "NAME [--image I] [--kernel K] [--vcpus N] [--memory SIZE] [--disk SIZE] [--nat 0|1]",
+	{"vm create",
+		"NAME [--image I] [--kernel K] [--vcpus N] [--memory SIZE] [--disk SIZE] [--nat 0|1] [-p "
+		"HOST:GUEST]...",
 		"make a VM", vm_create},
 	{"vm show", "NAME [--json]", "all that is known of a VM", vm_show},
-	{"vm set", "NAME KEY=VALUE...", "change settings of a stopped VM", vm_set},
+	{"vm set", "NAME KEY=VALUE...", "change settings of a stopped VM; nat, autostop, publish of any",
+		vm_set},
 	{"vm start", "NAME...", "start, and wait until the guest answers", vm_start},
 	{"vm stop", "NAME...", "shut down in order", vm_stop},
 	{"vm kill", "NAME...", "switch off at once", vm_kill},

@@ -20,6 +20,7 @@
 #include "forward.h"
 #include "guest.h"
 #include "job.h"
+#include "ports.h"
 #include "power.h"
 #include "stats.h"
 #include "watch.h"
@@ -126,6 +127,7 @@ static void on_hello(struct agent *a, const struct agent_header *h, const uint8_
 		files_new_host();
 		job_new_host();
 		forward_new_host();
+		ports_new_host();
 		memcpy(a->cookie, hello.cookie, AGENT_COOKIE);
 		a->greeted = true;
 	}
@@ -263,6 +265,13 @@ static void on_frame(struct agent *a, const struct agent_header *h, const uint8_
 		else
 			forward_connect(&a->channel, h->id, payload, h->length);
 		break;
+	case AGENT_PORTS:
+	case AGENT_PORTS_WATCH:
+		if (a->mode == AGENT_PROBE)
+			reply(a, h, -EOPNOTSUPP, NULL, 0);
+		else
+			ports_request(&a->channel, h, payload);
+		break;
 	default:
 		files_request(&a->channel, h, payload);
 	}
@@ -309,9 +318,11 @@ static void power_off_if_time(struct agent *a)
 
 static int next_timeout(struct agent *a)
 {
-	uint64_t now = io_now_usec(), at = job_deadline();
+	uint64_t now = io_now_usec(), at = job_deadline(), ports = ports_deadline();
 	int msec = -1;
 
+	if (ports && (!at || ports < at))
+		at = ports;
 	if (a->power_off_at && (!at || a->power_off_at < at))
 		at = a->power_off_at;
 	if (a->first_until && a->first_until < at)
@@ -351,7 +362,7 @@ static void protect(void)
 int agent_run(int fd, enum channel_kind kind, const char *root, const char *tree, enum agent_mode mode)
 {
 	struct agent a = {.mode = mode};
-	static struct pollfd polls[JOB_POLL_MAX + FORWARDS_MAX + 3];
+	static struct pollfd polls[JOB_POLL_MAX + FORWARDS_MAX + PORTS_POLL_MAX + 3];
 	_cleanup_close_ int signals = watch_signals();
 	uint64_t end = mode == AGENT_PROBE ? io_now_usec() + PROBE_USEC : 0;
 	int r = channel_init(&a.channel, fd, kind);
@@ -381,6 +392,7 @@ int agent_run(int fd, enum channel_kind kind, const char *root, const char *tree
 		watch_tell(&a.channel);
 		job_turn(&a.channel);
 		forward_turn(&a.channel);
+		ports_turn(&a.channel);
 		channel_flush(&a.channel);
 		power_off_if_time(&a);
 		if (end && io_now_usec() > end)
@@ -395,6 +407,7 @@ int agent_run(int fd, enum channel_kind kind, const char *root, const char *tree
 			polls[n++] = (struct pollfd){.fd = watch_fd(), .events = POLLIN};
 		n += job_poll(polls + n, more);
 		n += forward_poll(polls + n, more);
+		n += ports_poll(polls + n);
 		if (poll(polls, n, end && timeout < 0 ? 1000 : timeout) > 0 && polls[0].revents)
 			on_signals(&a, signals);
 	}

@@ -67,6 +67,11 @@ static void on_console(void *user, struct vm *vm, const void *data, size_t n)
 	tree_vm_watch.console(((struct server *)user)->tree, vm, data, n);
 }
 
+static void on_port(void *user, struct vm *vm, const char *line)
+{
+	tree_vm_watch.port(((struct server *)user)->tree, vm, line);
+}
+
 const struct vm_watch server_vm_watch = {
 	.created = on_created,
 	.deleted = on_deleted,
@@ -77,6 +82,7 @@ const struct vm_watch server_vm_watch = {
 	.files = on_files,
 	.log = on_log,
 	.console = on_console,
+	.port = on_port,
 };
 
 static uint64_t requests(void *user)

@@ -225,6 +225,10 @@ static void on_frame(struct agent *a, const struct agent_header *h, const uint8_
 		if (a->changed)
 			a->changed(a->changed_user, payload, h->length);
 		break;
+	case AGENT_PORTS_CHANGED:
+		if (a->ports_changed)
+			a->ports_changed(a->ports_user, NULL, 0);
+		break;
 	case AGENT_HELLO:
 		/* To a hello that was said more than once. */
 		break;
@@ -551,6 +555,12 @@ void agent_request_drop(struct agent *a, uint32_t id)
 		return;
 	LIST_REMOVE(row, link);
 	free(row);
+}
+
+void agent_on_ports(struct agent *a, agent_event_fn fn, void *user)
+{
+	a->ports_changed = fn;
+	a->ports_user = user;
 }
 
 void agent_on_changed(struct agent *a, agent_event_fn fn, void *user)

@@ -57,6 +57,8 @@ void agent_forget(struct agent *a, uint32_t id);
 /* FN is called with the payload of each AGENT_FS_CHANGED from here on; NULL: nobody any more. */
 typedef void (*agent_event_fn)(void *user, const void *data, size_t n);
 void agent_on_changed(struct agent *a, agent_event_fn fn, void *user);
+/* Likewise of each AGENT_PORTS_CHANGED, without a payload. */
+void agent_on_ports(struct agent *a, agent_event_fn fn, void *user);
 
 /* Jobs. */
 struct agent_job;

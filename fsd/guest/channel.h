@@ -50,6 +50,8 @@ struct agent {
 	uint64_t once;          /* of the next request; 0: none */
 	agent_event_fn changed; /* NULL: nobody wants to know */
 	void *changed_user;
+	agent_event_fn ports_changed; /* likewise */
+	void *ports_user;
 	uint32_t next_id;
 	bool broken;
 	bool ending;    /* nothing more is asked */

@@ -65,6 +65,7 @@ enum channel {
 	CHANNEL_LOG,
 	CHANNEL_VM_LOG,
 	CHANNEL_VM_CONSOLE,
+	CHANNEL_VM_PORTS,
 };
 void stream_put(struct tree *t, enum channel channel, uint64_t row, const void *data, size_t n);
 /* The row is gone: its readers see the end. */

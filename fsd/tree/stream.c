@@ -174,14 +174,24 @@ void stream_event(struct tree *t, const char *fmt, ...)
 		stream_put(t, CHANNEL_EVENTS, 0, line, (size_t)n);
 }
 
+/* What is so while somebody reads. */
+static void hold(struct tree *t, struct handle *h, bool begins)
+{
+	struct vm *vm;
+
+	if (channel_of(h) == CHANNEL_VM_CONSOLE)
+		tree_use(t, h->at.row, begins);
+	if (channel_of(h) == CHANNEL_VM_PORTS && (vm = tree_vm(t, (uint32_t)h->at.row)))
+		(begins ? vm_ports_watch : vm_ports_unwatch)(vm);
+}
+
 static int stream_open(struct tree *t, struct handle *h)
 {
 	h->state = calloc(1, sizeof(struct reader));
 	if (!h->state)
 		return -ENOMEM;
 	LIST_INSERT_HEAD(&t->readers, h, link);
-	if (channel_of(h) == CHANNEL_VM_CONSOLE)
-		tree_use(t, h->at.row, true);
+	hold(t, h, true);
 	return 0;
 }
 
@@ -189,8 +199,7 @@ static void stream_release(struct tree *t, struct handle *h)
 {
 	struct reader *r = h->state;
 
-	if (channel_of(h) == CHANNEL_VM_CONSOLE)
-		tree_use(t, h->at.row, false);
+	hold(t, h, false);
 	LIST_REMOVE(h, link);
 	handle_wake(h, -EINTR);
 	free(r->buf);

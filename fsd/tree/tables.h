@@ -18,6 +18,7 @@ void vm_setting_store(struct tree *t, const struct target *at, const struct inpu
 /* What the guest must be asked for. */
 void vm_stats_ask(struct tree *t, struct handle *h, struct call *call);
 void vm_health_ask(struct tree *t, struct handle *h, struct call *call);
+void vm_ports_ask(struct tree *t, struct handle *h, struct call *call);
 /* vms/NAME/workspace.ctl, workspace.info */
 void workspace_ctl_show(struct tree *t, const struct target *at, FILE *out);
 void workspace_ctl_store(struct tree *t, const struct target *at, const struct input *in, struct call *call);

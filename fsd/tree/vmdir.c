@@ -241,6 +241,17 @@ static const struct attr vm_attrs[] = {
 		.doc = "Flat keyed: `agent` (`ok VERSION`, `lost`, or `none` while it is stopped), then what "
 		       "the agent says: "
 		       "hostname, init, boot_id, network, jobs."},
+	{.id = 27,
+		.name = "ports",
+		.mode = 0444,
+		.ask = vm_ports_ask,
+		.doc = "What listens in the guest, a line each: port, `tcp` or `udp` (bound, and connected "
+		       "to nobody), address, `http`, `https` "
+		       "or `-` (`?`: not known yet), pid, name and "
+		       "command of the process; in the last two bytes that can't be printed are octal. A TCP "
+		       "listener is connected to once, when it is first "
+		       "seen here, and asked what it speaks. Empty while the VM is stopped, EBUSY while "
+		       "nobody answers."},
 	{.id = VM_LOG_ID,
 		.name = "log",
 		.mode = 0444,
@@ -545,6 +556,15 @@ static const struct attr stream_attrs[] = {
 		.ops = &stream_ops,
 		.data = (const void *)(uintptr_t)CHANNEL_VM_LOG,
 		.doc = "Blocks. The lines of `log` as they come."},
+	{.id = 4,
+		.name = "ports",
+		.mode = 0444,
+		.flags = ATTR_STREAM,
+		.ops = &stream_ops,
+		.data = (const void *)(uintptr_t)CHANNEL_VM_PORTS,
+		.doc = "Blocks. `listen PORT ADDRESS` and `close PORT ADDRESS`: what changes among the "
+		       "guest's TCP ports, from the opening on. "
+		       "While somebody reads, the guest's agent looks once a second; else not at all."},
 };
 
 const struct dir_type vm_stream_dir = {

@@ -31,6 +31,7 @@ static void on_deleted(void *user, uint32_t id, const char *name)
 	wait_check(t, id);
 	stream_end(t, CHANNEL_VM_LOG, id);
 	stream_end(t, CHANNEL_VM_CONSOLE, id);
+	stream_end(t, CHANNEL_VM_PORTS, id);
 	stream_event(t, "event=deleted vm=%s", name);
 }
 
@@ -98,6 +99,14 @@ static void on_console(void *user, struct vm *vm, const void *data, size_t n)
 	stream_put(user, CHANNEL_VM_CONSOLE, v.id, data, n);
 }
 
+static void on_port(void *user, struct vm *vm, const char *line)
+{
+	struct vm_view v;
+
+	vm_view(vm, &v);
+	stream_put(user, CHANNEL_VM_PORTS, v.id, line, strlen(line));
+}
+
 const struct vm_watch tree_vm_watch = {
 	.created = on_created,
 	.deleted = on_deleted,
@@ -107,4 +116,5 @@ const struct vm_watch tree_vm_watch = {
 	.ready = on_ready,
 	.log = on_log,
 	.console = on_console,
+	.port = on_port,
 };

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "banger/io.h"
+#include "vm/listeners.h"
 #include "vm/model.h"
 #include "vm/publish.h"
 
@@ -88,6 +89,7 @@ static void on_lost(void *user, const struct err *why)
 	vm->agent = NULL;
 	execs_agent(vm->vms->execs, vm, NULL);
 	publish_check(vm);
+	listeners_check(vm);
 	agent_free(agent);
 	if (!vm->deed)
 		vm_log(vm, "%s", err_text(why));
@@ -106,6 +108,7 @@ static int take_agent(struct vm *vm, int fd, struct err *e)
 	vm->tries = 0;
 	execs_agent(vm->vms->execs, vm, vm->agent);
 	publish_check(vm);
+	listeners_check(vm);
 	if (!vm->vms->quiet && vm->vms->watch.ready)
 		vm->vms->watch.ready(vm->vms->user, vm);
 	return 0;
@@ -207,9 +210,11 @@ void vm_dead(struct vm *vm)
 	vm->agent = NULL;
 	if (agent) {
 		execs_agent(vm->vms->execs, vm, NULL);
+		listeners_check(vm);
 		agent_free(agent);
 	}
 	publish_end(vm);
+	listeners_end(vm);
 	execs_down(vm->vms->execs, vm->row.id);
 	words_end(vm);
 	vm->exit_source = sd_event_source_disable_unref(vm->exit_source);

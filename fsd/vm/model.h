@@ -48,7 +48,8 @@ struct vm {
 	struct agent *agent;
 	struct workspace_waiter *preparing; /* its workspace, just now */
 	struct sync_waiter *syncing;
-	struct publish *publish; /* NULL: its VMM does not live */
+	struct publish *publish;     /* NULL: its VMM does not live */
+	struct listeners *listeners; /* NULL: nobody wants to know */
 	/* ssh.c */
 	struct ssh_setup *ssh;        /* what its server needs is being brought */
 	char *host_key, ssh_boot[40]; /* NULL: none yet; the run that has it all */

@@ -8,6 +8,7 @@
 #include "banger/cleanup.h"
 #include "guest/conduit.h"
 #include "net/port_map.h"
+#include "vm/listeners.h"
 #include "vm/model.h"
 #include "vm/publish.h"
 
@@ -22,8 +23,9 @@ struct door {
 	struct port_pair pair;
 	int fds[2]; /* 127.0.0.1, ::1: -EBADF where the host has none */
 	sd_event_source *io[2];
-	int code; /* 0: open; why not */
-	bool old; /* while the setting changes: it was there before */
+	int code;       /* 0: open; why not */
+	bool automatic; /* not of the setting, but of what listens in the guest */
+	bool old;       /* while the setting changes: it was there before */
 };
 
 struct carried {
@@ -35,6 +37,8 @@ struct carried {
 
 struct publish {
 	struct vm *vm;
+	struct port_map map;
+	bool watching; /* what listens in the guest */
 	LIST_HEAD(, door) doors;
 	LIST_HEAD(, carried) connections;
 	unsigned connection_count;
@@ -226,6 +230,11 @@ static void arm_retry(struct publish *p)
 			RETRY_SLACK, on_retry, p);
 }
 
+static int compare_ports(const void *a, const void *b)
+{
+	return *(const uint16_t *)a - *(const uint16_t *)b;
+}
+
 static struct door *find(struct publish *p, const struct port_pair *pair)
 {
 	struct door *d;
@@ -262,14 +271,13 @@ static bool wanted(const struct port_map *m, const struct port_pair *pair)
 	return false;
 }
 
-/* Those that were not in the setting before, or are no longer. */
-static void drop_doors(struct publish *p, const struct port_map *m, bool fresh)
+static void drop_new(struct publish *p)
 {
 	struct door *d = LIST_FIRST(&p->doors), *next;
 
 	for (; d; d = next) {
 		next = LIST_NEXT(d, link);
-		if (fresh ? !d->old : !wanted(m, &d->pair))
+		if (!d->old)
 			door_free(d);
 	}
 }
@@ -285,28 +293,99 @@ static void redirect(struct publish *p, const struct port_map *m)
 				d->pair.guest = m->pairs[i].guest;
 }
 
+static bool is_automatic(const struct port_map *m, uint16_t port)
+{
+	return port >= m->auto_first && port <= m->auto_last && m->auto_first > 0 &&
+	       !port_map_has_host(m, port) && !port_map_has_guest(m, port);
+}
+
+static bool listens(const struct publish *p, uint16_t port)
+{
+	size_t n;
+	const uint16_t *ports = listeners_ports(p->vm, &n);
+
+	return n > 0 && bsearch(&port, ports, n, sizeof(*ports), compare_ports) != NULL;
+}
+
+/* Doors that are neither in the setting nor of what listens are no more. */
+static void drop_unwanted(struct publish *p)
+{
+	struct door *d = LIST_FIRST(&p->doors), *next;
+
+	for (; d; d = next) {
+		next = LIST_NEXT(d, link);
+		d->automatic = !wanted(&p->map, &d->pair);
+		if (d->automatic && !(is_automatic(&p->map, d->pair.host) && listens(p, d->pair.host)))
+			door_free(d);
+	}
+}
+
+/* Whether there is a door more. */
+static bool open_automatic(struct publish *p, uint16_t port)
+{
+	struct port_pair pair = {port, port};
+	struct door *d = !is_automatic(&p->map, port) || find(p, &pair) ? NULL : door_new(p, &pair);
+
+	if (!d)
+		return false;
+	d->automatic = true;
+	if (door_open(d) < 0)
+		vm_log(p->vm, "publish: port %u listens in the guest, but is not to be had on the host: %s",
+			port, why_not(d->code));
+	else
+		vm_log(p->vm, "publish: port %u listens in the guest, and is open on the host", port);
+	return true;
+}
+
+void publish_listeners(struct vm *vm)
+{
+	struct publish *p = vm->publish;
+	const uint16_t *ports;
+	struct door *d;
+	size_t n, count = 0;
+
+	if (!p)
+		return;
+	drop_unwanted(p);
+	LIST_FOREACH (d, &p->doors, link)
+		count += d->automatic;
+	ports = listeners_ports(vm, &n);
+	for (size_t i = 0; i < n && count < PUBLISH_AUTO_MAX; i++)
+		count += open_automatic(p, ports[i]);
+	arm_retry(p);
+}
+
+/* As the setting says now. */
+static void watch_listeners(struct publish *p)
+{
+	bool watching = p->map.auto_first > 0;
+
+	if (watching != p->watching)
+		(watching ? vm_ports_watch : vm_ports_unwatch)(p->vm);
+	p->watching = watching;
+}
+
 int publish_set(struct vm *vm, const char *text, struct err *e)
 {
-	_cleanup_free_ struct port_map *m = malloc(sizeof(*m)), *before = malloc(sizeof(*before));
+	_cleanup_free_ struct port_map *m = malloc(sizeof(*m));
 	_cleanup_free_ char *copy = strdup(text);
 	struct publish *p = vm->publish;
 	struct door *d;
-	int r = m && before && copy ? port_map_parse(text, 0, m, e) : err_sys(e, -ENOMEM, "publish");
+	int r = m && copy ? port_map_parse(text, 0, m, e) : err_sys(e, -ENOMEM, "publish");
 
-	if (r == 0 && p)
-		r = port_map_parse(vm->row.publish, 0, before, e);
 	if (r == 0 && p) {
 		LIST_FOREACH (d, &p->doors, link)
 			d->old = true;
 		redirect(p, m);
 		r = new_doors(p, m, e);
 		if (r < 0) {
-			drop_doors(p, m, true);
-			redirect(p, before);
-			return r;
+			drop_new(p);
+			redirect(p, &p->map);
+		} else {
+			p->map = *m;
 		}
-		drop_doors(p, m, false);
-		arm_retry(p);
+		watch_listeners(p);
+		publish_listeners(vm);
 	}
 	if (r < 0)
 		return r;
@@ -317,23 +396,23 @@ int publish_set(struct vm *vm, const char *text, struct err *e)
 
 void publish_begin(struct vm *vm)
 {
-	_cleanup_free_ struct port_map *m = malloc(sizeof(*m));
 	struct publish *p = calloc(1, sizeof(*p));
 
-	if (!m || !p || port_map_parse(vm->row.publish, 0, m, NULL) < 0) {
+	if (!p || port_map_parse(vm->row.publish, 0, &p->map, NULL) < 0) {
 		free(p);
 		return;
 	}
 	p->vm = vm;
 	vm->publish = p;
-	for (size_t i = 0; i < m->count; i++) {
-		struct door *d = door_new(p, &m->pairs[i]);
+	for (size_t i = 0; i < p->map.count; i++) {
+		struct door *d = door_new(p, &p->map.pairs[i]);
 
 		if (d && door_open(d) < 0)
 			vm_log(vm, "publish: port %u of the host: %s: tried again every %d s", d->pair.host,
 				why_not(d->code), PUBLISH_RETRY_USEC / 1000000);
 	}
 	arm_retry(p);
+	watch_listeners(p);
 }
 
 void publish_end(struct vm *vm)
@@ -349,6 +428,8 @@ void publish_end(struct vm *vm)
 	while ((d = LIST_FIRST(&p->doors)))
 		door_free(d);
 	sd_event_source_disable_unref(p->retry);
+	if (p->watching)
+		vm_ports_unwatch(vm);
 	free(p);
 }
 
@@ -365,25 +446,39 @@ void publish_check(struct vm *vm)
 				sd_event_source_set_io_events(d->io[i], takes(p) ? EPOLLIN : 0);
 }
 
+/* A door's line; D NULL: there is none. */
+static void print_door(const struct vm *vm, const struct port_pair *pair, const struct door *d, FILE *out)
+{
+	const struct carried *c;
+	unsigned n = 0;
+
+	if (vm->publish)
+		LIST_FOREACH (c, &vm->publish->connections, link)
+			n += c->host == pair->host;
+	fprintf(out, "%u %u %s %u\n", pair->host, pair->guest,
+		!d                       ? "closed"
+		: d->code == 0           ? "open"
+		: d->code == -EADDRINUSE ? "taken"
+					 : "failed",
+		n);
+}
+
 void vm_published(const struct vm *vm, FILE *out)
 {
 	_cleanup_free_ struct port_map *m = malloc(sizeof(*m));
+	const uint16_t *ports;
+	size_t n;
 
 	if (!m || port_map_parse(vm->row.publish, 0, m, NULL) < 0)
 		return;
-	for (size_t i = 0; i < m->count; i++) {
-		struct door *d = vm->publish ? find(vm->publish, &m->pairs[i]) : NULL;
-		const struct carried *c;
-		unsigned n = 0;
+	for (size_t i = 0; i < m->count; i++)
+		print_door(vm, &m->pairs[i], vm->publish ? find(vm->publish, &m->pairs[i]) : NULL, out);
+	ports = listeners_ports(vm, &n);
+	for (size_t i = 0; vm->publish && i < n; i++) {
+		struct port_pair pair = {ports[i], ports[i]};
+		const struct door *d = find(vm->publish, &pair);
 
-		if (vm->publish)
-			LIST_FOREACH (c, &vm->publish->connections, link)
-				n += c->host == m->pairs[i].host;
-		fprintf(out, "%u %u %s %u\n", m->pairs[i].host, m->pairs[i].guest,
-			!d                       ? "closed"
-			: d->code == 0           ? "open"
-			: d->code == -EADDRINUSE ? "taken"
-						 : "failed",
-			n);
+		if (d && d->automatic)
+			print_door(vm, &pair, d, out);
 	}
 }

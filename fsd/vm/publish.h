@@ -11,6 +11,7 @@
 #include "vm/vm.h"
 
 #define PUBLISH_RETRY_USEC      10000000
+#define PUBLISH_AUTO_MAX        64  /* ports that are open because they listen in the guest */
 #define PUBLISH_CONNECTIONS_MAX 512 /* of a VM; one more waits until another ends */
 
 struct publish; /* of a VM, while it lives */
@@ -20,6 +21,8 @@ void publish_begin(struct vm *vm);
 void publish_end(struct vm *vm);
 /* The agent came or went, the VM was paused or goes on. */
 void publish_check(struct vm *vm);
+/* Other ports of the guest listen than before: those that `auto` is for are opened and closed. */
+void publish_listeners(struct vm *vm);
 /*
  * TEXT, which port_map_parse() takes, is the setting from now on. -EADDRINUSE: a port that is new in it can't be had now, and all is as before. Connections
  * by ports that are no longer in it go on.

@@ -402,7 +402,9 @@ const struct vm_setting vm_settings[] = {
 		"Ports of the guest on this host's loopback (127.0.0.1, ::1): lines of `HOST GUEST`, a port "
 		"each or ranges as "
 		"long as each other; also while it runs, "
-		"and before anything listens there. Carried by the agent: no network is needed. EADDRINUSE: "
+		"and before anything listens there; and `auto FIRST-LAST`: those of the guest's ports that "
+		"begin to listen, as "
+		"long as they do, 64 at most. Carried by the agent: no network is needed. EADDRINUSE: "
 		"another "
 		"program has one of the host's.",
 		show_publish, check_publish, publish_set},

@@ -68,6 +68,8 @@ struct vm_watch {
 	void (*files)(void *user, struct vm *vm); /* somebody else serves its files, or nobody */
 	void (*log)(void *user, struct vm *vm, const char *line); /* a line was added to its log */
 	void (*console)(void *user, struct vm *vm, const void *data, size_t n); /* live output */
+	/* A TCP port of the guest's, "listen PORT ADDRESS\n" or "close PORT ADDRESS\n", while vm_ports_watch() holds. */
+	void (*port)(void *user, struct vm *vm, const char *line);
 };
 
 struct vms_config; /* vm/config.h: the instance's settings and places */
@@ -182,6 +184,10 @@ int vm_console_write(struct vm *vm, const void *data, size_t n, struct err *e);
 void vm_log(struct vm *vm, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Sets the VM's error (stored), as rule 4 says. CODE 0 empties it. */
 void vm_set_error(struct vm *vm, int code, uint64_t op, const char *text);
+
+/* From here to vm_ports_unwatch(), which are counted, vm_watch.port tells when other ports of the guest listen than before. */
+void vm_ports_watch(struct vm *vm);
+void vm_ports_unwatch(struct vm *vm);
 
 /* The ports of `publish`, a line each, for `published`: of the host, of the guest, state, connections. */
 void vm_published(const struct vm *vm, FILE *out);

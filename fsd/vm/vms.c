@@ -7,6 +7,7 @@
 #include "banger/io.h"
 #include "banger/name.h"
 #include "vm/image_config.h"
+#include "vm/listeners.h"
 #include "vm/model.h"
 #include "vm/objects_make.h"
 #include "vm/publish.h"
@@ -266,6 +267,7 @@ void vm_free(struct vm *vm)
 {
 	stopped_end(vm);
 	vm_dead(vm);
+	listeners_free(vm);
 	store_vm_clear(&vm->row);
 	free(vm->host_key);
 	free(vm);

@@ -141,6 +141,14 @@ enum agent_type {
 	 * reply comes when it is connected, or with connect(2)'s errno. EXIT: kind 0: both halves are closed; 2: it was reset. It ends with its host.
 	 */
 	AGENT_CONNECT = 96,
+	/*
+	 * What listens: u32 flags (AGENT_PORTS_*) -> any number of struct agent_port, each followed by its comm and its command. Answers within a
+	 * second; at most AGENT_PORTS_MAX.
+	 */
+	AGENT_PORTS,
+	/* u32 msec, 0: no longer: look that often whether other TCP ports listen than before, and say so by AGENT_PORTS_CHANGED. Ends with its host. */
+	AGENT_PORTS_WATCH,
+	AGENT_PORTS_CHANGED,  /* agent->host, no payload, no reply, id 0 */
 	AGENT_TYPE_END = 128, /* no type is as large */
 };
 
@@ -163,6 +171,15 @@ enum agent_type {
 #define AGENT_CHANGED_NAMES 1u /* a name of something is no longer its */
 #define AGENT_CHANGED_ALL   2u /* too much to be told: anything may have changed */
 #define AGENT_CHANGED_NEW   4u /* there is a name that was not */
+
+#define AGENT_PORTS_FULL                                                                                     \
+	1u /* with processes, and what they speak: each that is new is connected to once; else neither, and TCP alone */
+#define AGENT_PORTS_MAX 1024u
+
+#define AGENT_SPEAKS_UNKNOWN 0u /* not yet */
+#define AGENT_SPEAKS_OTHER   1u /* or nothing */
+#define AGENT_SPEAKS_HTTP    2u
+#define AGENT_SPEAKS_HTTPS   3u /* TLS */
 
 #define AGENT_SET_MODE  1u
 #define AGENT_SET_UID   2u
@@ -195,6 +212,19 @@ struct agent_attr {
 	uint32_t space; /* AGENT_SPACE_* */
 };
 
+struct agent_port {
+	uint64_t socket; /* its inode: one listener's while that lives */
+	uint32_t pid;    /* 0: not known */
+	uint16_t port;
+	uint8_t protocol;    /* IPPROTO_TCP, IPPROTO_UDP */
+	uint8_t family;      /* 4, 6 */
+	uint8_t address[16]; /* as on the wire; of family 4 the first 4 bytes, the others 0 */
+	uint8_t speaks;      /* AGENT_SPEAKS_* */
+	uint8_t comm_length;
+	uint16_t command_length;
+	uint32_t zero;
+};
+
 #define AGENT_ATTR_PLAIN  1u /* it has no extended attributes */
 #define AGENT_ATTR_FOLDER 2u /* the folder's follow, in an answer to what makes a name */
 
@@ -203,5 +233,6 @@ struct agent_attr {
 
 _Static_assert(sizeof(struct agent_header) == AGENT_HEADER, "no padding");
 _Static_assert(sizeof(struct agent_attr) == 88, "no padding");
+_Static_assert(sizeof(struct agent_port) == 40, "no padding");
 
 #endif
