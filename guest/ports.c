@@ -84,12 +84,22 @@ static int pack(const struct listener *l, size_t n, uint8_t **ret, size_t *ret_s
 	return 0;
 }
 
+static struct known *find_known(uint64_t socket, uint16_t port)
+{
+	for (size_t i = 0; i < known_count; i++)
+		if (known[i].socket == socket && known[i].port == port)
+			return &known[i];
+	return NULL;
+}
+
 static void apply_known(struct listener *l, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
-		for (size_t k = 0; k < known_count; k++)
-			if (known[k].socket == l[i].port.socket && known[k].port == l[i].port.port)
-				l[i].port.speaks = known[k].speaks;
+	for (size_t i = 0; i < n; i++) {
+		const struct known *k = find_known(l[i].port.socket, l[i].port.port);
+
+		if (k)
+			l[i].port.speaks = k->speaks;
+	}
 }
 
 static bool say(int fd, const struct listener *l, size_t n, bool more)
@@ -249,19 +259,32 @@ static void child_end(struct child *k)
 	k->have = 0;
 }
 
-static void learn(const uint8_t *data, size_t n)
+/* ALL: what is not among them listens no more. */
+static void learn(const uint8_t *data, size_t n, bool all)
 {
-	size_t at = 0;
+	static struct known kept[AGENT_PORTS_MAX];
+	size_t at = 0, count = 0;
+	struct agent_port p;
 
-	known_count = 0;
-	while (n - at >= sizeof(struct agent_port) && known_count < ELEMENTSOF(known)) {
-		struct agent_port p;
+	for (; n - at >= sizeof(p); at += p.comm_length + p.command_length) {
+		struct known *k;
 
 		memcpy(&p, data + at, sizeof(p));
-		at += sizeof(p) + p.comm_length + p.command_length;
-		if (p.protocol == IPPROTO_TCP && p.speaks != AGENT_SPEAKS_UNKNOWN)
+		at += sizeof(p);
+		k = find_known(p.socket, p.port);
+		if (k && p.speaks == AGENT_SPEAKS_UNKNOWN)
+			p.speaks = k->speaks;
+		if (p.protocol != IPPROTO_TCP || p.speaks == AGENT_SPEAKS_UNKNOWN)
+			continue;
+		if (all)
+			kept[count++] = (struct known){p.socket, p.port, p.speaks};
+		else if (!k && known_count < ELEMENTSOF(known))
 			known[known_count++] = (struct known){p.socket, p.port, p.speaks};
 	}
+	if (!all)
+		return;
+	memcpy(known, kept, count * sizeof(kept[0]));
+	known_count = count;
 }
 
 /* 1: a whole saying is there; 0: not yet; or -errno: none will come. */
@@ -298,7 +321,7 @@ static void turn_child(struct channel *c, struct child *k)
 		return;
 	if (r > 0) {
 		memcpy(&head, k->data, sizeof(head));
-		learn(k->data + sizeof(head), head.size);
+		learn(k->data + sizeof(head), head.size, k == &children[0]);
 	}
 	if (k == &children[0])
 		answer_begun(c, r < 0 ? r : 0, r < 0 ? NULL : k->data + sizeof(head), r < 0 ? 0 : head.size);
