@@ -118,9 +118,10 @@ static void read_word(int dir_fd, const char *file, char *ret, size_t size)
 
 	n = n < 0 ? 0 : n;
 	for (ssize_t i = 0; i < n; i++)
-		if (ret[i] == '\0' || ret[i] == '\n')
+		if (ret[i] == '\0')
 			ret[i] = ' ';
-	while (n > 0 && ret[n - 1] == ' ')
+	/* What ends the file is not of the word. */
+	while (n > 0 && (ret[n - 1] == ' ' || ret[n - 1] == '\n'))
 		n--;
 	ret[n] = '\0';
 }
