@@ -12,9 +12,10 @@
 #include "vm/model.h"
 #include "vm/publish.h"
 
-#define BACKLOG     128
-#define ACCEPTS     16 /* a turn of the loop's */
-#define RETRY_SLACK 1000000
+#define BACKLOG      128
+#define ACCEPTS      16  /* a turn of the loop's */
+#define ACCEPT_TURNS 500 /* a second */
+#define RETRY_SLACK  1000000
 
 /* A port of the host's. */
 struct door {
@@ -124,7 +125,6 @@ static int on_client(sd_event_source *s, int fd, uint32_t revents, void *user)
 	for (int i = 0; i < ACCEPTS && takes(d->publish); i++) {
 		int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-		/* Out of descriptors: left in the queue, until one is free; not asked for again at once. */
 		if (client < 0)
 			break;
 		carry(d, client);
@@ -155,8 +155,11 @@ static bool no_such_family(int code)
 
 static int watch(struct door *d, int i)
 {
-	return sd_event_add_io(d->publish->vm->vms->event, &d->io[i], d->fds[i],
+	int r = sd_event_add_io(d->publish->vm->vms->event, &d->io[i], d->fds[i],
 		takes(d->publish) ? EPOLLIN : 0, on_client, d);
+
+	/* Who can't be taken for want of descriptors stays in the queue, which would wake us again and again. */
+	return r < 0 ? r : sd_event_source_set_ratelimit(d->io[i], 1000000, ACCEPT_TURNS);
 }
 
 /* Both addresses or none: who asks for localhost may get to either. */

@@ -18,8 +18,8 @@
 #include "banger/cleanup.h"
 #include "banger/io.h"
 #include "guest/conduit.h"
-#include "guest/hello.h"
 #include "guest/ports.h"
+#include "tests/unit/guest/spawn.h"
 
 #define PATIENCE 60000000 /* usec */
 #define MANY     200
@@ -56,24 +56,6 @@ static void on_lost(void *user, const struct err *why)
 	b->agent = agent_free(b->agent);
 }
 
-static int guest_path(char *path, size_t size)
-{
-	ssize_t n = readlink("/proc/self/exe", path, size - 64);
-
-	if (n <= 0)
-		return -ENOENT;
-	path[n] = '\0';
-	for (int i = 0; i < 3; i++) {
-		char *slash = strrchr(path, '/');
-
-		if (!slash)
-			return -ENOENT;
-		*slash = '\0';
-	}
-	memcpy(path + strlen(path), "/bin/banger-guest", sizeof("/bin/banger-guest"));
-	return 0;
-}
-
 /* At a port that the kernel chooses. */
 static int listen_at(bool ip6, uint16_t *ret_port)
 {
@@ -94,26 +76,12 @@ static int listen_at(bool ip6, uint16_t *ret_port)
 static int setup(void **state)
 {
 	struct bench *b = calloc(1, sizeof(*b));
-	char path[4096], boot_id[40];
-	int fds[2];
 
 	assert_non_null(b);
 	signal(SIGPIPE, SIG_IGN);
-	assert_int_equal(guest_path(path, sizeof(path)), 0);
 	assert_true(sd_event_new(&b->event) >= 0);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-	b->pid = fork();
-	assert_true(b->pid >= 0);
-	if (b->pid == 0) {
-		dup2(fds[1], 3);
-		fcntl(3, F_SETFD, 0);
-		execl(path, "banger-guest", "agent", "--fd", "3", "--root", "/tmp", NULL);
-		_exit(127);
-	}
-	close_fd(fds[1]);
-	fcntl(fds[0], F_SETFL, O_NONBLOCK);
-	assert_int_equal(agent_hello(fds[0], 20000, -1, -1, boot_id, NULL), 0);
-	assert_int_equal(agent_new(b->event, fds[0], on_lost, b, &b->agent, NULL), 0);
+	assert_int_equal(
+		agent_new(b->event, guest_spawn("/tmp", 0, &b->pid), on_lost, b, &b->agent, NULL), 0);
 	b->listener = listen_at(false, &b->port);
 	b->door = listen_at(false, &b->door_port);
 	assert_true(b->listener >= 0 && b->door >= 0);

@@ -19,7 +19,7 @@
 #include "banger/cleanup.h"
 #include "banger/io.h"
 #include "guest/files.h"
-#include "guest/hello.h"
+#include "tests/unit/guest/spawn.h"
 
 #define PATIENCE 20000000 /* usec */
 
@@ -44,58 +44,17 @@ static inline void on_lost(void *user, const struct err *why)
 	b->agent = agent_free(b->agent);
 }
 
-static inline int guest_path(char *path, size_t size)
-{
-	ssize_t n = readlink("/proc/self/exe", path, size - 64);
-
-	if (n <= 0)
-		return -ENOENT;
-	path[n] = '\0';
-	for (int i = 0; i < 3; i++) {
-		char *slash = strrchr(path, '/');
-
-		if (!slash)
-			return -ENOENT;
-		*slash = '\0';
-	}
-	memcpy(path + strlen(path), "/bin/banger-guest", sizeof("/bin/banger-guest"));
-	return 0;
-}
-
 /* Noise before the agent's answer, as an earlier connection would leave it. */
 static inline int setup_with(void **state, size_t noise)
 {
 	struct bench *b = calloc(1, sizeof(*b));
-	char path[4096], boot_id[40], *garbage = calloc(1, noise + 1);
-	int fds[2];
 
 	assert_non_null(b);
-	assert_int_equal(guest_path(path, sizeof(path)), 0);
 	memcpy(b->dir, "/tmp/banger-files-XXXXXX", sizeof("/tmp/banger-files-XXXXXX"));
 	assert_non_null(mkdtemp(b->dir));
 	assert_true(sd_event_new(&b->event) >= 0);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-	for (size_t i = 0; i < noise; i++)
-		garbage[i] = (char)(i * 31);
-	if (noise > 0)
-		memcpy(garbage + noise / 2, "\x40\0\0\0\1\0\0\0\0\0\0\0", 12);
-	b->pid = fork();
-	assert_true(b->pid >= 0);
-	if (b->pid == 0) {
-		if (io_write_full(fds[1], garbage, noise) < 0)
-			_exit(126);
-		fcntl(fds[1], F_SETFL, O_NONBLOCK);
-		dup2(fds[1], 3);
-		fcntl(3, F_SETFD, 0);
-		execl(path, "banger-guest", "agent", "--fd", "3", "--root", b->dir, "--tree", "/", NULL);
-		_exit(127);
-	}
-	free(garbage);
-	close_fd(fds[1]);
-	fcntl(fds[0], F_SETFL, O_NONBLOCK);
-	assert_int_equal(agent_hello(fds[0], 20000, -1, -1, boot_id, NULL), 0);
-	assert_int_equal(strlen(boot_id), 36);
-	assert_int_equal(agent_new(b->event, fds[0], on_lost, b, &b->agent, NULL), 0);
+	assert_int_equal(
+		agent_new(b->event, guest_spawn(b->dir, noise, &b->pid), on_lost, b, &b->agent, NULL), 0);
 	*state = b;
 	return 0;
 }
