@@ -173,6 +173,31 @@ static void shapes(void **state)
 	assert_int_equal(b->before->repo_count, 3);
 }
 
+/* Files whose contents a filter of the user's keeps elsewhere: what stands here goes, and the guest has the pointer in its history. */
+static void pointers(void **state)
+{
+	struct bench *b = *state;
+
+	sh(b, "mkdir other; printf '#!/bin/sh\\nprintf \"version lfs\\\\noid %s\\\\n\" "
+	      "$(sha256sum | cut -c 1-8)\\n' > other/clean; chmod 755 other/clean; "
+	      "git config --global filter.lfs.clean $PWD/other/clean; git config --global filter.lfs.smudge "
+	      "cat; "
+	      "cd src; git init -q .; echo '*.big filter=lfs -text' > .gitattributes; echo contents > a.big; "
+	      "echo contents > b.big; echo t > t; git add .; git commit -q -m one; git cat-file -p "
+	      "HEAD:a.big | grep -q 'version lfs'; "
+	      "git show HEAD:b.big > b.big");
+	assert_int_equal(bring(b, false), 0);
+	/* One that was fetched, and one that is the pointer still. */
+	assert_true(holds(b, "test $(cat guest/a.big) = contents && grep -q 'version lfs' guest/b.big"));
+	assert_true(holds(b, "git -C guest cat-file -p HEAD:a.big | grep -q 'version lfs'"));
+	sh(b, "cd src; echo other > a.big");
+	assert_int_equal(bring(b, false), 0);
+	assert_int_equal(b->result.files, 1);
+	sh(b, SAME);
+	assert_int_equal(bring(b, false), 0);
+	assert_int_equal(b->result.files, 0);
+}
+
 /* A commit instead of the files as they stand. */
 static void by_ref(void **state)
 {
@@ -299,6 +324,7 @@ int main(void)
 		TEST(the_guests_work),
 		TEST(histories),
 		TEST(shapes),
+		TEST(pointers),
 		TEST(by_ref),
 		TEST(changes_meanwhile),
 		TEST(clocks),
