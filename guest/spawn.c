@@ -62,6 +62,7 @@ int spawn_parse(const uint8_t *payload, size_t n, struct spawn *ret)
 		return -EINVAL;
 	s.tty = head.flags & AGENT_EXEC_TTY;
 	s.want_stdin = head.flags & AGENT_EXEC_STDIN;
+	s.by_mise = head.flags & AGENT_EXEC_MISE;
 	s.stop_signal = (int)(head.flags >> AGENT_EXEC_STOP_SHIFT & 0xff);
 	s.rows = head.rows;
 	s.cols = head.cols;
@@ -149,6 +150,29 @@ static int open_tty(uint16_t rows, uint16_t cols, int *ret_master, int *ret_slav
 	return 0;
 }
 
+/* The program, with the tools that mise has for the folder. Comes back where there is no mise. */
+static void exec_by_mise(const struct spawn *s, const char *home)
+{
+	static char *const front[] = {(char *)"mise", (char *)"exec", (char *)"--"};
+	_cleanup_free_ char *own = NULL;
+	char *argv[ELEMENTSOF(front) + ARGS_MAX + 1];
+	size_t n = 0;
+
+	for (; n < ELEMENTSOF(front); n++)
+		argv[n] = front[n];
+	for (char **arg = s->argv; *arg; arg++)
+		argv[n++] = *arg;
+	argv[n] = NULL;
+	/* What was prepared is what the user has on his host. */
+	setenv("MISE_TRUSTED_CONFIG_PATHS", GUEST_WORKSPACE, 0);
+	execvp(argv[0], argv);
+	if (asprintf(&own, "%s/.local/bin/mise", home) < 0) {
+		own = NULL;
+		return;
+	}
+	execv(own, argv);
+}
+
 /* In the child, up to the program; what goes wrong is written to REPORT. */
 static void child(const struct spawn *s, const struct account *a, const int fds[3], int report)
 {
@@ -191,6 +215,8 @@ static void child(const struct spawn *s, const struct account *a, const int fds[
 	if (*s->cwd ? chdir(s->cwd) < 0
 		    : (chdir(GUEST_WORKSPACE) < 0 && chdir(a->home) < 0 && chdir("/") < 0))
 		goto failed;
+	if (s->by_mise)
+		exec_by_mise(s, a->home);
 	execvp(s->argv[0], s->argv);
 failed:
 	r = errno;

@@ -11,6 +11,7 @@
 
 struct spawn {
 	bool tty, want_stdin;
+	bool by_mise; /* by mise, where there is one */
 	uint16_t rows, cols;
 	int stop_signal;    /* 0: none */
 	char **argv, **env; /* NULL-terminated; point into TEXT */

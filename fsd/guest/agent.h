@@ -79,6 +79,7 @@ struct agent_exec {
 	const char *const *env;  /* NULL-terminated "K=V", or NULL */
 	const char *cwd, *user;  /* NULL or "": the default */
 	bool tty, want_stdin;
+	bool by_mise; /* AGENT_EXEC_MISE */
 	uint16_t rows, cols;
 	uint32_t
 		stop_signal; /* what it is told first when the guest goes down, with time to end; 0: it ends with all others */

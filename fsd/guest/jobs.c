@@ -129,7 +129,7 @@ int agent_exec(struct agent *a, const struct agent_exec *what, const struct agen
 		uint32_t argc, envc;
 	} head = {
 		.flags = (what->tty ? AGENT_EXEC_TTY : 0) | (what->want_stdin ? AGENT_EXEC_STDIN : 0) |
-			 what->stop_signal << AGENT_EXEC_STOP_SHIFT,
+			 (what->by_mise ? AGENT_EXEC_MISE : 0) | what->stop_signal << AGENT_EXEC_STOP_SHIFT,
 		.rows = what->rows,
 		.cols = what->cols,
 	};

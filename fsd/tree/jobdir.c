@@ -386,7 +386,9 @@ static const struct attr exec_attrs[] = {
 		.show = cmd_show,
 		.ops = &cmd_ops,
 		.doc = "The arguments, one a line; or each ended by a NUL, so that they may hold newlines. "
-		       "Before the start."},
+		       "Before the start. Where the guest has mise they are run by `mise exec`, which trusts "
+		       "the "
+		       "workspace's files."},
 	{.id = 4,
 		.name = "env",
 		.mode = 0600,

@@ -194,6 +194,8 @@ int exec_start(struct exec *x, bool want_stdin, vm_done_fn done, void *user, str
 		.user = x->user,
 		.tty = x->tty,
 		.want_stdin = want_stdin || x->keep_stdin || x->tty,
+		/* Neither the image's own command nor a server of ours is the user's work. */
+		.by_mise = x->stop_signal == 0 && !x->fleeting,
 		.stop_signal = x->stop_signal,
 		.rows = x->rows,
 		.cols = x->cols,

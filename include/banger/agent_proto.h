@@ -53,7 +53,7 @@ enum agent_type {
 	AGENT_CLOCK,
 
 	/*
-	 * Jobs. EXEC's id names the job until its EXIT. Payload: u32 flags (AGENT_EXEC_TTY, AGENT_EXEC_STDIN), u16 rows,
+	 * Jobs. EXEC's id names the job until its EXIT. Payload: u32 flags (AGENT_EXEC_*), u16 rows,
 	 * u16 cols, u32 argc, u32 envc, then argc + envc + 2 NUL-terminated strings: the arguments, the environment
 	 * ("K=V", added to the agent's own base environment), the working directory (empty: GUEST_WORKSPACE when there,
 	 * else /root), the user (empty: root; a name or number from the guest's /etc/passwd). The reply comes when the
@@ -154,6 +154,8 @@ enum agent_type {
 
 #define AGENT_EXEC_TTY   1u
 #define AGENT_EXEC_STDIN 2u /* without it the job's stdin is /dev/null */
+/* Where its PATH or its user's ~/.local/bin has mise, as `mise exec -- ARGUMENTS`, which trusts the files of GUEST_WORKSPACE. */
+#define AGENT_EXEC_MISE 4u
 /* Bits 8 to 15: the signal that the job is told to stop by at POWEROFF, before anything else is, 0: none in particular. */
 #define AGENT_EXEC_STOP_SHIFT 8
 #define AGENT_WINDOW          (256u * 1024)

@@ -69,4 +69,10 @@ job=$(banger vm exec -d box -- sleep 1000)
 ok "job kill" banger job kill box "$job"
 is "ends it" "$(timeout $PATIENCE cat "$FS/vms/box/exec/$job/wait/exit")" 143
 fails "twice is too late" banger job kill box "$job"
+
+# A guest that has mise: what is run is run by it, and what was prepared it trusts. One that calls what it is given, as it does.
+as_owner sh -c "printf '#!/bin/sh\\necho \"mise \$1 \$2 \$# \$MISE_TRUSTED_CONFIG_PATHS\" >&2\\nshift 2\\nexec \"\$@\"\\n' >$FS/vms/box/workspace/mise"
+banger vm exec box -- sh -c 'mkdir -p ~/.local/bin && mv mise ~/.local/bin && chmod 755 ~/.local/bin/mise'
+is "jobs are run by mise" "$(banger vm exec box -- sh -c 'echo "$1"; exit 7' x 'a  b' 2>"$CASE_DIR/err"; echo $?)" $'a  b\n7'
+is "with arguments as they are, in a folder that it trusts" "$(cat "$CASE_DIR/err")" "mise exec -- 7 /root/workspace"
 case_end

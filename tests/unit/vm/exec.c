@@ -16,6 +16,7 @@
 #include "banger/io.h"
 #include "guest/hello.h"
 #include "vm/exec.h"
+#include "vm/exec_job.h"
 
 #define PATIENCE 30000000 /* usec */
 #define VM_ID    7
@@ -287,6 +288,34 @@ static void expect_exit(struct exec *x, uint32_t kind, uint32_t code)
 	assert_int_equal(v.exit_kind, kind);
 	assert_int_equal(v.exit_code, code);
 	assert_true(v.ended >= v.started && v.started >= v.created);
+}
+
+/* A guest's mise runs what is run for its user, and nothing else. */
+static void by_mise(void **state)
+{
+	static const char script[] =
+		"#!/bin/sh\necho \"$1 $2 $# $MISE_TRUSTED_CONFIG_PATHS\"\nshift 2\nexec \"$@\"\n";
+	_cleanup_free_ char *path = NULL;
+	struct bench *b = *state;
+	struct exec *x = MAKE("sh\n-c\necho \"$1\"; exit 3\nname\n  a b");
+	_cleanup_close_ int fd = openat(b->state_fd, "mise", O_WRONLY | O_CREAT | O_CLOEXEC, 0755);
+	int n = asprintf(&path, "PATH=%s:/usr/bin:/bin", b->dir);
+
+	assert_true(n > 0 && fd >= 0 && io_write_full(fd, script, sizeof(script) - 1) == 0);
+	fd = close_fd(fd);
+	assert_int_equal(exec_set_env(x, path, (size_t)n, NULL), 0);
+	assert_int_equal(exec_start(x, false, on_done, b, NULL), 0);
+	UNTIL(b, state_of(x) == EXEC_EXITED);
+	expect_exit(x, 0, 3);
+	expect_output(x, 1, "exec -- 7 /root/workspace\n  a b\n", 32);
+	/* Not what is not the user's. */
+	x = MAKE("true");
+	x->fleeting = true;
+	assert_int_equal(exec_set_env(x, path, (size_t)n, NULL), 0);
+	assert_int_equal(exec_start(x, false, on_done, b, NULL), 0);
+	UNTIL(b, state_of(x) == EXEC_EXITED);
+	expect_output(x, 1, "", 0);
+	assert_int_equal(unlinkat(b->state_fd, "mise", 0), 0);
 }
 
 static void streams_and_code(void **state)
@@ -782,6 +811,7 @@ static void down_meanwhile(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(by_mise),
 		TEST(streams_and_code),
 		TEST(arguments_exact),
 		TEST(lines_are_arguments),
