@@ -6,6 +6,8 @@
 #include "vm/model.h"
 
 #define LINE_MAX_ 65536 /* a longer one is passed over: Firecracker's metrics are 12 KiB */
+#define AT_ONCE   16384 /* bytes */
+#define FIFO_SIZE 65536 /* pipe(7) */
 #define LOG_LINES 100   /* of one run: what is in the VM's log besides is worth more */
 #define LOG_WIDTH 500
 
@@ -42,31 +44,28 @@ static void take_log(struct vm *vm, char *line)
 
 static void take_metrics(struct vm *vm, char *line)
 {
-	_cleanup_close_ int fd = -EBADF;
-
 	vm->engine->count(line, &vm->words.disks);
-	fd = openat(vm->run_fd, ENGINE_SUMS, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd >= 0)
-		io_pwrite_full(fd, &vm->words.disks, sizeof(vm->words.disks), 0);
 }
 
-/* False: nothing more is there now. */
+/* One read, no more: who says it may say it without end, and others wait for the loop. False: nothing is there now. */
 static bool hear(struct words *w)
 {
-	ssize_t n = read(w->fd, w->line + w->have, sizeof(w->line) - w->have);
+	size_t room = sizeof(w->line) - w->have, from = 0;
+	ssize_t n = read(w->fd, w->line + w->have, room < AT_ONCE ? room : AT_ONCE);
 	char *end;
 
 	if (n <= 0)
 		return false;
 	w->have += (size_t)n;
-	while ((end = memchr(w->line, '\n', w->have))) {
+	while ((end = memchr(w->line + from, '\n', w->have - from))) {
 		*end = '\0';
 		if (!w->too_long)
-			w->take(w->vm, w->line);
+			w->take(w->vm, w->line + from);
 		w->too_long = false;
-		w->have -= (size_t)(end + 1 - w->line);
-		memmove(w->line, end + 1, w->have);
+		from = (size_t)(end + 1 - w->line);
 	}
+	w->have -= from;
+	memmove(w->line, w->line + from, w->have);
 	if (w->have == sizeof(w->line)) {
 		w->too_long = true;
 		w->have = 0;
@@ -74,12 +73,33 @@ static bool hear(struct words *w)
 	return true;
 }
 
+/* What is there now, a fifo's worth. */
+static void hear_all(struct words *w)
+{
+	for (int i = 0; i < FIFO_SIZE / AT_ONCE && hear(w); i++)
+		continue;
+}
+
+/* What has been counted, for the next daemon. */
+static void keep_sums(struct vm *vm)
+{
+	_cleanup_close_ int fd =
+		openat(vm->run_fd, ENGINE_SUMS, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd >= 0)
+		io_pwrite_full(fd, &vm->words.disks, sizeof(vm->words.disks), 0);
+}
+
 static int on_words(sd_event_source *s, int fd, uint32_t revents, void *user)
 {
+	struct words *w = user;
+
 	(void)fd;
 	/* Its end: nobody has the other side open. */
-	if (!hear(user) && !(revents & EPOLLIN))
+	if (!hear(w) && !(revents & EPOLLIN))
 		sd_event_source_set_enabled(s, SD_EVENT_OFF);
+	if (w == w->vm->words.metrics)
+		keep_sums(w->vm);
 	return 0;
 }
 
@@ -97,6 +117,8 @@ static struct words *words_open(struct vm *vm, const char *name, void (*take)(st
 		words_free(w);
 		return NULL;
 	}
+	/* Whatever else there is to do comes first. */
+	sd_event_source_set_priority(w->source, SD_EVENT_PRIORITY_IDLE);
 	return w;
 }
 
@@ -120,8 +142,8 @@ void words_begin(struct vm *vm)
 void words_end(struct vm *vm)
 {
 	/* Its last ones. */
-	while (vm->words.log && hear(vm->words.log))
-		continue;
+	if (vm->words.log)
+		hear_all(vm->words.log);
 	words_free(vm->words.log);
 	words_free(vm->words.metrics);
 	vm->words.log = vm->words.metrics = NULL;
@@ -131,7 +153,7 @@ void words_print(struct vm *vm, FILE *out)
 {
 	if (!vm->words.metrics)
 		return;
-	while (hear(vm->words.metrics))
-		continue;
+	hear_all(vm->words.metrics);
+	keep_sums(vm);
 	counters_print(&vm->words.disks, out);
 }

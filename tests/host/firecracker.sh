@@ -121,6 +121,10 @@ ok "a hostile VMM fills its root" test "$(as_vm "/proc/$pid/root" bash <"$CASE_D
 ok "and its sockets' folder" test "$(as_vm "/run/banger/jails/$id" bash <"$CASE_DIR/fill")" -lt 16
 ok "it makes no device" test ! -e "$(as_vm "/run/banger/jails/$id" sh -c 'rmdir m0; mknod device c 1 3 2>/dev/null; echo device')"
 ok "a false pid file" as_vm "/proc/$pid/root" sh -c 'mv firecracker.pid was; rmdir m0; echo 1 >firecracker.pid'
+said=$(grep -c 'the VMM: ' "$VM/log")
+ok "a flood in its log and in its metrics" as_vm "/run/banger/jails/$id" sh -c 'seq 1 200000 >log; yes "" | head -c 1000000 >metrics; head -c 300000 /dev/zero >metrics; echo "{\"block\":7}" >metrics'
+is "of which the VM's log has a hundred lines" "$(($(grep -c 'the VMM: ' "$VM/log") - said))" 100
+ok "and stats what it had" grep -q '^vmm_write_bytes' "$VM/stats"
 ok "a link in its API's place" as_vm "/run/banger/jails/$id" sh -c 'rm api.sock && ln -s /run/banger/helper.sock api.sock'
 is "which nobody follows" "$(errno_write "$VM/ctl" pause)" ENOTSOCK
 same_vm "the host goes on"
