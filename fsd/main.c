@@ -436,6 +436,7 @@ static int daemon_serve(struct daemon *d, struct err *e)
 		.images = d->images,
 		.kernels = d->kernels,
 		.state_fd = d->state_fd,
+		.instance = d->instance,
 		.run_fd = d->run_fd,
 		.guest_fd = d->guest_fd,
 		.home = d->places.home,

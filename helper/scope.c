@@ -106,7 +106,7 @@ static int ask_systemd(struct scopes *s, uint32_t vm, const int *pids, size_t n,
 	size_t nfds = 0;
 	int r;
 
-	snprintf(o.name, sizeof(o.name), "%s-vm-%" PRIu32 ".scope", s->name, vm);
+	helper_vm_scope(s->inst->name, vm, o.name);
 	snprintf(o.title, sizeof(o.title), "banger: VM %" PRIu32, vm);
 	for (size_t i = 0; i < n; i++)
 		o.pids[i] = (uint32_t)pids[i];

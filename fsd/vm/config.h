@@ -46,10 +46,11 @@ struct vms_config {
 	struct store *store;
 	struct helper *helper;
 	struct objects *images, *kernels;
-	int state_fd;     /* PLACE_STATE, a directory */
-	int run_fd;       /* PLACE_FSD_DIR, a directory */
-	int guest_fd;     /* the banger-guest binary */
-	const char *home; /* the owner's: git's configuration is there; NULL: none. Outlives the model */
+	const char *instance; /* its name, or "". Outlives the model */
+	int state_fd;         /* PLACE_STATE, a directory */
+	int run_fd;           /* PLACE_FSD_DIR, a directory */
+	int guest_fd;         /* the banger-guest binary */
+	const char *home;     /* the owner's: git's configuration is there; NULL: none. Outlives the model */
 	const char *
 		ssh_key; /* what root of each guest lets in, beside its own; NULL: nobody. Outlives the model */
 };

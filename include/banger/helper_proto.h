@@ -216,6 +216,13 @@ static inline void helper_vm_mac(uint32_t vm, char ret[18])
 	snprintf(ret, 18, "52:54:00:%02x:%02x:%02x", vm >> 16 & 255, vm >> 8 & 255, vm & 255);
 }
 
+/* Where systemd runs the machine: VM's scope of INSTANCE ("": the default one), in HELPER_SLICE. 48 bytes with the NUL. */
+#define HELPER_SLICE "banger.slice"
+static inline void helper_vm_scope(const char *instance, uint32_t vm, char ret[48])
+{
+	snprintf(ret, 48, "banger%s%.16s-vm-%u.scope", *instance ? "-" : "", instance, vm);
+}
+
 /*
  * IPv6: the host is the first of the instance's /64, and VM is 0x01000000 + its number in it: no other VM's, and told by it which one it is.
  */

@@ -47,6 +47,7 @@ is "its tap is its user's" "$(cat "/sys/class/net/bg0-$id/owner")" "$user"
 as_owner banger vm exec box1 -- sh -c 'dd if=/dev/zero of=/root/zeros bs=1M count=8 2>/dev/null; sync; rm /root/zeros'
 written=$(awk '$1 == "vmm_write_bytes" {print $2}' "$VM/stats")
 ok "it counts what the guest writes" test "$written" -ge 8388608
+like "the host what it takes" "$(cat "$VM/stats")" '^vmm_cpu_usec [1-9]'
 eventually "its balloon what memory the guest has" grep -q '^balloon_memory_available [1-9]' "$VM/stats"
 
 pause=$(errno_write "$VM/ctl" pause)
