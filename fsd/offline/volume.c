@@ -66,6 +66,11 @@ static int check(struct volume *v, bool write)
 		return -EOPNOTSUPP;
 	if (write && !can_write(v->fs))
 		return -EROFS;
+	/* libext2fs takes these as they come, and its bitmaps are too small for others (fs/ext4/super.c has the same checks). */
+	if (v->fs->super->s_first_data_block != (v->fs->blocksize == 1024) ||
+		EXT2_BLOCKS_PER_GROUP(v->fs->super) > 8 * v->fs->blocksize ||
+		EXT2_INODES_PER_GROUP(v->fs->super) > 8 * v->fs->blocksize)
+		return -EIO;
 	/* Its numbers of blocks are of the disk. */
 	if (fstat(v->fd, &st) < 0)
 		return -errno;
