@@ -152,6 +152,8 @@ int offline_main(int argc, char **argv)
 	}
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
+	/* Told to all of a unit at its end: that of the socket is what counts. */
+	signal(SIGTERM, SIG_IGN);
 	prctl(PR_SET_NAME, "files-worker");
 	/* Each disk is open once more (volume_open()). */
 	if (sandbox_enter(DISK_MAX, (unsigned)top + 1 + ELEMENTSOF(fds), -1, NULL) < 0)
