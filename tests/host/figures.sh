@@ -11,10 +11,11 @@ mkdir "$hand"
 now() { echo "${EPOCHREALTIME/./}"; }
 middle() { printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"; }
 times() { perl -e 'printf "%.2f", $ARGV[0] / $ARGV[1]' "$1" "$2"; }
-begin() { as_owner mkdir "$VM" && echo firecracker >"$VM/engine" && echo 128M >"$VM/memory" && echo start >"$VM/ctl"; }
+define() { as_owner mkdir "$VM" && echo firecracker >"$VM/engine" && echo 128M >"$VM/memory" && echo 256M >"$VM/disk"; }
 
 # What it runs on is asked of Firecracker itself; each path of the jail's becomes that of a copy.
-ok "a VM of Firecracker's" begin
+ok "a VM of Firecracker's" define
+is "which runs" "$(errno_write "$VM/ctl" start)" OK
 root=/proc/$(vm_pid box1)/root id=$(ls /run/banger/jails)
 perl -MIO::Socket::UNIX -MJSON::PP -e '
 	my ($sock, $root, $hand) = @ARGV;
@@ -25,8 +26,13 @@ perl -MIO::Socket::UNIX -MJSON::PP -e '
 	while (<$s>) { $length = $1 if /^Content-Length: *(\d+)/i; last if /^\r?$/ }
 	read $s, $body, $length;
 	my $c = decode_json($body);
-	my $copy = sub { my $to = "$hand/" . $_[0] =~ s{.*/}{}r; system("dd", "if=$root/$_[0]", "of=$to", "bs=1M", "conv=sparse", "status=none") == 0 or die; $to };
-	$_ = $copy->($_) for @{$c->{"boot-source"}}{qw(kernel_image_path initrd_path)}, map { $_->{path_on_host} } @{$c->{drives}};
+	my $copy = sub {
+		my ($from, $to) = ("$root/$_[0]", "$hand/" . $_[0] =~ s{.*/}{}r);
+		system(-b $from ? ("dd", "if=$from", "of=$to", "bs=1M", "conv=sparse", "status=none") : ("cp", "--sparse=always", $from, $to)) == 0 or die;
+		$_[0] = $to;
+	};
+	$copy->($_) for @{$c->{"boot-source"}}{qw(kernel_image_path initrd_path)};
+	$copy->($_->{path_on_host}) for @{$c->{drives}};
 	$_->{host_dev_name} = "byhand" for @{$c->{"network-interfaces"}};
 	$c->{vsock}{uds_path} = "$hand/vsock";
 	my %keep = map { $_ => 1 } qw(machine-config boot-source drives network-interfaces vsock entropy);
@@ -40,7 +46,7 @@ ip tuntap add dev byhand mode tap vnet_hdr
 ours=() bare=() life=() share=()
 for ((round = 1; round <= ${ROUNDS:-5}; round++)); do
 	began=$(now)
-	as_owner mkdir "$VM" && echo firecracker >"$VM/engine" && echo 128M >"$VM/memory"
+	define
 	starts=$(now)
 	echo start >"$VM/ctl" || { fail "start"; break; }
 	ours+=($(($(now) - starts)))

@@ -45,7 +45,7 @@ asking='n=0 bad=0
 until [ -e /tmp/enough ]; do
 	[ "$(printf "GET /$0 HTTP/1.0\r\n\r\n" | nc -w 60 192.0.2.2 80 | tail -n 1)" = "$0" ] || bad=$((bad + 1))
 	n=$((n + 1))
-	sleep 0.5
+	sleep 1
 done
 echo "$n asked, $bad in vain"'
 for vm in "${VMS[@]}"; do
@@ -116,15 +116,13 @@ done
 kill -9 "${old[@]}"
 survived "kill -9 of both" "${units[@]}"
 
-# A newer package, and the older one again.
+# A newer package.
 dpkg-deb -R "$PACKAGE" "$CASE_DIR/newer"
 sed -i 's/^Version: .*/&+newer/' "$CASE_DIR/newer/DEBIAN/control"
 dpkg-deb --root-owner-group -Zgzip -z1 -b "$CASE_DIR/newer" "$CASE_DIR/newer.deb" >/dev/null
 ok "apt installs a newer package" apt-get install -y -q "$CASE_DIR/newer.deb"
 like "it is the newer" "$(dpkg-query -W -f '${Version}' banger)" '\+newer$'
 survived "upgrade" "${units[@]}"
-ok "apt installs the older one" apt-get install -y -q --allow-downgrades "$PACKAGE"
-survived "downgrade" "${units[@]}"
 
 for vm in "${VMS[@]}"; do as_owner banger vm exec "$vm" -- touch /tmp/enough; done
 wait "${clients[@]}"
