@@ -21,22 +21,49 @@ static void opened(struct ask *a, const struct fuse_entry_param *entry)
 	ask_free(a);
 }
 
+static void on_stripped(void *user, int code, const struct agent_attr *attr)
+{
+	(void)user;
+	(void)code;
+	(void)attr;
+}
+
+/*
+ * Whoever cuts a file off takes its set-ID bits away, unless he is root (fs/open.c: do_truncate()). With O_TRUNC the kernel leaves that to the file system,
+ * and the guest's is asked by the agent, which is root. What is asked of the guest next comes after it.
+ */
+static uint32_t strip(const struct ask *a, const struct agent_attr *attr)
+{
+	struct files_change change = {.valid = AGENT_SET_MODE};
+	uint32_t bits = attr->mode & (S_ISUID | (attr->mode & S_IXGRP ? S_ISGID : 0));
+	struct agent *agent = ask_agent(a);
+
+	if (!(a->fi.flags & O_TRUNC) || a->plus || bits == 0 || fuse_req_ctx(a->req)->uid == 0 || !agent)
+		return attr->mode;
+	change.mode = attr->mode & 07777 & ~bits;
+	files_setattr(agent, a->file, &change, on_stripped, NULL, NULL);
+	return attr->mode & ~bits;
+}
+
 static void on_opened(void *user, int code, const struct agent_attr *attr)
 {
 	struct ask *a = user;
 	struct fuse_entry_param entry;
+	struct agent_attr now;
 
 	if (code < 0) {
 		ask_fail(a, code);
 		return;
 	}
+	now = *attr;
+	now.mode = strip(a, attr);
 	if (a->plus) {
 		ask_made(a, attr);
 		ask_entry(a, attr, &entry);
 		guest_keeps(a->cache, entry.ino);
 	}
 	if ((a->fi.flags & O_ACCMODE) != O_RDONLY)
-		behind_opened(a, a->plus ? entry.ino : a->node, attr);
+		behind_opened(a, a->plus ? entry.ino : a->node, &now);
 	opened(a, a->plus ? &entry : NULL);
 }
 

@@ -93,11 +93,21 @@ static uint64_t sum(const char *p, size_t n)
 	return h;
 }
 
+static bool is_fifo(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
+}
+
 static void do_open(struct side *s, const struct args *a)
 {
-	int fd = openat(s->dir, a->a, a->flags | O_CLOEXEC | O_NOFOLLOW, a->mode);
+	int fd = openat(s->dir, a->a, a->flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, a->mode);
 
 	say(s, fd < 0 ? -1 : 0);
+	/* A pipe's end is the kernel's alone: no file system hears of it. */
+	if (fd >= 0 && is_fifo(fd))
+		fd = close_fd(fd);
 	if (fd < 0)
 		return;
 	close_fd(s->fds[a->fd]);
@@ -119,7 +129,8 @@ static void do_write(struct side *s, const struct args *a)
 
 static void do_append(struct side *s, const struct args *a)
 {
-	_cleanup_close_ int fd = openat(s->dir, a->a, O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_close_ int fd =
+		openat(s->dir, a->a, O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 
 	say(s, write(fd, data + a->seed % 1000, a->size / 16));
 }
@@ -160,7 +171,8 @@ static void do_ftruncate(struct side *s, const struct args *a)
 
 static void do_truncate(struct side *s, const struct args *a)
 {
-	_cleanup_close_ int fd = openat(s->dir, a->a, O_WRONLY | O_NOFOLLOW | O_CLOEXEC | O_TRUNC);
+	_cleanup_close_ int fd =
+		openat(s->dir, a->a, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_TRUNC);
 
 	say(s, fd < 0 ? -1 : 0);
 }
@@ -210,6 +222,90 @@ static void do_rmdir(struct side *s, const struct args *a)
 static void do_fchmod(struct side *s, const struct args *a)
 {
 	say(s, fchmod(s->fds[a->fd], a->mode));
+}
+
+/* Set-ID and sticky bits too: what a folder hands down, what a write takes away. */
+static void do_chmod(struct side *s, const struct args *a)
+{
+	struct stat st;
+	int r = fstatat(s->dir, a->a, &st, AT_SYMLINK_NOFOLLOW);
+
+	if (r == 0 && !S_ISLNK(st.st_mode))
+		r = fchmodat(s->dir, a->a, (a->mode & 0777) | (a->seed % 8) << 9 | 0100, 0);
+	say(s, r);
+}
+
+static void do_fifo(struct side *s, const struct args *a)
+{
+	say(s, mknodat(s->dir, a->a, S_IFIFO | a->mode, 0));
+}
+
+/* Where symbolic links lead. */
+static void do_follow(struct side *s, const struct args *a)
+{
+	_cleanup_close_ int fd = openat(s->dir, a->a, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	struct stat st;
+
+	say(s, fd < 0 ? -1 : fstat(fd, &st));
+	if (fd >= 0)
+		add_stat(s, &st, false);
+}
+
+/* Which operation moves whose times of change: of the file A, of its folder, of B's. */
+static void do_touch(struct side *s, const struct args *a)
+{
+	static const struct timespec old[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+	const char *at[] = {strchr(a->a, '/') ? "n0" : ".", strchr(a->b, '/') ? "n1" : "."};
+	char from[80], to[80], leaf[64];
+	struct stat st;
+	int r = 0, fd;
+
+	/* In folders that are there: n0 and n1, perhaps. */
+	snprintf(leaf, sizeof(leaf), "%s", strrchr(a->a, '/') ? strrchr(a->a, '/') + 1 : a->a);
+	snprintf(from, sizeof(from), "%s/%s", at[0], leaf);
+	snprintf(to, sizeof(to), "%s/%.60s", at[1], strrchr(a->b, '/') ? strrchr(a->b, '/') + 1 : a->b);
+	for (int i = 0; i < 2; i++)
+		utimensat(s->dir, at[i], old, 0);
+	utimensat(s->dir, from, old, AT_SYMLINK_NOFOLLOW);
+	switch (a->seed % 7) {
+	case 0:
+		fd = openat(s->dir, from, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+		r = fd < 0 ? -1 : (int)write(fd, "x", 1);
+		close_fd(fd);
+		break;
+	case 1:
+		fd = openat(s->dir, from, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+		r = fd < 0 ? -1 : ftruncate(fd, 7);
+		close_fd(fd);
+		break;
+	case 2:
+		fd = openat(s->dir, from, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		r = fd < 0 ? -1 : 0;
+		close_fd(fd);
+		break;
+	case 3:
+		r = unlinkat(s->dir, from, 0);
+		break;
+	case 4:
+		r = linkat(s->dir, from, s->dir, to, 0);
+		break;
+	case 5:
+		r = renameat(s->dir, from, s->dir, to);
+		break;
+	default:
+		r = fstatat(s->dir, from, &st, AT_SYMLINK_NOFOLLOW);
+		if (r == 0 && S_ISREG(st.st_mode))
+			r = fchmodat(s->dir, from, 0600, 0);
+		break;
+	}
+	say(s, r);
+	for (int i = 0; i < 2; i++)
+		if (fstatat(s->dir, at[i], &st, 0) == 0)
+			more(s, " %s %s", at[i], st.st_mtim.tv_sec == 1000 ? "as it was" : "moved");
+	if (fstatat(s->dir, from, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		more(s, " %s %s", from, st.st_mtim.tv_sec == 1000 ? "as it was" : "moved");
+	if (fstatat(s->dir, to, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		more(s, " %s %s", to, st.st_mtim.tv_sec == 1000 ? "as it was" : "moved");
 }
 
 static void do_utimes(struct side *s, const struct args *a)
@@ -364,7 +460,7 @@ static const struct {
 	OP(ftruncate, 6), OP(truncate, 2), OP(rename, 8), OP(link, 4), OP(symlink, 3), OP(readlink, 2),
 	OP(unlink, 5), OP(mkdir, 5), OP(rmdir, 3), OP(fchmod, 3), OP(utimes, 4), OP(setxattr, 4),
 	OP(getxattr, 3), OP(removexattr, 2), OP(listxattr, 2), OP(fallocate, 4), OP(seek, 3), OP(copy, 4),
-	OP(fsync, 2), OP(mmap, 4), OP(list, 4)};
+	OP(fsync, 2), OP(mmap, 4), OP(list, 4), OP(chmod, 3), OP(fifo, 1), OP(follow, 3), OP(touch, 8)};
 
 static void path(char *ret, size_t size)
 {

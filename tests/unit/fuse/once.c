@@ -232,6 +232,13 @@ void *fuse_req_userdata(fuse_req_t req)
 	return &server;
 }
 
+const struct fuse_ctx *fuse_req_ctx(fuse_req_t req)
+{
+	static const struct fuse_ctx ctx;
+
+	return &ctx;
+}
+
 int fuse_reply_err(fuse_req_t req, int err)
 {
 	assert_int_equal(err, 0);
