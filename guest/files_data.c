@@ -68,7 +68,7 @@ int fs_create(struct input *in, uint16_t flags, size_t *ret_n)
 		return r < 0 ? r : -EINVAL;
 	made = openat(dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode & 07777);
 	if (made >= 0) {
-		if (fchown(made, uid, gid) < 0 || fchmod(made, mode & 07777) < 0)
+		if (fchown(made, uid, files_group(dir, gid)) < 0 || fchmod(made, mode & 07777) < 0)
 			return -errno;
 	} else if (errno != EEXIST || (how & O_EXCL)) {
 		return -errno;

@@ -96,13 +96,20 @@ int fs_readlink(struct input *in, uint16_t flags, size_t *ret_n)
 	return 0;
 }
 
+uint32_t files_group(int dir, uint32_t gid)
+{
+	struct stat st;
+
+	return fstat(dir, &st) == 0 && (st.st_mode & S_ISGID) ? (uint32_t)-1 : gid;
+}
+
 /* What was just made gets its owner; where that fails it goes again. */
 static int own(struct file_id id, int dir, const char *name, uint32_t uid, uint32_t gid, int unlink_flags,
 	size_t *ret_n)
 {
 	int r;
 
-	if (fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0) {
+	if (fchownat(dir, name, uid, files_group(dir, gid), AT_SYMLINK_NOFOLLOW) < 0) {
 		r = -errno;
 		unlinkat(dir, name, unlink_flags);
 		return r;

@@ -26,6 +26,8 @@ int files_answer_attr_at(struct file_id dir, int dir_fd, const char *name, size_
 /* The attributes of the folder in which it was made follow. */
 void files_answer_folder(struct file_id dir, int dir_fd, size_t *ret_n);
 
+/* The group of what is made in DIR by one of group GID: as fchown(2) takes it; a folder with its set-group-ID bit hands its own down. */
+uint32_t files_group(int dir, uint32_t gid);
 /* What calls that take no descriptor of O_PATH are given. */
 void files_proc_path(int fd, char ret[32]);
 

@@ -378,12 +378,38 @@ static void answers_that_are_wrong(void **state)
 	assert_int_equal(shake(75, 0), -EPROTO);
 }
 
+static void a_folder_hands_its_group_down(void **state)
+{
+	const struct files_change shared = {
+		.valid = AGENT_SET_MODE | AGENT_SET_GID, .mode = 02770, .gid = 1234};
+	const struct files_owner other = {7, 8};
+	struct bench *b = *state;
+	struct agent *a;
+	struct file_ref dir;
+
+	need_handles(b);
+	a = b->agent;
+	assert_int_equal(CALL(b, files_mkdir(a, root, "shared", 0770, other, on_attr, b, NULL)), 0);
+	assert_int_equal(b->attr.gid, 8);
+	dir = ref(&b->attr);
+	assert_int_equal(CALL(b, files_setattr(a, dir, &shared, on_attr, b, NULL)), 0);
+	assert_int_equal(CALL(b, files_create(a, dir, "f", O_RDWR, 0640, other, on_attr, b, NULL)), 0);
+	assert_int_equal(b->attr.uid, 7);
+	assert_int_equal(b->attr.gid, 1234);
+	assert_int_equal(CALL(b, files_symlink(a, dir, "l", "f", other, on_attr, b, NULL)), 0);
+	assert_int_equal(b->attr.gid, 1234);
+	assert_int_equal(CALL(b, files_mkdir(a, dir, "d", 0750, other, on_attr, b, NULL)), 0);
+	assert_int_equal(b->attr.gid, 1234);
+	assert_int_equal(b->attr.mode, S_IFDIR | 02750);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(whole_life_of_a_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(names_and_folders, setup, teardown),
 		cmocka_unit_test_setup_teardown(settings_of_a_file, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_folder_hands_its_group_down, setup, teardown),
 		cmocka_unit_test_setup_teardown(tells_of_changes, setup, teardown),
 		cmocka_unit_test_setup_teardown(files_of_other_file_systems, setup, teardown),
 		cmocka_unit_test_setup_teardown(talks_after_noise, setup_noisy, teardown),
