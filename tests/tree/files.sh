@@ -76,6 +76,15 @@ wait $writer
 is "two that append, one on each side: no line is lost" "$(sort -u "$W/both" | wc -l)" 400
 is "10,000 opens and closes" "$(perl -e 'for (1 .. 10000) { open my $f, "<", $ARGV[0] or die "$_: $!" } print "done"' "$W/rooted")" "done"
 
+# Editors: a file that takes another's place, and one that is written over with a copy kept beside it.
+as_owner sh -c "echo one > $W/text; ln $W/text $W/same"
+ok "sed -i" as_owner sed -i s/one/two/ "$W/text"
+is "is another file, for the guest too" "$(guest 'cat text same; stat -c %h same')" $'two\none\n1'
+if command -v vi >/dev/null; then
+	ok "vi" as_owner vi -u NONE -es --not-a-term -c 'set backup backupcopy=yes backupskip=' -c '%s/two/three/' -c wq "$W/text"
+	is "writes, and keeps what was" "$(guest 'cat text text~')" $'three\ntwo'
+fi
+
 # Trees as package managers make them.
 tree=$CASE_DIR/tree
 mkdir -p "$tree"
