@@ -132,7 +132,7 @@ bool behind_is_busy(struct server *s, uint64_t node);
 /* So many operations were sent so far; of the first AFTER of them one is not confirmed. */
 uint64_t behind_sent(struct server *s, uint64_t node);
 bool behind_waits(struct server *s, uint64_t node, uint64_t after);
-/* Answers A, of a busy one, when all that was written before is confirmed, with what went wrong; ETIMEDOUT when the guest confirms nothing more. */
+/* Answers A, of a busy one, when all that was written before is confirmed, with what went wrong; -ETIMEDOUT: the guest has not answered in 30 s. */
 void behind_flush(struct ask *a);
 /* Nobody waits for A any more, which is parked. */
 void behind_unpark(struct ask *a);

@@ -8,13 +8,11 @@
 #include <time.h>
 
 #include "banger/cleanup.h"
-#include "banger/io.h"
 #include "fuse/guest.h"
 #include "fuse/journal.h"
 
 #define FILE_MAX (4u << 20) /* bytes of a file that are not confirmed; a writer of more waits for its own */
 #define BUCKETS  256
-#define LATE     1000 /* usec */
 
 /* A file that is open for writing, or has something that isn't confirmed. */
 struct behind {
@@ -30,15 +28,13 @@ struct behind {
 	uint64_t names;
 	struct agent_attr attr; /* with all that was sent */
 	TAILQ_HEAD(, ask) waiting;
-	uint64_t
-		heard; /* CLOCK_MONOTONIC usec: when the guest confirmed something, or somebody began to wait */
-	sd_event_source *timer; /* runs while somebody waits */
 };
 
 struct behinds {
 	struct journal *journal;
 	uint64_t
 		names; /* so many times a name of some file went or came: any could have another count of links */
+	bool silent; /* a guest that confirms nothing is in its VM's error; until one confirms something */
 	bool ending; /* what is not confirmed is left to the next daemon */
 	LIST_HEAD(, behind) files[BUCKETS];
 };
@@ -93,7 +89,6 @@ static struct behind *get(struct server *s, uint64_t node, uint32_t vm)
 
 static void destroy(struct behind *b)
 {
-	sd_event_source_disable_unref(b->timer);
 	LIST_REMOVE(b, bucket);
 	free(b);
 }
@@ -124,17 +119,32 @@ static void answer_waiting(struct behind *b)
 	}
 }
 
+/* It was asked, and may still do it; who closes the file is not kept waiting (guest/message.c has the time). */
+static void say_silent(const struct behind *b)
+{
+	struct vm *vm = tree_vm(b->s->tree, b->vm);
+
+	b->s->behinds->silent = true;
+	if (vm)
+		vm_set_error(vm, -ETIMEDOUT, 0,
+			"files: what was written is not confirmed: the guest does not answer: "
+			"resume it if it is paused, else see console");
+}
+
 static void end_late(struct late *l, int code)
 {
 	struct behind *b = l->b;
 
 	b->done++;
-	b->heard = io_now_usec();
 	b->bytes -= l->op->size;
 	if (code < 0 && b->error == 0)
 		b->error = code;
 	if (code < 0)
 		b->known = false;
+	if (code == -ETIMEDOUT && !b->s->behinds->silent)
+		say_silent(b);
+	else if (code == 0)
+		b->s->behinds->silent = false;
 	if (code == 0 || !b->s->behinds->ending)
 		journal_done(b->s->behinds->journal, l->op);
 	free(l);
@@ -372,55 +382,10 @@ bool behind_waits(struct server *s, uint64_t node, uint64_t after)
 	return b && b->sent != b->done && b->done < after;
 }
 
-static void say_silent(const struct behind *b, struct vm *vm)
-{
-	_cleanup_free_ char *text = NULL;
-
-	if (asprintf(&text,
-		    "files: a close was told that %zu bytes are not confirmed: the guest has not answered "
-		    "for %u s; "
-		    "it is asked on (paused? echo resume into ctl; else see console)",
-		    b->bytes, (unsigned)(b->s->silent_usec / 1000000)) < 0)
-		text = NULL;
-	if (text)
-		vm_set_error(vm, -ETIMEDOUT, 0, text);
-}
-
-/* A guest that confirms nothing is waited for no longer: a close cannot be interrupted by who is being killed. */
-static int on_silent(sd_event_source *source, uint64_t usec, void *user)
-{
-	struct behind *b = user;
-	struct vm *vm = tree_vm(b->s->tree, b->vm);
-	struct ask *a;
-
-	if (TAILQ_EMPTY(&b->waiting))
-		return 0;
-	if (usec < b->heard + b->s->silent_usec) {
-		sd_event_source_set_time(source, b->heard + b->s->silent_usec);
-		return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
-	}
-	if (vm)
-		say_silent(b, vm);
-	while ((a = TAILQ_FIRST(&b->waiting))) {
-		TAILQ_REMOVE(&b->waiting, a, link);
-		a->parked = NULL;
-		ask_fail(a, -ETIMEDOUT);
-	}
-	drop_if_idle(b);
-	return 0;
-}
-
 void behind_flush(struct ask *a)
 {
 	struct behind *b = find(a->s, a->node);
-	uint64_t now_usec = io_now_usec();
 
-	if (TAILQ_EMPTY(&b->waiting)) {
-		b->heard = now_usec;
-		sd_event_source_disable_unref(TAKE_PTR(b->timer));
-		sd_event_add_time(a->s->config.event, &b->timer, CLOCK_MONOTONIC,
-			now_usec + a->s->silent_usec, LATE, on_silent, b);
-	}
 	a->after = b->sent;
 	a->parked = b;
 	TAILQ_INSERT_TAIL(&b->waiting, a, link);

@@ -16,7 +16,6 @@
 #define NOTIFY_RESEND 7   /* FUSE_NOTIFY_RESEND */
 #define MINOR_RESEND  40  /* of the protocol 7, that has it: Linux 6.9 */
 #define UNIQUE_RESEND (1ull << 63) /* FUSE_UNIQUE_RESEND: set where the request is asked again */
-#define SILENT_USEC   30000000     /* a busy guest confirms 4 MiB in far less, a paused one may be for good */
 
 static void on_created(void *user, struct vm *vm)
 {
@@ -118,7 +117,6 @@ int server_new(const struct server_config *config, struct server **ret, struct e
 	STAILQ_INIT(&s->early);
 	STAILQ_INIT(&s->polls);
 	atomic_init(&s->awaited, UINT64_MAX);
-	s->silent_usec = SILENT_USEC;
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->wake, NULL);
 	r = tree_new(&config->tree, &listener, s, &s->tree, e);

@@ -84,7 +84,6 @@ struct server {
 	} removers[REMOVERS];
 	unsigned remover;        /* the next */
 	struct behinds *behinds; /* NULL: nothing is written behind */
-	uint64_t silent_usec;    /* a close waits so long for a guest that confirms nothing more */
 	uid_t owner;
 	gid_t group;
 
