@@ -38,6 +38,17 @@ bool guest_has_remover(struct server *s, fuse_req_t req, uint32_t vm)
 	return false;
 }
 
+bool guest_is_removed(struct server *s, fuse_req_t req, uint64_t node)
+{
+	struct vm *vm;
+	struct node n;
+
+	if (!node_parse(node, &n) || n.guest || !guest_has_remover(s, req, (uint32_t)n.row))
+		return false;
+	vm = tree_vm(s->tree, (uint32_t)n.row);
+	return vm && !vm_agent(vm);
+}
+
 const struct fuse_lowlevel_ops guest_ops = {
 	.lookup = guest_lookup,
 	.getattr = guest_getattr,

@@ -35,7 +35,7 @@ void guest_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct server *s = fuse_req_userdata(req);
 	struct guest_cache *c;
 	struct place at;
-	int r = place_find(s, ino, &at);
+	int r = guest_is_removed(s, req, ino) ? -EBUSY : place_find(s, ino, &at);
 
 	if (r < 0) {
 		fuse_reply_err(req, -r);

@@ -185,23 +185,13 @@ void guest_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const ch
 				    agent, a->file, name, link, ask_owner(a), ask_on_entry, a, &a->request));
 }
 
-/* Of a stopped VM's root/ nothing can be removed but by who removes all of it: as it is with attributes, nothing comes of it. */
-static void on_removed(void *user, int code)
-{
-	struct ask *a = user;
-
-	if (code == -EROFS && a->in_root && guest_has_remover(a->s, a->req, a->vm))
-		code = 0;
-	ask_on_code(a, code);
-}
-
 void guest_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct agent *agent;
 	struct ask *a = change_new(req, parent, NULL, &agent);
 
 	if (a)
-		ask_sent(a, files_unlink(agent, a->file, name, on_removed, a, &a->request));
+		ask_sent(a, files_unlink(agent, a->file, name, ask_on_code, a, &a->request));
 }
 
 void guest_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -210,7 +200,7 @@ void guest_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct ask *a = change_new(req, parent, NULL, &agent);
 
 	if (a)
-		ask_sent(a, files_rmdir(agent, a->file, name, on_removed, a, &a->request));
+		ask_sent(a, files_rmdir(agent, a->file, name, ask_on_code, a, &a->request));
 }
 
 /* The second directory or file of a request: of the same guest, or -EXDEV. */

@@ -158,6 +158,8 @@ bool guest_is(struct server *s, uint64_t node);
 /* REQ's caller has removed an attribute in the folder NODE, by which nothing happens: is it on its way to remove VM? */
 void guest_note_remover(struct server *s, fuse_req_t req, uint64_t node);
 bool guest_has_remover(struct server *s, fuse_req_t req, uint32_t vm);
+/* REQ's caller is removing the stopped VM whose workspace/ or root/ NODE is: to be removed with it, whole, not a guest's file after the other. */
+bool guest_is_removed(struct server *s, fuse_req_t req, uint64_t node);
 
 /* guest_cache.c: what the kernel may keep of guests' files. */
 struct guest_cache;

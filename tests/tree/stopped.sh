@@ -106,6 +106,7 @@ ok "start" start
 is "the guest has both" "$(guest 'cat after j299 | tr "\n" " "')" "after 299 "
 ok "stop" stop
 
+mkdir -p "$W/theirs" && touch "$W/theirs/f" && chown -R 1234 "$W/theirs"
 # A disk that somebody made up.
 cp --sparse=always "$(disk)" "$CASE_DIR/good"
 dd if=/dev/urandom of="$(disk)" bs=4096 seek=1 count=64 conv=notrunc status=none

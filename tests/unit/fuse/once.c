@@ -102,7 +102,7 @@ int place_look(struct server *s, uint64_t number, struct place *ret)
 	return place_find(s, number, ret);
 }
 
-bool guest_has_remover(struct server *s, fuse_req_t req, uint32_t vm)
+bool guest_is_removed(struct server *s, fuse_req_t req, uint64_t node)
 {
 	return false;
 }
