@@ -86,7 +86,7 @@ fuzz_tests()
 }
 
 # The longest cases begin first, so that none is left to run alone.
-CASES_LONG='umoci|many|doctor|spoof|registry'
+CASES_LONG='umoci|many|doctor|spoof|registry|storage|restart|firecracker'
 
 # case_tests NAME FOLDER [BUT]: all of its cases, but for those whose names match BUT.
 case_tests()
