@@ -97,9 +97,6 @@ int inode_unused(struct serving *s, struct file *f)
 	int r;
 
 	f->raw.i_links_count = 0;
-	/* As ext4 has it of a folder that is open still. */
-	if (S_ISDIR(f->raw.i_mode))
-		f->raw.i_size = 0;
 	if (s && pin_has(s, f->ino))
 		return file_write(f);
 	if (ext2fs_inode_has_valid_blocks2(fs, file_inode(f)))

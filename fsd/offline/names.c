@@ -355,6 +355,9 @@ static int remove_name(struct serving *s, struct input *in, bool folder)
 	r = volume_change(dir.v);
 	if (r == 0)
 		r = dir_remove(&dir, name);
+	/* As ext4 has it of one that is open still, and not of one that another took the place of. */
+	if (folder)
+		f.raw.i_size = 0;
 	return r == 0 ? drop_link(s, &dir, &f) : r;
 }
 
