@@ -114,7 +114,8 @@ static void check_folders(struct doctor *d, struct finding *f)
 
 static void check_mount(struct doctor *d, struct finding *f)
 {
-	static const char *const wanted[] = {"nosuid", "nodev", "noexec", "default_permissions"};
+	static const char *const wanted[] = {
+		"nosuid", "nodev", "noexec", "nosymfollow", "default_permissions"};
 	FILE *mounts = setmntent("/proc/self/mounts", "re");
 	struct mntent *m;
 

@@ -20,6 +20,20 @@ CASE_COUNT=${CASE_COUNT:-0}
 CASE_FAILED=${CASE_FAILED:-0}
 CASE_UP=0
 
+CASE_MIRRORS=()
+mirrors_gone()
+{
+	[ ${#CASE_MIRRORS[@]} = 0 ] || umount -l "${CASE_MIRRORS[@]}"
+	CASE_MIRRORS=()
+}
+
+# mirror DIR: an empty folder of the owner's where links are shown and not followed, as in the tree.
+mirror()
+{
+	install -d -o "$OWNER" -g "$(id -g "$OWNER")" "$1"
+	mount --bind "$1" "$1" && mount -o remount,bind,nosymfollow "$1" && CASE_MIRRORS+=("$1")
+}
+
 # skip KEY REASON: the whole case, when the machine lacks something; a failure where BANGER_MUST_WORK names KEY.
 skip()
 {
@@ -303,12 +317,14 @@ case_cleanup()
 		tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qE 'banger-(fsd|helper|files)|qemu-system|reaper' && kill -9 "$pid"
 	done
 	umount -l "$FS" 2>/dev/null
+	mirrors_gone
 	[ -n "${KEEP:-}" ] || rm -rf "$CASE_DIR"
 	exit $status
 }
 
 case_end()
 {
+	mirrors_gone
 	[ "$CASE_FAILED" = 0 ] || case_logs
 	cp "$RUN/helper.log" "$CASE_DIR/helper.log" 2>/dev/null
 	if [ "$CASE_UP" = 1 ]; then

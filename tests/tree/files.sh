@@ -13,7 +13,7 @@ guest() { banger vm exec box -- sh -c "$1"; }
 # Other seeds each time; SEED=n ROUNDS=1 does one again.
 seed=${SEED:-$(date +%s)}
 for ((i = 0; i < ${ROUNDS:-3}; i++)); do
-	install -d -o "$OWNER" -g "$(id -g $OWNER)" "$CASE_DIR/diff$i"
+	mirror "$CASE_DIR/diff$i"
 	as_owner mkdir "$W/diff$i"
 	ok "random operations, seed $((seed + i))" as_owner timeout "$PATIENCE" "$programs/filesdiff" $((seed + i)) "${COUNT:-2500}" "$CASE_DIR/diff$i" "$W/diff$i"
 done

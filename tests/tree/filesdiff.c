@@ -240,7 +240,7 @@ static void do_fifo(struct side *s, const struct args *a)
 	say(s, mknodat(s->dir, a->a, S_IFIFO | a->mode, 0));
 }
 
-/* Where symbolic links lead. */
+/* What is at a name; of symbolic links that they are not followed. */
 static void do_follow(struct side *s, const struct args *a)
 {
 	_cleanup_close_ int fd = openat(s->dir, a->a, O_RDONLY | O_NONBLOCK | O_CLOEXEC);

@@ -25,7 +25,7 @@ ends()
 }
 
 # The daemon goes in the middle, twice.
-install -d -o "$OWNER" "$CASE_DIR/diff"
+mirror "$CASE_DIR/diff"
 as_owner mkdir "$W/diff"
 as_owner timeout "$PATIENCE" "$programs/filesdiff" "${SEED:-7}" 4000 "$CASE_DIR/diff" "$W/diff" >"$CASE_DIR/filesdiff" 2>&1 & differ=$!
 as_owner cp -a "$src/d" "$W/killed" & copier=$!

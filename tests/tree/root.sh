@@ -17,7 +17,9 @@ is "in which nothing can be made" "$(errno_call mkdir "$R/proc/x")" EROFS
 guest 'mkdir /mnt/t && mount -t tmpfs t /mnt/t && echo inside > /mnt/t/f && ln -s /etc/shadow /mnt/t/link'
 is "mounts are crossed" "$(cat "$R/mnt/t/f")" inside
 is "statfs is that mount's" "$(stat -f -c %b "$R/mnt/t")" "$(guest 'stat -f -c %b /mnt/t')"
-is "a link is shown, not followed" "$(readlink "$R/mnt/t/link")" /etc/shadow
+is "a link is shown" "$(readlink "$R/mnt/t/link")" /etc/shadow
+is "and not followed" "$(cat "$R/mnt/t/link" 2>&1 | sed 's/.*: //')" "Too many levels of symbolic links"
+is "nor written through" "$(sh -c 'echo x >"$1"' - "$R/mnt/t/link" 2>&1 | grep -c 'Too many levels\|nonexistent')" 1
 ok "made on the overlay" as_owner sh -c "mkdir -p $R/opt/d && echo one > $R/opt/d/f && ln $R/opt/d/f $R/opt/d/g && ln -s f $R/opt/d/s"
 is "the guest has it" "$(guest 'cat /opt/d/f; readlink /opt/d/s; stat -c %h /opt/d/g')" "$(printf 'one\nf\n2')"
 ok "renamed with what is below" as_owner mv "$R/opt/d" "$R/opt/e"

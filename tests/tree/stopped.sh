@@ -58,7 +58,7 @@ is "an open file outlives its names" "$(sha256sum <&7)" "$sum"
 exec 7<&-
 seed=${SEED:-$(date +%s)}
 for ((i = 0; i < ${ROUNDS:-2}; i++)); do
-	install -d -o "$OWNER" -g "$(id -g $OWNER)" "$CASE_DIR/diff$i"
+	mirror "$CASE_DIR/diff$i"
 	as_owner mkdir "$W/diff$i"
 	ok "random operations, seed $((seed + i))" as_owner timeout "$PATIENCE" "$programs/filesdiff" $((seed + i)) "${COUNT:-1500}" "$CASE_DIR/diff$i" "$W/diff$i"
 done
