@@ -77,4 +77,7 @@ breaks "the bridge gone" bridge 'not there'
 ok "the VM is reached" as_owner timeout "$PATIENCE" banger vm exec box1 -- true
 ok "it stops" as_owner sh -c "echo stop >$FS/vms/box1/ctl"
 ok "and is deleted" as_owner rmdir "$FS/vms/box1"
+# What mended the units is there to stay.
+rm /etc/systemd/system/banger*.service.d/{more,zz-banger-*}.conf
+systemctl daemon-reload
 host_end
