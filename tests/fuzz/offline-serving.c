@@ -53,7 +53,7 @@ static void fill(void)
 		file_load(serving.work, ino, &dir) == 0 && volume_change(serving.work) == 0);
 	for (int i = 0; i < 6; i++) {
 		static const uint32_t modes[] = {S_IFREG, S_IFDIR, S_IFREG, S_IFLNK, S_IFCHR, S_IFREG};
-		char name[16];
+		char name[24];
 
 		snprintf(name, sizeof(name), "name-%d", i);
 		need(inode_make(&dir, modes[i] | 0644, 0, 0, &f) == 0);
