@@ -97,7 +97,8 @@ int files_setattr(struct agent *a, struct file_ref file, const struct files_chan
 	(void)file;
 	(void)change;
 	(void)ret_id;
-	sent[sent_count++] = (struct sent){.set = fn, .user = user};
+	if (refuse == 0)
+		sent[sent_count++] = (struct sent){.set = fn, .user = user};
 	return refuse;
 }
 
@@ -178,6 +179,9 @@ static int teardown(void **state)
 	struct bench *b = *state;
 
 	behinds_free(b->s.behinds);
+	/* What was never answered. */
+	for (size_t i = 0; i < sent_count; i++)
+		free(sent[i].user);
 	unlinkat(b->fd, "behind", 0);
 	close_fd(b->fd);
 	assert_int_equal(rmdir(b->dir), 0);
@@ -223,6 +227,7 @@ static void answer(size_t n, int code, uint32_t written)
 {
 	struct sent one = sent[n];
 
+	sent[n].user = NULL;
 	if (one.written)
 		one.written(one.user, code, written);
 	else

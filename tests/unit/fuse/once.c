@@ -42,6 +42,13 @@ static int send(const char *what)
 	{                                                                                                    \
 		return send(#name);                                                                          \
 	}
+/* The same of a piece of something larger, which goes with its answer. */
+#define SENDS_PIECE(name, ...)                                                                               \
+	int name(__VA_ARGS__)                                                                                \
+	{                                                                                                    \
+		free(user);                                                                                  \
+		return send(#name);                                                                          \
+	}
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 #define A   struct agent *a
 #define F   struct file_ref file
@@ -61,9 +68,9 @@ SENDS(files_rename, A, F, N, struct file_ref dir, const char *newname, uint32_t 
 SENDS(files_open, A, F, uint32_t flags, files_attr_fn fn, END)
 SENDS(files_create, A, F, N, uint32_t flags, uint32_t mode, struct files_owner owner, files_attr_fn fn, END)
 SENDS(files_release, A, F, files_done_fn fn, END)
-SENDS(files_read, A, F, uint64_t offset, uint32_t size, files_data_fn fn, END)
-SENDS(files_write, A, F, uint64_t offset, const void *data, uint32_t size, bool append, files_count_fn fn,
-	END)
+SENDS_PIECE(files_read, A, F, uint64_t offset, uint32_t size, files_data_fn fn, END)
+SENDS_PIECE(files_write, A, F, uint64_t offset, const void *data, uint32_t size, bool append,
+	files_count_fn fn, END)
 SENDS(files_fsync, A, F, bool datasync, files_done_fn fn, END)
 SENDS(files_readdir, A, F, uint64_t cookie, uint32_t size, bool plus, files_data_fn fn, END)
 SENDS(files_statfs, A, F, files_statfs_fn fn, END)
