@@ -43,7 +43,7 @@ struct instance {
 /* Only the names: bridge and table. Nothing is made or taken; instance_close() frees. */
 int instance_names(const char *name, struct instance *ret, struct err *e);
 
-/* Makes the folders, takes the lock (-EALREADY: another helper has it). INST is instance_close()d also after a failure. */
+/* Makes the folders, takes the lock (-EALREADY: another helper has it, and keeps it for 5 s). INST is instance_close()d also after a failure. */
 int instance_open(const char *name, uid_t owner, struct instance *ret, struct err *e);
 void instance_close(struct instance *inst);
 
