@@ -226,7 +226,7 @@ case_begin()
 	[ -c /dev/fuse ] || skip fuse "no /dev/fuse"
 	[ -c /dev/net/tun ] || skip tun "no /dev/net/tun"
 	if [ -z "${CASE_INSIDE:-}" ]; then
-		unshare --net --mount --propagation private true 2>/dev/null || skip netns "no network namespaces"
+		why=$(unshare --net --mount --propagation private true 2>&1) || skip netns "no network namespaces: $why"
 		export CASE_INSIDE=1
 		exec unshare --net --mount --propagation private -- bash "$0" "$@"
 	fi

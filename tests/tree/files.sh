@@ -20,9 +20,10 @@ done
 
 # The guest changes what the host has read, looked up and listed.
 fresh=1
+guest 'echo > n0'
 for i in {1..8}; do
 	[ -e "$W/later$i" ] || [ -e "$W/moved$i" ] && fresh="there before its time: $i"
-	guest "echo > later$i; echo > x$i; mv x$i moved$i; echo $i > changing; mv n$((i - 1)) n$i 2>/dev/null || echo x > n$i; mkdir -p dir; echo > dir/$i"
+	guest "set -e; echo > later$i; echo > x$i; mv x$i moved$i; echo $i > changing; mv n$((i - 1)) n$i; mkdir -p dir; echo > dir/$i" || fresh="not done: $i"
 	[ -e "$W/later$i" ] && [ -e "$W/moved$i" ] || fresh="not there: $i"
 	[ "$(cat "$W/changing")" = "$i" ] && [ -e "$W/n$i" ] && [ ! -e "$W/n$((i - 1))" ] && [ "$(ls "$W/dir" | wc -l)" = "$i" ] || fresh="not in turn $i"
 done

@@ -124,7 +124,7 @@ banger image prune >/dev/null 2>&1
 rm -rf "$STATE/blobs"
 asked() { grep -c "^GET /v2/team/app/blobs/${blob/-/:}" "$CASE_DIR/held-5005"; }
 # What came is written a quarter of a MiB at a time, or less.
-part_has() { [ "$(stat -c %s "$STATE/blobs/$blob.part" 2>/dev/null || echo 0)" -ge "$1" ]; }
+part_has() { [ -e "$STATE/blobs/$blob.part" ] && [ "$(stat -c %s "$STATE/blobs/$blob.part")" -ge "$1" ]; }
 went_on() { grep -Eq "${blob/-/:} bytes=$1-" "$CASE_DIR/held-5005"; }
 before=$(images)
 

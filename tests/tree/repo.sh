@@ -97,7 +97,7 @@ is "no password comes along" "$(in_guest 'git config remote.origin.url')" https:
 is "a whole repository" "$(in_guest 'git fsck --full 2>&1 | grep -v ^dangling')" ""
 
 # Work in the guest, of every kind.
-in_guest 'echo edited >> main.c; rm link; chmod 0755 binary; printf "b\0c" >> binary; git mv run.sh ran.sh 2>/dev/null || mv run.sh ran.sh
+ok "work in the guest" in_guest 'set -e; echo edited >> main.c; rm link; chmod 0755 binary; printf "b\0c" >> binary; mv run.sh ran.sh
 mkdir -p new/folder; echo new > "new/folder/a file"; printf n2 > "$(printf "two\nlines")"; echo changed > vendor/lib/lib.c
 mkdir -p ignored; echo x > ignored/more; echo y > more.o; rm -r "with space"'
 index=$(in_guest 'sha256sum .git/index')
