@@ -1,9 +1,10 @@
 /*
- * What exec.c and exec_run.c share: a job and its VM. No other file includes this.
+ * What the files of exec.h share: a job and its VM. No other file includes this.
  */
 #ifndef BANGER_VM_EXEC_JOB_H
 #define BANGER_VM_EXEC_JOB_H
 
+#include <dirent.h>
 #include <sys/queue.h>
 
 #include "vm/exec.h"
@@ -68,6 +69,18 @@ struct execs {
 	uint64_t next_reader;
 	LIST_HEAD(, exec_vm) vms_by_id[EXEC_BUCKETS];
 };
+
+/* exec_folder.c: the VM's folder of jobs is opened, or made (nothing where it is open), which gives V its next number. */
+int exec_folder_open(struct exec_vm *v, struct err *e); /* -EUCLEAN: the file of that number holds none */
+void exec_folder_close(struct exec_vm *v);
+/* A number of an open folder's that no job of the VM has had; -EUSERS: there is none left. */
+int exec_folder_number(struct exec_vm *v, uint32_t *ret, struct err *e);
+/* The folder of the VM ID as an earlier daemon left it, the caller's; NULL: there is none. */
+DIR *exec_folder_find(const struct execs *xs, uint32_t id);
+/* The next job in it; false: those were all. */
+bool exec_folder_next(DIR *dir, uint32_t *ret_number);
+/* With all that is kept there. */
+void exec_folder_remove(const struct execs *xs, uint32_t id);
 
 /* exec_keep.c: the file N.job. What can't be written is said in the daemon's own log, and then ends with the daemon. */
 void exec_keep(const struct exec *x);
