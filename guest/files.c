@@ -17,23 +17,18 @@ static struct once {
 } once[AGENT_ONCE_KEPT];
 static size_t once_next;
 
-static int fs_watch(struct input *in, uint16_t flags, size_t *ret_n)
+static int fs_watch(const struct file_request *q, size_t *ret_n)
 {
-	uint32_t fresh = input_u32(in);
-
-	(void)flags;
 	(void)ret_n;
-	if (in->bad)
-		return -EINVAL;
 	/* A mount that is new has numbers of its own, from the first on. */
-	if (fresh) {
+	if (q->how) {
 		handle_unpin_all();
 		memset(once, 0, sizeof(once));
 	}
 	return watch_begin(handle_root());
 }
 
-static int (*const calls[])(struct input *in, uint16_t flags, size_t *ret_n) = {
+static request_fn *const calls[] = {
 	[AGENT_FS_LOOKUP] = fs_lookup,
 	[AGENT_FS_GETATTR] = fs_getattr,
 	[AGENT_FS_SETATTR] = fs_setattr,
@@ -71,41 +66,37 @@ static struct once *find_once(uint64_t token, uint16_t type, uint64_t sum)
 	return NULL;
 }
 
-static int do_once(const struct agent_header *h, struct input *in, size_t *ret_n)
+static int do_once(const struct file_request *q, const uint8_t *payload, size_t size, size_t *ret_n)
 {
-	uint64_t token, sum = 0xcbf29ce484222325; /* FNV-1a */
+	uint64_t sum = 0xcbf29ce484222325; /* FNV-1a */
 	struct once *o;
 	int r;
 
-	if (in->left < sizeof(token))
-		return -EINVAL;
-	in->left -= sizeof(token);
-	memcpy(&token, in->at + in->left, sizeof(token));
-	for (size_t i = 0; i < in->left; i++)
-		sum = (sum ^ in->at[i]) * 0x100000001b3;
-	o = find_once(token, h->type, sum);
+	for (size_t i = 0; i < size; i++)
+		sum = (sum ^ payload[i]) * 0x100000001b3;
+	o = find_once(q->token, q->type, sum);
 	if (o) {
 		memcpy(files_answer, o->answer, o->n);
 		*ret_n = o->n;
 		return o->code;
 	}
-	r = calls[h->type](in, h->code & (uint16_t)~AGENT_ONCE, ret_n);
+	r = calls[q->type](q, ret_n);
 	if (*ret_n > sizeof(o->answer))
 		return r;
 	o = &once[once_next++ % ELEMENTSOF(once)];
-	*o = (struct once){.token = token, .sum = sum, .type = h->type, .code = r, .n = *ret_n};
+	*o = (struct once){.token = q->token, .sum = sum, .type = q->type, .code = r, .n = *ret_n};
 	memcpy(o->answer, files_answer, o->n);
 	return r;
 }
 
 void files_request(struct channel *c, const struct agent_header *h, const uint8_t *payload)
 {
-	struct input in = {.at = payload, .left = h->length};
+	struct file_request q;
 	size_t n = 0;
-	int r = -EOPNOTSUPP;
+	int r = request_decode(h, payload, &q);
 
-	if (h->type < ELEMENTSOF(calls) && calls[h->type])
-		r = h->code & AGENT_ONCE ? do_once(h, &in, &n) : calls[h->type](&in, h->code, &n);
+	if (r == 0)
+		r = q.once ? do_once(&q, payload, h->length, &n) : calls[q.type](&q, &n);
 	channel_send(c, AGENT_REPLY, (uint16_t)-r, h->id, files_answer, r == 0 ? n : 0, NULL, 0);
 }
 

@@ -36,79 +36,58 @@ static int open_and_pin(struct file_id id, int path_fd, uint32_t flags, size_t *
 	return r;
 }
 
-int fs_open(struct input *in, uint16_t flags, size_t *ret_n)
+int fs_open(const struct file_request *q, size_t *ret_n)
 {
 	_cleanup_close_ int fd = -EBADF;
-	struct file_id id;
-	int r = input_file(in, &id, &fd);
-	uint32_t how = input_u32(in);
+	int r = handle_open(q->file, &fd);
 
-	(void)flags;
-	if (r < 0 || in->bad)
-		return r < 0 ? r : -EINVAL;
-	return open_and_pin(id, fd, how, ret_n);
-}
-
-int fs_create(struct input *in, uint16_t flags, size_t *ret_n)
-{
-	_cleanup_close_ int dir = -EBADF, made = -EBADF, fd = -EBADF;
-	uint32_t how, mode, uid, gid;
-	struct agent_attr attr;
-	char name[NAME_SIZE];
-	struct file_id id;
-	int r = input_file(in, &id, &dir);
-
-	(void)flags;
-	how = input_u32(in);
-	mode = input_u32(in);
-	uid = input_u32(in);
-	gid = input_u32(in);
-	input_name(in, name);
-	if (r < 0 || in->bad)
-		return r < 0 ? r : -EINVAL;
-	made = openat(dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode & 07777);
-	if (made >= 0) {
-		if (fchown(made, uid, files_group(dir, gid)) < 0 || fchmod(made, mode & 07777) < 0)
-			return -errno;
-	} else if (errno != EEXIST || (how & O_EXCL)) {
-		return -errno;
-	}
-	fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	r = handle_attr_at(id, dir, name, &attr);
 	if (r < 0)
 		return r;
-	r = open_and_pin(file_of(&attr), fd, how | (made >= 0 ? O_RDWR : 0), ret_n);
+	return open_and_pin(q->file, fd, q->how, ret_n);
+}
+
+int fs_create(const struct file_request *q, size_t *ret_n)
+{
+	_cleanup_close_ int dir = -EBADF, made = -EBADF, fd = -EBADF;
+	struct agent_attr attr;
+	int r = handle_open(q->file, &dir);
+
+	if (r < 0)
+		return r;
+	made = openat(dir, q->name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, q->mode & 07777);
+	if (made >= 0) {
+		if (fchown(made, q->uid, files_group(dir, q->gid)) < 0 || fchmod(made, q->mode & 07777) < 0)
+			return -errno;
+	} else if (errno != EEXIST || (q->how & O_EXCL)) {
+		return -errno;
+	}
+	fd = openat(dir, q->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	r = handle_attr_at(q->file, dir, q->name, &attr);
+	if (r < 0)
+		return r;
+	r = open_and_pin(file_of(&attr), fd, q->how | (made >= 0 ? O_RDWR : 0), ret_n);
 	if (r == 0)
-		files_answer_folder(id, dir, ret_n);
+		files_answer_folder(q->file, dir, ret_n);
 	return r;
 }
 
-int fs_release(struct input *in, uint16_t flags, size_t *ret_n)
+int fs_release(const struct file_request *q, size_t *ret_n)
 {
-	struct file_id id;
 
-	(void)flags;
 	(void)ret_n;
-	input_bytes(in, &id, sizeof(id));
-	if (in->bad)
-		return -EINVAL;
-	handle_unpin(id);
+	handle_unpin(q->file);
 	return 0;
 }
 
-/* The file that the payload begins with, open for reading or writing: pinned, or opened for this request (*RET_OWN). */
-static int files_get_open(struct input *in, bool writable, int *ret_fd, int *ret_own)
+/* The file ID, open for reading or writing: pinned, or opened for this request (*RET_OWN). */
+static int files_get_open(struct file_id id, bool writable, int *ret_fd, int *ret_own)
 {
 	_cleanup_close_ int path = -EBADF;
-	struct file_id id;
 	int r;
 
-	input_bytes(in, &id, sizeof(id));
 	*ret_own = -EBADF;
-	if (in->bad)
-		return -EINVAL;
 	*ret_fd = handle_pinned(id, writable);
 	if (*ret_fd >= 0)
 		return 0;
@@ -119,21 +98,16 @@ static int files_get_open(struct input *in, bool writable, int *ret_fd, int *ret
 	return r;
 }
 
-int fs_read(struct input *in, uint16_t flags, size_t *ret_n)
+int fs_read(const struct file_request *q, size_t *ret_n)
 {
 	_cleanup_close_ int own_fd = -EBADF;
-	int fd, r = files_get_open(in, false, &fd, &own_fd);
-	uint64_t offset = input_u64(in);
-	uint32_t size = input_u32(in);
-	size_t have = 0;
+	int fd, r = files_get_open(q->file, false, &fd, &own_fd);
+	size_t have = 0, size = q->size < sizeof(files_answer) ? q->size : sizeof(files_answer);
 
-	(void)flags;
-	if (r < 0 || in->bad || offset > INT64_MAX)
-		return r < 0 ? r : -EINVAL;
-	if (size > sizeof(files_answer))
-		size = sizeof(files_answer);
+	if (r < 0)
+		return r;
 	while (have < size) {
-		ssize_t n = pread(fd, files_answer + have, size - have, (off_t)(offset + have));
+		ssize_t n = pread(fd, files_answer + have, size - have, (off_t)(q->offset + have));
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -184,83 +158,67 @@ static int transfer_all(const struct transfer *t, size_t *ret_n)
 	return 0;
 }
 
-int fs_write(struct input *in, uint16_t flags, size_t *ret_n)
+int fs_write(const struct file_request *q, size_t *ret_n)
 {
 	_cleanup_close_ int own_fd = -EBADF;
-	int fd, r = files_get_open(in, true, &fd, &own_fd);
-	struct transfer t = {.to = fd, .to_at = input_u64(in)};
-	uint32_t how = input_u32(in);
+	int fd, r = files_get_open(q->file, true, &fd, &own_fd);
+	struct transfer t = {.data = q->data, .to = fd, .to_at = q->offset, .size = q->data_size};
 	struct stat st;
 
-	(void)flags;
-	if (r < 0 || in->bad || t.to_at > INT64_MAX)
-		return r < 0 ? r : -EINVAL;
-	if (how & AGENT_WRITE_APPEND) {
+	if (r < 0)
+		return r;
+	if (q->how & AGENT_WRITE_APPEND) {
 		if (fstat(fd, &st) < 0)
 			return -errno;
 		t.to_at = (uint64_t)st.st_size;
 	}
-	t.data = in->at;
-	t.size = in->left;
 	return transfer_all(&t, ret_n);
 }
 
-int fs_fsync(struct input *in, uint16_t flags, size_t *ret_n)
+int fs_fsync(const struct file_request *q, size_t *ret_n)
 {
 	_cleanup_close_ int own_fd = -EBADF;
-	int fd, r = files_get_open(in, false, &fd, &own_fd);
-	uint32_t datasync = input_u32(in);
+	int fd, r = files_get_open(q->file, false, &fd, &own_fd);
 
-	(void)flags;
 	(void)ret_n;
-	if (r < 0 || in->bad)
-		return r < 0 ? r : -EINVAL;
-	return (datasync ? fdatasync(fd) : fsync(fd)) < 0 ? -errno : 0;
+	if (r < 0)
+		return r;
+	return (q->how ? fdatasync(fd) : fsync(fd)) < 0 ? -errno : 0;
 }
 
-int fs_fallocate(struct input *in, uint16_t flags, size_t *ret_n)
+int fs_fallocate(const struct file_request *q, size_t *ret_n)
 {
 	_cleanup_close_ int own_fd = -EBADF;
-	int fd, r = files_get_open(in, true, &fd, &own_fd);
-	uint32_t mode = input_u32(in);
-	uint64_t offset = input_u64(in), length = input_u64(in);
+	int fd, r = files_get_open(q->file, true, &fd, &own_fd);
 
-	(void)flags;
 	(void)ret_n;
-	if (r < 0 || in->bad)
-		return r < 0 ? r : -EINVAL;
-	return fallocate(fd, (int)mode, (off_t)offset, (off_t)length) < 0 ? -errno : 0;
+	if (r < 0)
+		return r;
+	return fallocate(fd, (int)q->mode, (off_t)q->offset, (off_t)q->size) < 0 ? -errno : 0;
 }
 
-int fs_copy(struct input *in, uint16_t flags, size_t *ret_n)
+int fs_copy(const struct file_request *q, size_t *ret_n)
 {
 	_cleanup_close_ int own_from = -EBADF, own_to = -EBADF;
-	struct transfer t = {.to = -1};
-	int r = files_get_open(in, false, &t.from, &own_from);
+	struct transfer t = {.to = -1, .from_at = q->offset, .to_at = q->to_offset, .size = q->size};
+	int r = files_get_open(q->file, false, &t.from, &own_from);
 
-	(void)flags;
 	if (r == 0)
-		r = files_get_open(in, true, &t.to, &own_to);
-	t.from_at = input_u64(in);
-	t.to_at = input_u64(in);
-	t.size = input_u32(in);
-	if (r < 0 || in->bad || t.from_at > INT64_MAX || t.to_at > INT64_MAX)
-		return r < 0 ? r : -EINVAL;
+		r = files_get_open(q->to, true, &t.to, &own_to);
+	if (r < 0)
+		return r;
 	return transfer_all(&t, ret_n);
 }
 
-int fs_lseek(struct input *in, uint16_t flags, size_t *ret_n)
+int fs_lseek(const struct file_request *q, size_t *ret_n)
 {
 	_cleanup_close_ int own_fd = -EBADF;
-	int fd, r = files_get_open(in, false, &fd, &own_fd);
-	uint64_t offset = input_u64(in);
-	uint32_t whence = input_u32(in);
+	int fd, r = files_get_open(q->file, false, &fd, &own_fd);
 	off_t at;
 
-	(void)flags;
-	if (r < 0 || in->bad || (whence != SEEK_DATA && whence != SEEK_HOLE))
+	if (r < 0 || (q->how != SEEK_DATA && q->how != SEEK_HOLE))
 		return r < 0 ? r : -EINVAL;
-	at = lseek(fd, (off_t)offset, (int)whence);
+	at = lseek(fd, (off_t)q->offset, (int)q->how);
 	if (at < 0)
 		return -errno;
 	memcpy(files_answer, &at, sizeof(at));

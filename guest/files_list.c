@@ -50,22 +50,19 @@ static size_t put_entry(
 	return size;
 }
 
-int fs_readdir(struct input *in, uint16_t flags, size_t *ret_n)
+int fs_readdir(const struct file_request *q, size_t *ret_n)
 {
 	_cleanup_close_ int path = -EBADF, dir = -EBADF;
 	_Alignas(8) uint8_t buf[32768];
-	struct file_id id;
-	int r = input_file(in, &id, &path);
-	uint64_t cookie = input_u64(in);
-	uint32_t size = input_u32(in);
-	size_t at = 0, max = size < sizeof(files_answer) ? size : sizeof(files_answer);
+	int r = handle_open(q->file, &path);
+	size_t at = 0, max = q->size < sizeof(files_answer) ? q->size : sizeof(files_answer);
 
-	if (r < 0 || in->bad)
-		return r < 0 ? r : -EINVAL;
+	if (r < 0)
+		return r;
 	r = handle_reopen(path, O_RDONLY | O_DIRECTORY, &dir);
 	if (r < 0)
 		return r;
-	if (cookie != 0 && lseek(dir, (off_t)cookie, SEEK_SET) < 0)
+	if (q->offset != 0 && lseek(dir, (off_t)q->offset, SEEK_SET) < 0)
 		return -errno;
 	for (;;) {
 		long n = syscall(SYS_getdents64, dir, buf, sizeof(buf));
@@ -81,7 +78,7 @@ int fs_readdir(struct input *in, uint16_t flags, size_t *ret_n)
 			i += d->size;
 			if (strcmp(d->name, ".") == 0 || strcmp(d->name, "..") == 0)
 				continue;
-			put = put_entry(id, dir, d, flags & AGENT_READDIR_PLUS, at, max);
+			put = put_entry(q->file, dir, d, q->flags & AGENT_READDIR_PLUS, at, max);
 			if (put == SIZE_MAX)
 				continue;
 			if (put == 0) {
@@ -95,16 +92,14 @@ int fs_readdir(struct input *in, uint16_t flags, size_t *ret_n)
 	return 0;
 }
 
-int fs_statfs(struct input *in, uint16_t flags, size_t *ret_n)
+int fs_statfs(const struct file_request *q, size_t *ret_n)
 {
 	_cleanup_close_ int fd = -EBADF;
-	struct file_id id;
-	int r = input_file(in, &id, &fd);
+	int r = handle_open(q->file, &fd);
 	struct statvfs st;
 	uint64_t v[5];
 	uint32_t w[2];
 
-	(void)flags;
 	if (r < 0)
 		return r;
 	if (fstatvfs(fd, &st) < 0)

@@ -13,80 +13,60 @@
 #include "handle.h"
 #include "node.h"
 
-int fs_lookup(struct input *in, uint16_t flags, size_t *ret_n)
+int fs_lookup(const struct file_request *q, size_t *ret_n)
 {
 	_cleanup_close_ int dir = -EBADF;
-	char name[NAME_SIZE];
-	struct file_id id;
-	int r = input_file(in, &id, &dir);
+	int r = handle_open(q->file, &dir);
 
-	(void)flags;
-	input_name(in, name);
-	if (r < 0 || in->bad)
-		return r < 0 ? r : -EINVAL;
-	return files_answer_attr_at(id, dir, name, ret_n);
+	if (r < 0)
+		return r;
+	return files_answer_attr_at(q->file, dir, q->name, ret_n);
 }
 
-int fs_getattr(struct input *in, uint16_t flags, size_t *ret_n)
+int fs_getattr(const struct file_request *q, size_t *ret_n)
 {
 	_cleanup_close_ int fd = -EBADF;
-	struct file_id id;
-	int r = input_file(in, &id, &fd);
+	int r = handle_open(q->file, &fd);
 
-	(void)flags;
-	return r < 0 ? r : files_answer_attr(id, fd, ret_n);
+	return r < 0 ? r : files_answer_attr(q->file, fd, ret_n);
 }
 
-int fs_setattr(struct input *in, uint16_t flags, size_t *ret_n)
+int fs_setattr(const struct file_request *q, size_t *ret_n)
 {
 	_cleanup_close_ int fd = -EBADF;
-	uint32_t valid, mode, uid, gid;
-	struct timespec times[2];
-	uint64_t size;
+	struct timespec times[2] = {q->times[0], q->times[1]};
 	char path[32];
-	struct file_id id;
-	int r = input_file(in, &id, &fd);
+	int r = handle_open(q->file, &fd);
 
-	(void)flags;
-	valid = input_u32(in);
-	mode = input_u32(in);
-	uid = input_u32(in);
-	gid = input_u32(in);
-	size = input_u64(in);
-	for (int i = 0; i < 2; i++) {
-		times[i].tv_sec = (time_t)input_u64(in);
-		times[i].tv_nsec = (long)input_u32(in);
-	}
-	if (r < 0 || in->bad)
-		return r < 0 ? r : -EINVAL;
+	if (r < 0)
+		return r;
 	files_proc_path(fd, path);
-	if (valid & (AGENT_SET_UID | AGENT_SET_GID))
-		if (fchownat(fd, "", valid & AGENT_SET_UID ? uid : (uid_t)-1,
-			    valid & AGENT_SET_GID ? gid : (gid_t)-1, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0)
+	if (q->how & (AGENT_SET_UID | AGENT_SET_GID))
+		if (fchownat(fd, "", q->how & AGENT_SET_UID ? q->uid : (uid_t)-1,
+			    q->how & AGENT_SET_GID ? q->gid : (gid_t)-1,
+			    AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0)
 			return -errno;
-	if ((valid & AGENT_SET_MODE) && chmod(path, mode & 07777) < 0)
+	if ((q->how & AGENT_SET_MODE) && chmod(path, q->mode & 07777) < 0)
 		return -errno;
-	if ((valid & AGENT_SET_SIZE) && truncate(path, (off_t)size) < 0)
+	if ((q->how & AGENT_SET_SIZE) && truncate(path, (off_t)q->size) < 0)
 		return -errno;
-	if (valid & (AGENT_SET_ATIME | AGENT_SET_MTIME)) {
-		if (!(valid & AGENT_SET_ATIME))
+	if (q->how & (AGENT_SET_ATIME | AGENT_SET_MTIME)) {
+		if (!(q->how & AGENT_SET_ATIME))
 			times[0].tv_nsec = UTIME_OMIT;
-		if (!(valid & AGENT_SET_MTIME))
+		if (!(q->how & AGENT_SET_MTIME))
 			times[1].tv_nsec = UTIME_OMIT;
 		if (utimensat(AT_FDCWD, path, times, 0) < 0)
 			return -errno;
 	}
-	return files_answer_attr(id, fd, ret_n);
+	return files_answer_attr(q->file, fd, ret_n);
 }
 
-int fs_readlink(struct input *in, uint16_t flags, size_t *ret_n)
+int fs_readlink(const struct file_request *q, size_t *ret_n)
 {
 	_cleanup_close_ int fd = -EBADF;
-	struct file_id id;
-	int r = input_file(in, &id, &fd);
+	int r = handle_open(q->file, &fd);
 	ssize_t n;
 
-	(void)flags;
 	if (r < 0)
 		return r;
 	n = readlinkat(fd, "", (char *)files_answer, 4096);
@@ -120,146 +100,106 @@ static int own(struct file_id id, int dir, const char *name, uint32_t uid, uint3
 	return r;
 }
 
-int fs_mknod(struct input *in, uint16_t flags, size_t *ret_n)
+int fs_mknod(const struct file_request *q, size_t *ret_n)
 {
 	_cleanup_close_ int dir = -EBADF;
-	uint32_t mode, rdev, uid, gid;
-	char name[NAME_SIZE];
-	struct file_id id;
-	int r = input_file(in, &id, &dir);
+	int r = handle_open(q->file, &dir);
 
-	(void)flags;
-	mode = input_u32(in);
-	rdev = input_u32(in);
-	uid = input_u32(in);
-	gid = input_u32(in);
-	input_name(in, name);
-	if (r < 0 || in->bad)
-		return r < 0 ? r : -EINVAL;
+	if (r < 0)
+		return r;
 	/* The kernel's own 32-bit form of a device number (include/linux/kdev_t.h: new_decode_dev). */
-	if (mknodat(dir, name, mode,
-		    makedev((rdev & 0xfff00) >> 8, (rdev & 0xff) | ((rdev >> 12) & 0xfff00))) < 0)
+	if (mknodat(dir, q->name, q->mode,
+		    makedev((q->rdev & 0xfff00) >> 8, (q->rdev & 0xff) | ((q->rdev >> 12) & 0xfff00))) < 0)
 		return -errno;
-	return own(id, dir, name, uid, gid, 0, ret_n);
+	return own(q->file, dir, q->name, q->uid, q->gid, 0, ret_n);
 }
 
-int fs_mkdir(struct input *in, uint16_t flags, size_t *ret_n)
+int fs_mkdir(const struct file_request *q, size_t *ret_n)
 {
 	_cleanup_close_ int dir = -EBADF;
-	uint32_t mode, uid, gid;
-	char name[NAME_SIZE];
-	struct file_id id;
-	int r = input_file(in, &id, &dir);
+	int r = handle_open(q->file, &dir);
 
-	(void)flags;
-	mode = input_u32(in);
-	uid = input_u32(in);
-	gid = input_u32(in);
-	input_name(in, name);
-	if (r < 0 || in->bad)
-		return r < 0 ? r : -EINVAL;
-	if (mkdirat(dir, name, mode & 07777) < 0)
+	if (r < 0)
+		return r;
+	if (mkdirat(dir, q->name, q->mode & 07777) < 0)
 		return -errno;
-	return own(id, dir, name, uid, gid, AT_REMOVEDIR, ret_n);
+	return own(q->file, dir, q->name, q->uid, q->gid, AT_REMOVEDIR, ret_n);
 }
 
-int fs_symlink(struct input *in, uint16_t flags, size_t *ret_n)
+int fs_symlink(const struct file_request *q, size_t *ret_n)
 {
 	_cleanup_close_ int dir = -EBADF;
-	char name[NAME_SIZE], target[4096];
-	uint32_t uid, gid;
-	struct file_id id;
-	int r = input_file(in, &id, &dir);
+	int r = handle_open(q->file, &dir);
 
-	(void)flags;
-	uid = input_u32(in);
-	gid = input_u32(in);
-	input_name(in, name);
-	input_text(in, target, sizeof(target));
-	if (r < 0 || in->bad)
-		return r < 0 ? r : -EINVAL;
-	if (symlinkat(target, dir, name) < 0)
+	if (r < 0)
+		return r;
+	if (symlinkat(q->target, dir, q->name) < 0)
 		return -errno;
-	return own(id, dir, name, uid, gid, 0, ret_n);
+	return own(q->file, dir, q->name, q->uid, q->gid, 0, ret_n);
 }
 
-int fs_link(struct input *in, uint16_t flags, size_t *ret_n)
+int fs_link(const struct file_request *q, size_t *ret_n)
 {
 	_cleanup_close_ int fd = -EBADF, dir = -EBADF;
-	char name[NAME_SIZE], path[32];
-	struct file_id file, id;
-	int r = input_file(in, &file, &fd);
+	char path[32];
+	int r = handle_open(q->file, &fd);
 
-	(void)flags;
 	if (r == 0)
-		r = input_file(in, &id, &dir);
-	input_name(in, name);
-	if (r < 0 || in->bad)
-		return r < 0 ? r : -EINVAL;
+		r = handle_open(q->to, &dir);
+	if (r < 0)
+		return r;
 	files_proc_path(fd, path);
-	if (linkat(AT_FDCWD, path, dir, name, AT_SYMLINK_FOLLOW) < 0)
+	if (linkat(AT_FDCWD, path, dir, q->name, AT_SYMLINK_FOLLOW) < 0)
 		return -errno;
-	return files_answer_attr_at(id, dir, name, ret_n);
+	return files_answer_attr_at(q->to, dir, q->name, ret_n);
 }
 
-static int remove_name(struct input *in, int flags)
+static int remove_name(const struct file_request *q, int flags)
 {
 	_cleanup_close_ int dir = -EBADF;
-	char name[NAME_SIZE];
-	struct file_id id;
-	int r = input_file(in, &id, &dir);
+	int r = handle_open(q->file, &dir);
 
-	input_name(in, name);
-	if (r < 0 || in->bad)
-		return r < 0 ? r : -EINVAL;
-	return unlinkat(dir, name, flags) < 0 ? -errno : 0;
+	if (r < 0)
+		return r;
+	return unlinkat(dir, q->name, flags) < 0 ? -errno : 0;
 }
 
-int fs_unlink(struct input *in, uint16_t flags, size_t *ret_n)
+int fs_unlink(const struct file_request *q, size_t *ret_n)
 {
-	(void)flags;
 	(void)ret_n;
-	return remove_name(in, 0);
+	return remove_name(q, 0);
 }
 
-int fs_rmdir(struct input *in, uint16_t flags, size_t *ret_n)
+int fs_rmdir(const struct file_request *q, size_t *ret_n)
 {
-	(void)flags;
 	(void)ret_n;
-	return remove_name(in, AT_REMOVEDIR);
+	return remove_name(q, AT_REMOVEDIR);
 }
 
-int fs_rename(struct input *in, uint16_t flags, size_t *ret_n)
+int fs_rename(const struct file_request *q, size_t *ret_n)
 {
 	_cleanup_close_ int from_fd = -EBADF, to_fd = -EBADF;
 	struct agent_attr moved = {0}, exchanged = {0};
-	char old[NAME_SIZE], new[NAME_SIZE];
-	struct file_id from, to;
-	uint32_t how;
-	int r = input_file(in, &from, &from_fd);
+	int r = handle_open(q->file, &from_fd);
 
-	(void)flags;
 	(void)ret_n;
 	if (r == 0)
-		r = input_file(in, &to, &to_fd);
-	how = input_u32(in);
-	input_name(in, old);
-	input_name(in, new);
-	if (r < 0 || in->bad)
-		return r < 0 ? r : -EINVAL;
+		r = handle_open(q->to, &to_fd);
+	if (r < 0)
+		return r;
 	/* What is known by its name has to be known by the new one. */
-	if (file_in_tree(from)) {
-		r = handle_attr_at(from, from_fd, old, &moved);
-		if (r == 0 && (how & RENAME_EXCHANGE))
-			r = handle_attr_at(to, to_fd, new, &exchanged);
+	if (file_in_tree(q->file)) {
+		r = handle_attr_at(q->file, from_fd, q->name, &moved);
+		if (r == 0 && (q->how & RENAME_EXCHANGE))
+			r = handle_attr_at(q->to, to_fd, q->to_name, &exchanged);
 		if (r < 0)
 			return r;
 	}
-	if (syscall(SYS_renameat2, from_fd, old, to_fd, new, how) < 0)
+	if (syscall(SYS_renameat2, from_fd, q->name, to_fd, q->to_name, q->how) < 0)
 		return -errno;
 	if (moved.space == AGENT_SPACE_TREE)
-		node_moved(file_key(file_of(&moved)), to, new);
+		node_moved(file_key(file_of(&moved)), q->to, q->to_name);
 	if (exchanged.space == AGENT_SPACE_TREE)
-		node_moved(file_key(file_of(&exchanged)), from, old);
+		node_moved(file_key(file_of(&exchanged)), q->file, q->name);
 	return 0;
 }

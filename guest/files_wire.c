@@ -1,4 +1,3 @@
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -7,12 +6,6 @@
 
 /* An files_answer's payload; shared by all requests, of which one is at work at a time. */
 uint8_t files_answer[AGENT_PAYLOAD_MAX];
-
-int input_file(struct input *in, struct file_id *ret, int *ret_fd)
-{
-	input_bytes(in, ret, sizeof(*ret));
-	return in->bad ? -EINVAL : handle_open(*ret, ret_fd);
-}
 
 void files_proc_path(int fd, char ret[32])
 {

@@ -1,5 +1,5 @@
 /*
- * What the files' requests share: payloads taken apart, answers put together. One request is at work at a time.
+ * What the files' requests share: answers put together. One request is at work at a time.
  */
 #ifndef BANGER_GUEST_FILES_WIRE_H
 #define BANGER_GUEST_FILES_WIRE_H
@@ -8,14 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "banger/agent_input.h"
-#include "banger/agent_proto.h"
+#include "banger/agent_request.h"
 #include "handle.h"
-
-#define NAME_SIZE INPUT_NAME_SIZE
-
-/* The file that is named, and an O_PATH descriptor of it, the caller's. -EINVAL, -ESTALE. */
-int input_file(struct input *in, struct file_id *ret, int *ret_fd);
 
 /* The answer's payload. */
 extern uint8_t files_answer[AGENT_PAYLOAD_MAX];
@@ -35,31 +29,9 @@ void files_proc_path(int fd, char ret[32]);
  * AGENT_FS_*, one each (banger/agent_proto.h): 0 with the answer's length in *RET_N (0 before), or -errno. files_names.c, files_data.c, files_list.c and
  * files_xattr.c.
  */
-int fs_lookup(struct input *in, uint16_t flags, size_t *ret_n);
-int fs_getattr(struct input *in, uint16_t flags, size_t *ret_n);
-int fs_setattr(struct input *in, uint16_t flags, size_t *ret_n);
-int fs_readlink(struct input *in, uint16_t flags, size_t *ret_n);
-int fs_mknod(struct input *in, uint16_t flags, size_t *ret_n);
-int fs_mkdir(struct input *in, uint16_t flags, size_t *ret_n);
-int fs_symlink(struct input *in, uint16_t flags, size_t *ret_n);
-int fs_link(struct input *in, uint16_t flags, size_t *ret_n);
-int fs_unlink(struct input *in, uint16_t flags, size_t *ret_n);
-int fs_rmdir(struct input *in, uint16_t flags, size_t *ret_n);
-int fs_rename(struct input *in, uint16_t flags, size_t *ret_n);
-int fs_open(struct input *in, uint16_t flags, size_t *ret_n);
-int fs_create(struct input *in, uint16_t flags, size_t *ret_n);
-int fs_release(struct input *in, uint16_t flags, size_t *ret_n);
-int fs_read(struct input *in, uint16_t flags, size_t *ret_n);
-int fs_write(struct input *in, uint16_t flags, size_t *ret_n);
-int fs_fsync(struct input *in, uint16_t flags, size_t *ret_n);
-int fs_readdir(struct input *in, uint16_t flags, size_t *ret_n);
-int fs_statfs(struct input *in, uint16_t flags, size_t *ret_n);
-int fs_getxattr(struct input *in, uint16_t flags, size_t *ret_n);
-int fs_setxattr(struct input *in, uint16_t flags, size_t *ret_n);
-int fs_listxattr(struct input *in, uint16_t flags, size_t *ret_n);
-int fs_removexattr(struct input *in, uint16_t flags, size_t *ret_n);
-int fs_fallocate(struct input *in, uint16_t flags, size_t *ret_n);
-int fs_copy(struct input *in, uint16_t flags, size_t *ret_n);
-int fs_lseek(struct input *in, uint16_t flags, size_t *ret_n);
+typedef int request_fn(const struct file_request *q, size_t *ret_n);
+request_fn fs_lookup, fs_getattr, fs_setattr, fs_readlink, fs_mknod, fs_mkdir, fs_symlink, fs_link, fs_unlink,
+	fs_rmdir, fs_rename, fs_open, fs_create, fs_release, fs_read, fs_write, fs_fsync, fs_readdir,
+	fs_statfs, fs_getxattr, fs_setxattr, fs_listxattr, fs_removexattr, fs_fallocate, fs_copy, fs_lseek;
 
 #endif

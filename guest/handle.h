@@ -8,12 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "banger/agent_proto.h"
-
-/* A file as banger/agent_proto.h names it: of the work disk, or by its key (node.h). */
-struct file_id {
-	uint32_t ino, tag;
-};
+#include "banger/agent_request.h"
 
 static inline bool file_in_tree(struct file_id id)
 {

@@ -57,13 +57,12 @@ static void bound_time(void)
 
 static int answer(struct child *c)
 {
-	struct input in = {.at = c->payload, .left = c->header.length};
 	size_t n = 0;
 	int r;
 	struct agent_header h = {.type = AGENT_REPLY, .id = c->header.id};
 
 	bound_time();
-	r = serving_do(&c->serving, c->header.type, c->header.code, &in, &n);
+	r = serving_do(&c->serving, &c->header, c->payload, &n);
 	h.code = (uint16_t)-r;
 	h.length = r == 0 ? (uint32_t)n : 0;
 	r = io_write_full(c->sock, &h, sizeof(h));

@@ -35,39 +35,30 @@ static int open_and_pin(struct serving *s, struct file *f, uint32_t flags, size_
 	return r;
 }
 
-int serve_open(struct serving *s, struct input *in, uint16_t flags, size_t *ret_n)
+int serve_open(struct serving *s, const struct file_request *q, size_t *ret_n)
 {
 	struct file f;
-	int r = serving_file(s, in, &f);
-	uint32_t how = input_u32(in);
+	int r = serving_file(s, q->file, &f);
 
-	(void)flags;
-	if (r < 0 || in->bad)
-		return r < 0 ? r : -EINVAL;
-	return open_and_pin(s, &f, how, ret_n);
+	if (r < 0)
+		return r;
+	return open_and_pin(s, &f, q->how, ret_n);
 }
 
-int serve_create(struct serving *s, struct input *in, uint16_t flags, size_t *ret_n)
+int serve_create(struct serving *s, const struct file_request *q, size_t *ret_n)
 {
-	uint32_t how, mode, uid, gid;
-	char name[INPUT_NAME_SIZE];
 	struct file dir, f;
+	uint32_t how = q->how;
 	ext2_ino_t ino;
-	int r = serving_file(s, in, &dir);
+	int r = serving_file(s, q->file, &dir);
 
-	(void)flags;
-	how = input_u32(in);
-	mode = input_u32(in);
-	uid = input_u32(in);
-	gid = input_u32(in);
-	input_name(in, name);
-	if (r < 0 || in->bad)
-		return r < 0 ? r : -EINVAL;
+	if (r < 0)
+		return r;
 	if (dir.v->key)
 		return -EROFS;
 	if (dir.raw.i_links_count == 0)
 		return -ENOENT;
-	r = dir_find(&dir, name, &ino);
+	r = dir_find(&dir, q->name, &ino);
 	if (r == 0 && (how & O_EXCL))
 		return -EEXIST;
 	if (r == 0) {
@@ -75,8 +66,8 @@ int serve_create(struct serving *s, struct input *in, uint16_t flags, size_t *re
 	} else if (r == -ENOENT) {
 		r = volume_change(dir.v);
 		if (r == 0)
-			r = inode_make(&dir, S_IFREG | (mode & 07777), uid, gid, &f);
-		if (r == 0 && (r = dir_add(&dir, name, &f)) < 0)
+			r = inode_make(&dir, S_IFREG | (q->mode & 07777), q->uid, q->gid, &f);
+		if (r == 0 && (r = dir_add(&dir, q->name, &f)) < 0)
 			inode_unused(s, &f);
 		how &= ~(uint32_t)O_TRUNC;
 	}
@@ -87,67 +78,58 @@ int serve_create(struct serving *s, struct input *in, uint16_t flags, size_t *re
 	return r == -ESTALE ? -EIO : r;
 }
 
-int serve_read(struct serving *s, struct input *in, uint16_t flags, size_t *ret_n)
+int serve_read(struct serving *s, const struct file_request *q, size_t *ret_n)
 {
 	struct file f;
-	int r = serving_file(s, in, &f);
-	uint64_t offset = input_u64(in), end;
-	uint32_t size = input_u32(in);
+	int r = serving_file(s, q->file, &f);
+	uint64_t size = q->size < sizeof(s->answer) ? q->size : sizeof(s->answer), end;
 
-	(void)flags;
-	if (r < 0 || in->bad || offset > INT64_MAX)
-		return r < 0 ? r : -EINVAL;
+	if (r < 0)
+		return r;
 	if (!S_ISREG(f.raw.i_mode))
 		return S_ISDIR(f.raw.i_mode) ? -EISDIR : -EINVAL;
 	end = EXT2_I_SIZE(&f.raw);
-	if (size > sizeof(s->answer))
-		size = sizeof(s->answer);
-	if (offset >= end)
+	if (q->offset >= end)
 		return 0;
-	if (size > end - offset)
-		size = (uint32_t)(end - offset);
-	r = contents_read(&f, offset, s->answer, size);
+	if (size > end - q->offset)
+		size = end - q->offset;
+	r = contents_read(&f, q->offset, s->answer, size);
 	if (r == 0)
 		*ret_n = size;
 	return r;
 }
 
-int serve_write(struct serving *s, struct input *in, uint16_t flags, size_t *ret_n)
+int serve_write(struct serving *s, const struct file_request *q, size_t *ret_n)
 {
 	struct file f;
-	int r = serving_file(s, in, &f);
-	uint64_t offset = input_u64(in);
-	uint32_t how = input_u32(in), done = (uint32_t)in->left;
+	int r = serving_file(s, q->file, &f);
+	uint32_t done = (uint32_t)q->data_size;
 
-	(void)flags;
-	if (r < 0 || in->bad || offset > INT64_MAX)
-		return r < 0 ? r : -EINVAL;
+	if (r < 0)
+		return r;
 	if (!S_ISREG(f.raw.i_mode))
 		return -EINVAL;
 	r = volume_change(f.v);
 	if (r < 0)
 		return r;
-	if (how & AGENT_WRITE_APPEND)
-		offset = EXT2_I_SIZE(&f.raw);
 	file_touch(&f, true);
 	r = file_write(&f);
 	if (r == 0)
-		r = contents_write(&f, offset, in->at, in->left);
+		r = contents_write(&f, q->how & AGENT_WRITE_APPEND ? EXT2_I_SIZE(&f.raw) : q->offset, q->data,
+			q->data_size);
 	if (r == 0)
 		serving_answer(s, &done, sizeof(done), ret_n);
 	return r;
 }
 
-int serve_fsync(struct serving *s, struct input *in, uint16_t flags, size_t *ret_n)
+int serve_fsync(struct serving *s, const struct file_request *q, size_t *ret_n)
 {
 	struct file f;
-	int r = serving_file(s, in, &f);
+	int r = serving_file(s, q->file, &f);
 
-	(void)flags;
 	(void)ret_n;
-	input_u32(in);
-	if (r < 0 || in->bad)
-		return r < 0 ? r : -EINVAL;
+	if (r < 0)
+		return r;
 	return volume_sync(f.v);
 }
 
@@ -200,20 +182,19 @@ static int reserve(struct file *f, uint64_t offset, uint64_t end)
 	return 0;
 }
 
-int serve_fallocate(struct serving *s, struct input *in, uint16_t flags, size_t *ret_n)
+int serve_fallocate(struct serving *s, const struct file_request *q, size_t *ret_n)
 {
 	struct file f;
-	int r = serving_file(s, in, &f);
-	uint32_t mode = input_u32(in), kind = mode & ~(uint32_t)FALLOC_FL_KEEP_SIZE;
-	uint64_t offset = input_u64(in), length = input_u64(in), end = offset + length;
+	int r = serving_file(s, q->file, &f);
+	uint32_t kind = q->mode & ~(uint32_t)FALLOC_FL_KEEP_SIZE;
+	uint64_t end = q->offset + q->size;
 
-	(void)flags;
 	(void)ret_n;
-	if (r < 0 || in->bad || length == 0 || offset > INT64_MAX || length > INT64_MAX - offset)
+	if (r < 0 || q->size == 0 || q->size > INT64_MAX - q->offset)
 		return r < 0 ? r : -EINVAL;
 	if (kind != 0 && kind != FALLOC_FL_PUNCH_HOLE && kind != FALLOC_FL_ZERO_RANGE)
 		return -EOPNOTSUPP;
-	if (kind == FALLOC_FL_PUNCH_HOLE && !(mode & FALLOC_FL_KEEP_SIZE))
+	if (kind == FALLOC_FL_PUNCH_HOLE && !(q->mode & FALLOC_FL_KEEP_SIZE))
 		return -EOPNOTSUPP;
 	if (!S_ISREG(f.raw.i_mode))
 		return -EINVAL;
@@ -223,42 +204,40 @@ int serve_fallocate(struct serving *s, struct input *in, uint16_t flags, size_t 
 		r = file_write(&f);
 	}
 	if (r == 0 && kind != 0)
-		r = punch(&f, offset, end);
+		r = punch(&f, q->offset, end);
 	if (r == 0 && kind != FALLOC_FL_PUNCH_HOLE)
-		r = reserve(&f, offset, end);
-	if (r == 0 && !(mode & FALLOC_FL_KEEP_SIZE) && end > EXT2_I_SIZE(&f.raw))
+		r = reserve(&f, q->offset, end);
+	if (r == 0 && !(q->mode & FALLOC_FL_KEEP_SIZE) && end > EXT2_I_SIZE(&f.raw))
 		r = contents_cut(&f, end);
 	return r;
 }
 
-int serve_lseek(struct serving *s, struct input *in, uint16_t flags, size_t *ret_n)
+int serve_lseek(struct serving *s, const struct file_request *q, size_t *ret_n)
 {
 	struct file f;
-	int r = serving_file(s, in, &f);
-	uint64_t offset = input_u64(in), size, block, at;
-	uint32_t whence = input_u32(in);
+	int r = serving_file(s, q->file, &f);
+	uint64_t size, block, at;
 
-	(void)flags;
-	if (r < 0 || in->bad || (whence != SEEK_DATA && whence != SEEK_HOLE))
+	if (r < 0 || (q->how != SEEK_DATA && q->how != SEEK_HOLE))
 		return r < 0 ? r : -EINVAL;
 	size = EXT2_I_SIZE(&f.raw);
 	block = f.v->fs->blocksize;
-	if (offset >= size)
+	if (q->offset >= size)
 		return -ENXIO;
-	for (at = offset; at < size;) {
+	for (at = q->offset; at < size;) {
 		struct run run;
 
 		r = run_at(&f, at / block, &run);
 		if (r < 0)
 			return r;
-		if ((run.physical && !run.unwritten) == (whence == SEEK_DATA))
+		if ((run.physical && !run.unwritten) == (q->how == SEEK_DATA))
 			break;
 		if (run.count > size / block)
 			at = size;
 		else
 			at = (run.block + run.count) * block;
 	}
-	if (at >= size && whence == SEEK_DATA)
+	if (at >= size && q->how == SEEK_DATA)
 		return -ENXIO;
 	if (at > size)
 		at = size;
@@ -266,43 +245,40 @@ int serve_lseek(struct serving *s, struct input *in, uint16_t flags, size_t *ret
 	return 0;
 }
 
-int serve_copy(struct serving *s, struct input *in, uint16_t flags, size_t *ret_n)
+int serve_copy(struct serving *s, const struct file_request *q, size_t *ret_n)
 {
 	struct file from, to;
-	uint64_t from_at, to_at, end;
-	uint32_t size, done = 0;
-	int r = serving_file(s, in, &from);
+	uint64_t end;
+	uint32_t done = 0;
+	int r = serving_file(s, q->file, &from);
 
-	(void)flags;
 	if (r == 0)
-		r = serving_file(s, in, &to);
-	from_at = input_u64(in);
-	to_at = input_u64(in);
-	size = input_u32(in);
-	if (r < 0 || in->bad || from_at > INT64_MAX || to_at > INT64_MAX)
-		return r < 0 ? r : -EINVAL;
+		r = serving_file(s, q->to, &to);
+	if (r < 0)
+		return r;
 	if (!S_ISREG(from.raw.i_mode) || !S_ISREG(to.raw.i_mode))
 		return -EINVAL;
-	if (from.v == to.v && from.ino == to.ino && from_at < to_at + size && to_at < from_at + size)
+	if (from.v == to.v && from.ino == to.ino && q->offset < q->to_offset + q->size &&
+		q->to_offset < q->offset + q->size)
 		return -EINVAL;
 	r = volume_change(to.v);
 	file_touch(&to, true);
 	if (r == 0)
 		r = file_write(&to);
 	end = EXT2_I_SIZE(&from.raw);
-	while (r == 0 && done < size && from_at + done < end) {
-		uint32_t n = size - done < COPY_PIECE ? size - done : COPY_PIECE;
+	while (r == 0 && done < q->size && q->offset + done < end) {
+		uint64_t n = q->size - done < COPY_PIECE ? q->size - done : COPY_PIECE;
 
-		if (n > end - from_at - done)
-			n = (uint32_t)(end - from_at - done);
-		r = contents_read(&from, from_at + done, s->answer, n);
+		if (n > end - q->offset - done)
+			n = end - q->offset - done;
+		r = contents_read(&from, q->offset + done, s->answer, n);
 		if (r == 0)
-			r = contents_write(&to, to_at + done, s->answer, n);
+			r = contents_write(&to, q->to_offset + done, s->answer, n);
 		/* It may be the one that has grown. */
 		if (r == 0 && from.v == to.v && from.ino == to.ino)
 			r = file_read(from.v, from.ino, &from);
 		if (r == 0)
-			done += n;
+			done += (uint32_t)n;
 	}
 	if (r < 0 && done == 0)
 		return r;

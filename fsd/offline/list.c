@@ -56,31 +56,30 @@ static int on_merged(void *user, struct file *f, const struct dir_entry *d)
 	return put_entry(user, f, d);
 }
 
-int serve_readdir(struct serving *s, struct input *in, uint16_t flags, size_t *ret_n)
+int serve_readdir(struct serving *s, const struct file_request *q, size_t *ret_n)
 {
 	struct file dir;
-	int r = serving_file(s, in, &dir);
-	uint64_t cookie = input_u64(in);
-	uint32_t size = input_u32(in);
+	int r = serving_file(s, q->file, &dir);
 	struct listing l = {.s = s,
-		.max = size < sizeof(s->answer) ? size : sizeof(s->answer),
-		.plus = flags & AGENT_READDIR_PLUS};
-	struct plain p = {&l, dir.v};
+		.max = q->size < sizeof(s->answer) ? q->size : sizeof(s->answer),
+		.plus = q->flags & AGENT_READDIR_PLUS};
+	struct plain p = {.l = &l};
 
-	if (r < 0 || in->bad)
-		return r < 0 ? r : -EINVAL;
+	if (r < 0)
+		return r;
 	p.v = dir.v;
-	r = dir.v->key ? merge_each(s, &dir, cookie, on_merged, &l) : dir_each(&dir, cookie, on_entry, &p);
+	r = dir.v->key ? merge_each(s, &dir, q->offset, on_merged, &l)
+		       : dir_each(&dir, q->offset, on_entry, &p);
 	if (r < 0)
 		return r;
 	*ret_n = l.at;
 	return 0;
 }
 
-int serve_statfs(struct serving *s, struct input *in, uint16_t flags, size_t *ret_n)
+int serve_statfs(struct serving *s, const struct file_request *q, size_t *ret_n)
 {
 	struct file f;
-	int r = serving_file(s, in, &f);
+	int r = serving_file(s, q->file, &f);
 	struct {
 		uint64_t v[5];
 		uint32_t w[2];
@@ -88,7 +87,6 @@ int serve_statfs(struct serving *s, struct input *in, uint16_t flags, size_t *re
 	struct ext2_super_block *super;
 	uint64_t reserved;
 
-	(void)flags;
 	if (r < 0)
 		return r;
 	super = f.v->fs->super;

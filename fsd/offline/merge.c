@@ -33,7 +33,7 @@ static bool is_opaque(struct file *dir)
 /* NAME, of N bytes, is what the folder INO is called in its folder PARENT. */
 struct called {
 	ext2_ino_t ino;
-	char name[INPUT_NAME_SIZE];
+	char name[REQUEST_NAME_SIZE];
 };
 
 static int on_called(void *user, const struct dir_entry *d)
@@ -120,7 +120,7 @@ static int on_entry(void *user, const struct dir_entry *d)
 {
 	struct merging *m = user;
 	struct dir_entry entry = *d;
-	char name[INPUT_NAME_SIZE];
+	char name[REQUEST_NAME_SIZE];
 	ext2_ino_t ino;
 	struct file f;
 	int r;

@@ -8,10 +8,9 @@
 
 #include "offline/serving.h"
 
-#define LINKS_MAX  65000 /* ext4.h: EXT4_LINK_MAX */
-#define TARGET_MAX 4095
-#define FAST_MAX   sizeof(((struct ext2_inode *)NULL)->i_block)
-#define DEEP_MAX   4096 /* folders below each other, on a disk that may lie */
+#define LINKS_MAX 65000 /* ext4.h: EXT4_LINK_MAX */
+#define FAST_MAX  sizeof(((struct ext2_inode *)NULL)->i_block)
+#define DEEP_MAX  4096 /* folders below each other, on a disk that may lie */
 
 /* NAME in DIR. */
 static int find(struct serving *s, struct file *dir, const char *name, struct file *ret)
@@ -27,28 +26,24 @@ static int find(struct serving *s, struct file *dir, const char *name, struct fi
 	return r == -ESTALE ? -EIO : r;
 }
 
-int serve_lookup(struct serving *s, struct input *in, uint16_t flags, size_t *ret_n)
+int serve_lookup(struct serving *s, const struct file_request *q, size_t *ret_n)
 {
-	char name[INPUT_NAME_SIZE];
 	struct file dir, f;
-	int r = serving_file(s, in, &dir);
+	int r = serving_file(s, q->file, &dir);
 
-	(void)flags;
-	input_name(in, name);
-	if (r < 0 || in->bad)
-		return r < 0 ? r : -EINVAL;
-	r = find(s, &dir, name, &f);
+	if (r < 0)
+		return r;
+	r = find(s, &dir, q->name, &f);
 	if (r == 0)
 		serving_answer_attr(s, &f, ret_n);
 	return r;
 }
 
-int serve_getattr(struct serving *s, struct input *in, uint16_t flags, size_t *ret_n)
+int serve_getattr(struct serving *s, const struct file_request *q, size_t *ret_n)
 {
 	struct file f;
-	int r = serving_file(s, in, &f);
+	int r = serving_file(s, q->file, &f);
 
-	(void)flags;
 	if (r == 0)
 		serving_answer_attr(s, &f, ret_n);
 	return r;
@@ -69,73 +64,57 @@ static void set_owner(struct file *f, uint32_t valid, uint32_t uid, uint32_t gid
 		f->raw.i_mode &= (uint16_t) ~(S_ISUID | (f->raw.i_mode & S_IXGRP ? S_ISGID : 0));
 }
 
-static int set_time(struct file *f, enum file_time which, int64_t seconds, uint32_t nsec)
+static int set_time(struct file *f, enum file_time which, struct timespec t)
 {
-	struct timespec t = {.tv_sec = seconds, .tv_nsec = (long)nsec};
-
-	if (nsec == UTIME_OMIT)
+	if (t.tv_nsec == UTIME_OMIT)
 		return 0;
-	if (nsec == UTIME_NOW)
+	if (t.tv_nsec == UTIME_NOW)
 		clock_gettime(CLOCK_REALTIME, &t);
-	else if (nsec >= 1000000000)
+	else if (t.tv_nsec >= 1000000000)
 		return -EINVAL;
 	file_set_time(f, which, t);
 	return 0;
 }
 
-int serve_setattr(struct serving *s, struct input *in, uint16_t flags, size_t *ret_n)
+int serve_setattr(struct serving *s, const struct file_request *q, size_t *ret_n)
 {
-	uint32_t valid, mode, uid, gid, atime_nsec, mtime_nsec;
-	uint64_t size;
-	int64_t atime, mtime;
 	struct file f;
-	int r = serving_file(s, in, &f);
+	int r = serving_file(s, q->file, &f);
 
-	(void)flags;
-	valid = input_u32(in);
-	mode = input_u32(in);
-	uid = input_u32(in);
-	gid = input_u32(in);
-	size = input_u64(in);
-	atime = (int64_t)input_u64(in);
-	atime_nsec = input_u32(in);
-	mtime = (int64_t)input_u64(in);
-	mtime_nsec = input_u32(in);
-	if (r < 0 || in->bad)
-		return r < 0 ? r : -EINVAL;
-	if ((valid & AGENT_SET_SIZE) && !S_ISREG(f.raw.i_mode))
+	if (r < 0)
+		return r;
+	if ((q->how & AGENT_SET_SIZE) && !S_ISREG(f.raw.i_mode))
 		return S_ISDIR(f.raw.i_mode) ? -EISDIR : -EINVAL;
 	r = volume_change(f.v);
 	if (r < 0)
 		return r;
-	set_owner(&f, valid, uid, gid);
-	if (valid & AGENT_SET_MODE)
-		f.raw.i_mode = (uint16_t)((f.raw.i_mode & S_IFMT) | (mode & 07777));
-	file_touch(&f, valid & AGENT_SET_SIZE);
-	if (valid & AGENT_SET_ATIME)
-		r = set_time(&f, FILE_ATIME, atime, atime_nsec);
-	if (r == 0 && (valid & AGENT_SET_MTIME))
-		r = set_time(&f, FILE_MTIME, mtime, mtime_nsec);
+	set_owner(&f, q->how, q->uid, q->gid);
+	if (q->how & AGENT_SET_MODE)
+		f.raw.i_mode = (uint16_t)((f.raw.i_mode & S_IFMT) | (q->mode & 07777));
+	file_touch(&f, q->how & AGENT_SET_SIZE);
+	if (q->how & AGENT_SET_ATIME)
+		r = set_time(&f, FILE_ATIME, q->times[0]);
+	if (r == 0 && (q->how & AGENT_SET_MTIME))
+		r = set_time(&f, FILE_MTIME, q->times[1]);
 	if (r == 0)
 		r = file_write(&f);
-	if (r == 0 && (valid & AGENT_SET_SIZE))
-		r = contents_cut(&f, size);
+	if (r == 0 && (q->how & AGENT_SET_SIZE))
+		r = contents_cut(&f, q->size);
 	if (r == 0)
 		serving_answer_attr(s, &f, ret_n);
 	return r;
 }
 
-int serve_readlink(struct serving *s, struct input *in, uint16_t flags, size_t *ret_n)
+int serve_readlink(struct serving *s, const struct file_request *q, size_t *ret_n)
 {
 	struct file f;
 	uint64_t size;
-	int r = serving_file(s, in, &f);
+	int r = serving_file(s, q->file, &f);
 
-	(void)flags;
 	if (r < 0 || !S_ISLNK(f.raw.i_mode))
 		return r < 0 ? r : -EINVAL;
 	size = EXT2_I_SIZE(&f.raw);
-	if (size == 0 || size > TARGET_MAX)
+	if (size == 0 || size >= REQUEST_TARGET_SIZE)
 		return -EIO;
 	if (ext2fs_is_fast_symlink(file_inode(&f)) && size < FAST_MAX)
 		memcpy(s->answer, f.raw.i_block, size);
@@ -185,57 +164,43 @@ static int give_name(struct serving *s, struct file *dir, const char *name, stru
 	return r;
 }
 
-int serve_mknod(struct serving *s, struct input *in, uint16_t flags, size_t *ret_n)
+int serve_mknod(struct serving *s, const struct file_request *q, size_t *ret_n)
 {
-	uint32_t mode, rdev, uid, gid;
-	char name[INPUT_NAME_SIZE];
 	struct file dir, f;
-	int r = serving_file(s, in, &dir);
+	uint32_t mode = q->mode;
+	int r = serving_file(s, q->file, &dir);
 
-	(void)flags;
-	mode = input_u32(in);
-	rdev = input_u32(in);
-	uid = input_u32(in);
-	gid = input_u32(in);
-	input_name(in, name);
-	if (r < 0 || in->bad)
-		return r < 0 ? r : -EINVAL;
+	if (r < 0)
+		return r;
 	if ((mode & S_IFMT) == 0)
 		mode |= S_IFREG;
 	if (!S_ISREG(mode) && !S_ISCHR(mode) && !S_ISBLK(mode) && !S_ISFIFO(mode) && !S_ISSOCK(mode))
 		return S_ISDIR(mode) ? -EPERM : -EINVAL;
-	r = can_make(&dir, name);
+	r = can_make(&dir, q->name);
 	if (r == 0)
-		r = inode_make(&dir, mode & (S_IFMT | 07777), uid, gid, &f);
+		r = inode_make(&dir, mode & (S_IFMT | 07777), q->uid, q->gid, &f);
 	if (r == 0 && (S_ISCHR(mode) || S_ISBLK(mode))) {
-		file_set_device(&f, rdev);
+		file_set_device(&f, q->rdev);
 		r = file_write(&f);
 	}
-	return r == 0 ? give_name(s, &dir, name, &f, ret_n) : r;
+	return r == 0 ? give_name(s, &dir, q->name, &f, ret_n) : r;
 }
 
-int serve_mkdir(struct serving *s, struct input *in, uint16_t flags, size_t *ret_n)
+int serve_mkdir(struct serving *s, const struct file_request *q, size_t *ret_n)
 {
-	uint32_t mode, uid, gid;
-	char name[INPUT_NAME_SIZE];
 	struct file dir, f;
-	int r = serving_file(s, in, &dir);
+	int r = serving_file(s, q->file, &dir);
 
-	(void)flags;
-	mode = input_u32(in);
-	uid = input_u32(in);
-	gid = input_u32(in);
-	input_name(in, name);
-	if (r < 0 || in->bad)
-		return r < 0 ? r : -EINVAL;
-	r = can_make(&dir, name);
+	if (r < 0)
+		return r;
+	r = can_make(&dir, q->name);
 	if (r == 0 && dir.raw.i_links_count >= LINKS_MAX)
 		r = -EMLINK;
 	/* A folder's is inherited. */
-	mode = (mode & 07777) | (dir.raw.i_mode & S_ISGID);
 	if (r == 0)
-		r = inode_make(&dir, S_IFDIR | mode, uid, gid, &f);
-	return r == 0 ? give_name(s, &dir, name, &f, ret_n) : r;
+		r = inode_make(
+			&dir, S_IFDIR | (q->mode & 07777) | (dir.raw.i_mode & S_ISGID), q->uid, q->gid, &f);
+	return r == 0 ? give_name(s, &dir, q->name, &f, ret_n) : r;
 }
 
 static int write_target(struct file *f, const char *target)
@@ -251,43 +216,33 @@ static int write_target(struct file *f, const char *target)
 	return file_write(f);
 }
 
-int serve_symlink(struct serving *s, struct input *in, uint16_t flags, size_t *ret_n)
+int serve_symlink(struct serving *s, const struct file_request *q, size_t *ret_n)
 {
-	char name[INPUT_NAME_SIZE], target[TARGET_MAX + 1];
 	struct file dir, f;
-	uint32_t uid, gid;
-	int r = serving_file(s, in, &dir);
+	int r = serving_file(s, q->file, &dir);
 
-	(void)flags;
-	uid = input_u32(in);
-	gid = input_u32(in);
-	input_name(in, name);
-	input_text(in, target, sizeof(target));
-	if (r < 0 || in->bad)
-		return r < 0 ? r : -EINVAL;
+	if (r < 0)
+		return r;
 	/* It is within a block. */
-	if (strlen(target) >= dir.v->fs->blocksize)
+	if (strlen(q->target) >= dir.v->fs->blocksize)
 		return -ENAMETOOLONG;
-	r = can_make(&dir, name);
+	r = can_make(&dir, q->name);
 	if (r == 0)
-		r = inode_make(&dir, S_IFLNK | 0777, uid, gid, &f);
-	if (r == 0 && (r = write_target(&f, target)) < 0)
+		r = inode_make(&dir, S_IFLNK | 0777, q->uid, q->gid, &f);
+	if (r == 0 && (r = write_target(&f, q->target)) < 0)
 		inode_unused(s, &f);
-	return r == 0 ? give_name(s, &dir, name, &f, ret_n) : r;
+	return r == 0 ? give_name(s, &dir, q->name, &f, ret_n) : r;
 }
 
-int serve_link(struct serving *s, struct input *in, uint16_t flags, size_t *ret_n)
+int serve_link(struct serving *s, const struct file_request *q, size_t *ret_n)
 {
-	char name[INPUT_NAME_SIZE];
 	struct file f, dir;
-	int r = serving_file(s, in, &f);
+	int r = serving_file(s, q->file, &f);
 
-	(void)flags;
 	if (r == 0)
-		r = serving_file(s, in, &dir);
-	input_name(in, name);
-	if (r < 0 || in->bad)
-		return r < 0 ? r : -EINVAL;
+		r = serving_file(s, q->to, &dir);
+	if (r < 0)
+		return r;
 	if (f.v != dir.v)
 		return dir.v->key ? -EROFS : -EXDEV;
 	if (S_ISDIR(f.raw.i_mode))
@@ -296,13 +251,13 @@ int serve_link(struct serving *s, struct input *in, uint16_t flags, size_t *ret_
 		return -ENOENT;
 	if (f.raw.i_links_count >= LINKS_MAX)
 		return -EMLINK;
-	r = can_make(&dir, name);
+	r = can_make(&dir, q->name);
 	if (r < 0)
 		return r;
 	f.raw.i_links_count++;
 	file_touch(&f, false);
 	r = file_write(&f);
-	if (r == 0 && (r = dir_add(&dir, name, &f)) < 0) {
+	if (r == 0 && (r = dir_add(&dir, q->name, &f)) < 0) {
 		f.raw.i_links_count--;
 		file_write(&f);
 	}
@@ -331,19 +286,17 @@ static int drop_link(struct serving *s, struct file *dir, struct file *f)
 	return file_write(f);
 }
 
-static int remove_name(struct serving *s, struct input *in, bool folder)
+static int remove_name(struct serving *s, const struct file_request *q, bool folder)
 {
-	char name[INPUT_NAME_SIZE];
 	struct file dir, f;
 	ext2_ino_t ino;
-	int r = serving_file(s, in, &dir);
+	int r = serving_file(s, q->file, &dir);
 
-	input_name(in, name);
-	if (r < 0 || in->bad)
-		return r < 0 ? r : -EINVAL;
+	if (r < 0)
+		return r;
 	if (dir.v->key)
 		return -EROFS;
-	r = dir_find(&dir, name, &ino);
+	r = dir_find(&dir, q->name, &ino);
 	if (r == 0)
 		r = file_load(dir.v, ino, &f);
 	if (r < 0)
@@ -354,25 +307,23 @@ static int remove_name(struct serving *s, struct input *in, bool folder)
 		return r;
 	r = volume_change(dir.v);
 	if (r == 0)
-		r = dir_remove(&dir, name);
+		r = dir_remove(&dir, q->name);
 	/* As ext4 has it of one that is open still, and not of one that another took the place of. */
 	if (folder)
 		f.raw.i_size = 0;
 	return r == 0 ? drop_link(s, &dir, &f) : r;
 }
 
-int serve_unlink(struct serving *s, struct input *in, uint16_t flags, size_t *ret_n)
+int serve_unlink(struct serving *s, const struct file_request *q, size_t *ret_n)
 {
-	(void)flags;
 	(void)ret_n;
-	return remove_name(s, in, false);
+	return remove_name(s, q, false);
 }
 
-int serve_rmdir(struct serving *s, struct input *in, uint16_t flags, size_t *ret_n)
+int serve_rmdir(struct serving *s, const struct file_request *q, size_t *ret_n)
 {
-	(void)flags;
 	(void)ret_n;
-	return remove_name(s, in, true);
+	return remove_name(s, q, true);
 }
 
 /* -EINVAL: DIR is F, or below it. */
@@ -519,22 +470,16 @@ static int do_rename(struct serving *s, struct renaming *n, uint32_t how)
 	return file_write(&n->f);
 }
 
-int serve_rename(struct serving *s, struct input *in, uint16_t flags, size_t *ret_n)
+int serve_rename(struct serving *s, const struct file_request *q, size_t *ret_n)
 {
-	char old[INPUT_NAME_SIZE], new[INPUT_NAME_SIZE];
 	struct file from, to;
-	struct renaming n = {.from = &from, .to = &to, .old = old, .new = new};
-	uint32_t how;
-	int r = serving_file(s, in, &from);
+	struct renaming n = {.from = &from, .to = &to, .old = q->name, .new = q->to_name};
+	int r = serving_file(s, q->file, &from);
 
-	(void)flags;
 	(void)ret_n;
 	if (r == 0)
-		r = serving_file(s, in, &to);
-	how = input_u32(in);
-	input_name(in, old);
-	input_name(in, new);
-	if (r < 0 || in->bad)
-		return r < 0 ? r : -EINVAL;
-	return do_rename(s, &n, how);
+		r = serving_file(s, q->to, &to);
+	if (r < 0)
+		return r;
+	return do_rename(s, &n, q->how);
 }

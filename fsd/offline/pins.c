@@ -54,16 +54,11 @@ static void closed(struct serving *s, ext2_ino_t ino)
 		inode_unused(s, &f);
 }
 
-int serve_release(struct serving *s, struct input *in, uint16_t flags, size_t *ret_n)
+int serve_release(struct serving *s, const struct file_request *q, size_t *ret_n)
 {
-	uint32_t ino = input_u32(in), tag = input_u32(in);
-
-	(void)flags;
 	(void)ret_n;
-	if (in->bad)
-		return -EINVAL;
-	if (!(tag & AGENT_TAG_TREE) && pin_drop(s, ino))
-		closed(s, ino);
+	if (!(q->file.tag & AGENT_TAG_TREE) && pin_drop(s, q->file.ino))
+		closed(s, q->file.ino);
 	return 0;
 }
 

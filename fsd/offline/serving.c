@@ -33,20 +33,14 @@ static serving_fn *const calls[] = {
 	[AGENT_FS_WATCH] = serve_watch,
 };
 
-int serving_do(struct serving *s, uint16_t type, uint16_t flags, struct input *in, size_t *ret_n)
+/* A number that it has (AGENT_ONCE) is for an agent that outlives who asks. */
+int serving_do(struct serving *s, const struct agent_header *h, const uint8_t *payload, size_t *ret_n)
 {
-	uint64_t token;
+	struct file_request q;
+	int r = request_decode(h, payload, &q);
 
 	*ret_n = 0;
-	if (type >= ELEMENTSOF(calls) || !calls[type])
-		return -EOPNOTSUPP;
-	/* Its number is for an agent that outlives who asks. */
-	if (flags & AGENT_ONCE) {
-		if (in->left < sizeof(token))
-			return -EINVAL;
-		in->left -= sizeof(token);
-	}
-	return calls[type](s, in, flags & (uint16_t)~AGENT_ONCE, ret_n);
+	return r < 0 ? r : calls[q.type](s, &q, ret_n);
 }
 
 static struct volume *volume_of_key(const struct serving *s, uint8_t key)
@@ -65,32 +59,29 @@ static int workspace(struct serving *s, struct file *ret)
 	return r == 0 ? file_load(s->work, ino, ret) : r;
 }
 
-int serving_file(struct serving *s, struct input *in, struct file *ret)
+int serving_file(struct serving *s, struct file_id id, struct file *ret)
 {
-	uint32_t ino = input_u32(in), tag = input_u32(in);
 	struct volume *v;
 	int r;
 
-	if (in->bad)
-		return -EINVAL;
-	if (tag & AGENT_TAG_TREE) {
-		uint8_t key = tag & 0xff;
+	if (id.tag & AGENT_TAG_TREE) {
+		uint8_t key = id.tag & 0xff;
 
 		if (!s->over)
 			return -EOPNOTSUPP;
-		if (ino == 0 && key == 0)
+		if (id.ino == 0 && key == 0)
 			return file_load(s->over, s->upper, ret);
 		v = volume_of_key(s, key);
-		return v ? file_load(v, ino, ret) : -ESTALE;
+		return v ? file_load(v, id.ino, ret) : -ESTALE;
 	}
-	if (ino == 0)
+	if (id.ino == 0)
 		return workspace(s, ret);
-	r = file_load(s->work, ino, ret);
+	r = file_load(s->work, id.ino, ret);
 	if (r < 0)
 		return r;
 	/* Another one by now, or none: agent_proto.h has as much of a generation as the host can tell. */
-	if ((tag != 0 && tag != 1 + (ret->raw.i_generation & 0xff)) ||
-		(ret->raw.i_links_count == 0 && !pin_has(s, ino)) || ret->raw.i_mode == 0)
+	if ((id.tag != 0 && id.tag != 1 + (ret->raw.i_generation & 0xff)) ||
+		(ret->raw.i_links_count == 0 && !pin_has(s, id.ino)) || ret->raw.i_mode == 0)
 		return -ESTALE;
 	return 0;
 }
@@ -120,15 +111,10 @@ void serving_answer_folder(struct serving *s, struct file *dir, size_t *ret_n)
 }
 
 /* Nobody else changes the disk while it is served, so there is nothing to tell. */
-int serve_watch(struct serving *s, struct input *in, uint16_t flags, size_t *ret_n)
+int serve_watch(struct serving *s, const struct file_request *q, size_t *ret_n)
 {
-	uint32_t fresh = input_u32(in);
-
-	(void)flags;
 	(void)ret_n;
-	if (in->bad)
-		return -EINVAL;
-	if (fresh)
+	if (q->how)
 		serving_unpin_all(s);
 	return -EOPNOTSUPP;
 }

@@ -10,7 +10,7 @@
 
 #include <sys/queue.h>
 
-#include "banger/agent_input.h"
+#include "banger/agent_request.h"
 #include "offline/volume.h"
 
 #define SERVING_IMAGE 1 /* high 8 bits of keys */
@@ -30,8 +30,8 @@ struct serving {
 	uint8_t answer[AGENT_PAYLOAD_MAX];
 };
 
-/* Does a request and returns 0 with *RET_N bytes in ANSWER, or -errno. */
-int serving_do(struct serving *s, uint16_t type, uint16_t flags, struct input *in, size_t *ret_n);
+/* Does the request H with its PAYLOAD and returns 0 with *RET_N bytes in ANSWER, or -errno. */
+int serving_do(struct serving *s, const struct agent_header *h, const uint8_t *payload, size_t *ret_n);
 /* All that is open is no more: what has no name left goes. */
 void serving_unpin_all(struct serving *s);
 
@@ -41,8 +41,8 @@ int pin_add(struct serving *s, ext2_ino_t ino);
 bool pin_drop(struct serving *s, ext2_ino_t ino);
 bool pin_has(const struct serving *s, ext2_ino_t ino);
 
-/* The file that a payload goes on with. -ESTALE */
-int serving_file(struct serving *s, struct input *in, struct file *ret);
+/* -ESTALE; -EOPNOTSUPP: root/ is not served. */
+int serving_file(struct serving *s, struct file_id id, struct file *ret);
 void serving_answer(struct serving *s, const void *data, size_t n, size_t *ret_n);
 void serving_answer_attr(struct serving *s, const struct file *f, size_t *ret_n);
 /* What DIR is like follows. */
@@ -108,7 +108,7 @@ int merge_each(struct serving *s, struct file *dir, uint64_t from,
 int file_xattr(struct file *f, const char *name, char *to, size_t size);
 
 /* The requests: names.c, data.c, list.c, xattr.c. */
-typedef int serving_fn(struct serving *s, struct input *in, uint16_t flags, size_t *ret_n);
+typedef int serving_fn(struct serving *s, const struct file_request *q, size_t *ret_n);
 serving_fn serve_lookup, serve_getattr, serve_setattr, serve_readlink, serve_mknod, serve_mkdir,
 	serve_symlink, serve_link, serve_unlink, serve_rmdir, serve_rename, serve_open, serve_create,
 	serve_release, serve_read, serve_write, serve_fsync, serve_readdir, serve_statfs, serve_getxattr,

@@ -56,21 +56,17 @@ int file_xattr(struct file *f, const char *name, char *to, size_t size)
 	return r < 0 ? r : (int)n;
 }
 
-int serve_getxattr(struct serving *s, struct input *in, uint16_t flags, size_t *ret_n)
+int serve_getxattr(struct serving *s, const struct file_request *q, size_t *ret_n)
 {
-	char name[INPUT_NAME_SIZE];
 	struct file f;
-	int r = serving_file(s, in, &f);
-	uint32_t size = input_u32(in);
+	int r = serving_file(s, q->file, &f);
 
-	(void)flags;
-	input_name(in, name);
-	if (r < 0 || in->bad || size > sizeof(s->answer))
+	if (r < 0 || q->size > sizeof(s->answer))
 		return r < 0 ? r : -EINVAL;
-	r = file_xattr(&f, name, (char *)s->answer, size ? size : sizeof(s->answer));
+	r = file_xattr(&f, q->name, (char *)s->answer, q->size ? q->size : sizeof(s->answer));
 	if (r < 0)
 		return r;
-	if (size > 0)
+	if (q->size > 0)
 		*ret_n = (size_t)r;
 	else
 		serving_answer(s, &(uint32_t){(uint32_t)r}, sizeof(uint32_t), ret_n);
@@ -99,41 +95,35 @@ static int changed(struct file *f)
 	return file_write(f);
 }
 
-int serve_setxattr(struct serving *s, struct input *in, uint16_t flags, size_t *ret_n)
+int serve_setxattr(struct serving *s, const struct file_request *q, size_t *ret_n)
 {
 	struct ext2_xattr_handle *h;
-	char name[INPUT_NAME_SIZE];
 	struct file f;
-	uint32_t how, size;
 	void *old;
 	size_t n;
-	int r = serving_file(s, in, &f);
+	int r = serving_file(s, q->file, &f);
 
-	(void)flags;
 	(void)ret_n;
-	how = input_u32(in);
-	input_name(in, name);
-	size = input_u32(in);
-	if (r < 0 || in->bad || size != in->left || (how & ~(uint32_t)(XATTR_CREATE | XATTR_REPLACE)))
+	if (r < 0 || (q->how & ~(uint32_t)(XATTR_CREATE | XATTR_REPLACE)))
 		return r < 0 ? r : -EINVAL;
-	if (size > VALUE_MAX)
+	if (q->data_size > VALUE_MAX)
 		return -E2BIG;
-	if (!is_user(name))
+	if (!is_user(q->name))
 		return -EPERM;
-	r = get(&f, name, &old, &n);
+	r = get(&f, q->name, &old, &n);
 	if (r == 0)
 		ext2fs_free_mem(&old);
-	if (r == 0 && (how & XATTR_CREATE))
+	if (r == 0 && (q->how & XATTR_CREATE))
 		return -EEXIST;
-	if (r == -ENODATA && !(how & XATTR_REPLACE))
+	if (r == -ENODATA && !(q->how & XATTR_REPLACE))
 		r = 0;
 	if (r == 0)
-		r = to_change(&f, name);
+		r = to_change(&f, q->name);
 	if (r == 0)
 		r = attributes(&f, &h);
 	if (r < 0)
 		return r;
-	r = volume_errno(ext2fs_xattr_set(h, name, in->at, size));
+	r = volume_errno(ext2fs_xattr_set(h, q->name, q->data, q->data_size));
 	ext2fs_xattrs_close(&h);
 	return r == 0 ? changed(&f) : r;
 }
@@ -160,14 +150,13 @@ static int on_name(char *name, char *value, size_t value_size, void *user)
 	return 0;
 }
 
-int serve_listxattr(struct serving *s, struct input *in, uint16_t flags, size_t *ret_n)
+int serve_listxattr(struct serving *s, const struct file_request *q, size_t *ret_n)
 {
 	struct names all = {.s = s};
 	struct ext2_xattr_handle *h;
 	struct file f;
-	int r = serving_file(s, in, &f);
+	int r = serving_file(s, q->file, &f);
 
-	(void)flags;
 	if (r < 0 || f.plain)
 		return r;
 	r = attributes(&f, &h);
@@ -182,32 +171,29 @@ int serve_listxattr(struct serving *s, struct input *in, uint16_t flags, size_t 
 	return r;
 }
 
-int serve_removexattr(struct serving *s, struct input *in, uint16_t flags, size_t *ret_n)
+int serve_removexattr(struct serving *s, const struct file_request *q, size_t *ret_n)
 {
 	struct ext2_xattr_handle *h;
-	char name[INPUT_NAME_SIZE];
 	struct file f;
 	void *old;
 	size_t n;
-	int r = serving_file(s, in, &f);
+	int r = serving_file(s, q->file, &f);
 
-	(void)flags;
 	(void)ret_n;
-	input_name(in, name);
-	if (r < 0 || in->bad)
-		return r < 0 ? r : -EINVAL;
-	if (!is_user(name))
+	if (r < 0)
+		return r;
+	if (!is_user(q->name))
 		return -EPERM;
-	r = get(&f, name, &old, &n);
+	r = get(&f, q->name, &old, &n);
 	if (r == 0) {
 		ext2fs_free_mem(&old);
-		r = to_change(&f, name);
+		r = to_change(&f, q->name);
 	}
 	if (r == 0)
 		r = attributes(&f, &h);
 	if (r < 0)
 		return r;
-	r = volume_errno(ext2fs_xattr_remove(h, name));
+	r = volume_errno(ext2fs_xattr_remove(h, q->name));
 	ext2fs_xattrs_close(&h);
 	return r == 0 ? changed(&f) : r;
 }

@@ -35,10 +35,10 @@ static void need(bool yes)
 
 static void ask(uint16_t type, const void *payload, size_t n)
 {
-	struct input in = {.at = payload, .left = n};
+	struct agent_header h = {.length = (uint32_t)n, .type = type, .code = AGENT_READDIR_PLUS};
 	size_t answer = 0;
 
-	if (serving_do(&serving, type, AGENT_READDIR_PLUS, &in, &answer) == 0)
+	if (serving_do(&serving, &h, payload, &answer) == 0)
 		need(answer <= sizeof(serving.answer));
 }
 

@@ -98,10 +98,10 @@ static void add_text(struct bench *b, const char *text)
 
 static int ask(struct bench *b, uint16_t type, uint16_t flags)
 {
-	struct input in = {.at = b->payload, .left = b->used};
+	struct agent_header h = {.length = (uint32_t)b->used, .type = type, .code = flags};
 
 	b->used = 0;
-	return serving_do(&b->s, type, flags, &in, &b->n);
+	return serving_do(&b->s, &h, b->payload, &b->n);
 }
 
 static struct agent_attr attr_of(struct bench *b)
