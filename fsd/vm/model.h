@@ -104,6 +104,8 @@ struct vms {
 };
 
 /* vms.c */
+/* Not in the list, its row empty; NULL: no memory. */
+struct vm *vm_new(struct vms *vms);
 void vm_free(struct vm *vm);
 int vm_copy_row(const struct store_vm *from, struct store_vm *to);
 /* Stores the row as it is now; a failure is logged. */
