@@ -39,6 +39,8 @@ pids=()
 for i in 1 2 3 4; do run_ssh ssh box.vm "echo $i" </dev/null >"$CASE_DIR/out.$i" & pids+=($!); done
 wait "${pids[@]}"
 is "four at once" "$(cat "$CASE_DIR"/out.*)" $'1\n2\n3\n4'
+# Or one of them would be taken for the next, and that one never ended.
+eventually "nobody uses the VM then" grep -qx 'uses 0' "$BOX/idle"
 run_ssh ssh box.vm 'sleep 1000' </dev/null &
 eventually "a connection is a use of the VM" grep -qx 'uses 1' "$BOX/idle"
 for pid in $(pgrep -f 'ssh-config connect box.vm'); do
