@@ -7,7 +7,6 @@
 #include "fuse/state.h"
 
 #define NAME_BYTES_MAX 255
-#define DOTS           2 /* "." and ".." stand before the tree's cookies */
 
 static struct server *server_of(fuse_req_t req)
 {
@@ -41,39 +40,10 @@ static void on_init(void *user, struct fuse_conn_info *conn)
 	conn->time_gran = 1;
 }
 
-int entry_fill(struct server *s, const struct target *at, struct fuse_entry_param *ret)
-{
-	struct fuse_entry_param entry = {
-		.ino = at->node,
-		.attr_timeout = tree_attr_timeout(at),
-		.entry_timeout = tree_entry_timeout(at),
-	};
-	int r = tree_stat(s->tree, at, &entry.attr);
-
-	if (at->attr && (at->attr->flags & ATTR_APART))
-		entry.ino = node_alias(at->node, s->aliases++);
-	if (r == 0)
-		*ret = entry;
-	return r;
-}
-
 static void on_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	struct server *s = server_of(req);
-	struct fuse_entry_param entry;
-	struct target dir, at;
-	int r;
-
 	IF_GUEST(req, parent, lookup, parent, name);
-	r = tree_target(s->tree, parent, &dir);
-	if (r == 0)
-		r = tree_lookup(s->tree, &dir, name, &at);
-	if (r == 0)
-		r = entry_fill(s, &at, &entry);
-	if (r < 0)
-		fuse_reply_err(req, -r);
-	else
-		fuse_reply_entry(req, &entry);
+	names_lookup(req, parent, name);
 }
 
 /* Numbers come from rows: there is nothing to forget. */
@@ -167,85 +137,22 @@ static void on_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 	fuse_reply_err(req, EPERM);
 }
 
-/*
- * What is asked of this daemon again may have been done by the one before: then it is done. Whoever asks holds the folder's lock, so nobody else has
- * made or taken the name meanwhile.
- */
-static bool has(struct server *s, const struct target *dir, const char *name)
-{
-	struct target at;
-
-	return tree_lookup(s->tree, dir, name, &at) == 0;
-}
-
-static bool was_made(struct server *s, fuse_req_t req, const struct target *dir, const char *name)
-{
-	struct fuse_entry_param entry;
-	struct target at;
-
-	if (!s->again || tree_lookup(s->tree, dir, name, &at) < 0 || entry_fill(s, &at, &entry) < 0)
-		return false;
-	fuse_reply_entry(req, &entry);
-	return true;
-}
-
 static void on_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
-	struct server *s = server_of(req);
-	struct target dir;
-	struct request *r;
-	int code;
-
 	IF_GUEST(req, parent, mkdir, parent, name, mode);
-	code = tree_target(s->tree, parent, &dir);
-	if (code < 0) {
-		fuse_reply_err(req, -code);
-		return;
-	}
-	if (was_made(s, req, &dir, name))
-		return;
-	r = request_new(s, req, REPLY_ENTRY);
-	if (!r)
-		return;
-	request_begin(r);
-	tree_mkdir(s->tree, &dir, name, &r->call);
-	request_end(s, r);
+	names_mkdir(req, parent, name);
 }
 
 static void on_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	struct server *s = server_of(req);
-	struct target dir;
-	int r;
-
 	IF_GUEST(req, parent, unlink, parent, name);
-	r = tree_target(s->tree, parent, &dir);
-	if (r == 0)
-		r = tree_unlink(s->tree, &dir, name);
-	if (r == 0)
-		guest_note_remover(s, req, parent);
-	fuse_reply_err(req, -r);
+	names_unlink(req, parent, name);
 }
 
 static void on_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	struct server *s = server_of(req);
-	struct target dir;
-	struct request *r;
-	int code;
-
 	IF_GUEST(req, parent, rmdir, parent, name);
-	code = tree_target(s->tree, parent, &dir);
-	if (code < 0 || (s->again && !has(s, &dir, name))) {
-		fuse_reply_err(req, -code);
-		return;
-	}
-	r = request_new(s, req, REPLY_CODE);
-	if (!r)
-		return;
-	request_begin(r);
-	tree_rmdir(s->tree, &dir, name, &r->call);
-	request_end(s, r);
+	names_rmdir(req, parent, name);
 }
 
 static void on_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
@@ -258,34 +165,13 @@ static void on_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 	const char *newname, unsigned flags)
 {
 	struct server *s = server_of(req);
-	struct target dir, new_dir;
-	struct request *r;
-	int code;
 
-	if (guest_is(s, parent) && guest_is(s, newparent)) {
+	if (guest_is(s, parent) && guest_is(s, newparent))
 		guest_ops.rename(req, parent, name, newparent, newname, flags);
-		return;
-	}
-	if (guest_is(s, parent) || guest_is(s, newparent)) {
+	else if (guest_is(s, parent) || guest_is(s, newparent))
 		fuse_reply_err(req, EPERM);
-		return;
-	}
-	code = tree_target(s->tree, parent, &dir);
-	if (code == 0)
-		code = tree_target(s->tree, newparent, &new_dir);
-	/* RENAME_NOREPLACE is how it is anyway. */
-	if (code == 0 && (flags & ~(unsigned)RENAME_NOREPLACE))
-		code = -EINVAL;
-	if (code < 0 || (s->again && !has(s, &dir, name) && has(s, &new_dir, newname))) {
-		fuse_reply_err(req, -code);
-		return;
-	}
-	r = request_new(s, req, REPLY_CODE);
-	if (!r)
-		return;
-	request_begin(r);
-	tree_rename(s->tree, &dir, name, &new_dir, newname, &r->call);
-	request_end(s, r);
+	else
+		names_rename(req, parent, name, newparent, newname, flags);
 }
 
 static void on_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname)
@@ -439,64 +325,16 @@ static void on_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 		fuse_reply_open(req, fi);
 }
 
-/* One entry into the buffer; false: it is full. */
-static bool add_entry(fuse_req_t req, char *buf, size_t size, size_t *used, bool plus, const char *name,
-	struct fuse_entry_param *entry, off_t next)
-{
-	size_t n = plus ? fuse_add_direntry_plus(req, buf + *used, size - *used, name, entry, next)
-			: fuse_add_direntry(req, buf + *used, size - *used, name, &entry->attr, next);
-
-	if (n > size - *used)
-		return false;
-	*used += n;
-	return true;
-}
-
-static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
-{
-	struct server *s = server_of(req);
-	_cleanup_free_ char *buf = malloc(size);
-	struct fuse_entry_param entry;
-	struct target dir, at;
-	uint64_t cookie;
-	const char *name;
-	size_t used = 0;
-	int r = buf ? tree_target(s->tree, ino, &dir) : -ENOMEM;
-
-	if (r < 0) {
-		fuse_reply_err(req, -r);
-		return;
-	}
-	for (; off < DOTS; off++) {
-		/* No node number: the kernel takes such an entry's name only. */
-		entry = (struct fuse_entry_param){.attr.st_mode = S_IFDIR};
-		entry.attr.st_ino = off == 0 ? dir.node : tree_parent(s->tree, &dir);
-		if (!add_entry(req, buf, size, &used, plus, off == 0 ? "." : "..", &entry, off + 1))
-			break;
-	}
-	cookie = off >= DOTS ? (uint64_t)off - DOTS : 0;
-	while (off >= DOTS && tree_list(s->tree, &dir, cookie, &at, &name, &cookie)) {
-		if (entry_fill(s, &at, &entry) < 0)
-			continue;
-		/* The name only: it keeps the number that it was looked up by. */
-		if (at.attr && (at.attr->flags & ATTR_APART))
-			entry.ino = 0;
-		if (!add_entry(req, buf, size, &used, plus, name, &entry, (off_t)cookie + DOTS))
-			break;
-	}
-	fuse_reply_buf(req, buf, used);
-}
-
 static void on_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	IF_GUEST(req, ino, readdir, ino, size, off, fi);
-	list(req, ino, size, off, false);
+	names_list(req, ino, size, off, false);
 }
 
 static void on_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	IF_GUEST(req, ino, readdirplus, ino, size, off, fi);
-	list(req, ino, size, off, true);
+	names_list(req, ino, size, off, true);
 }
 
 static void on_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

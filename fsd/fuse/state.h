@@ -187,6 +187,16 @@ void server_process(struct server *s, const struct fuse_buf *buf);
 
 /* ops.c */
 extern const struct fuse_lowlevel_ops server_ops;
+
+/* names.c: REQ, about folders of the tree's own, is answered, or (mkdir, rmdir, rename) parked. */
+void names_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
+void names_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name);
+void names_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
+void names_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
+void names_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+	const char *newname, unsigned flags);
+void names_list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus);
+/* What the kernel is told of AT, which was looked up or made. */
 int entry_fill(struct server *s, const struct target *at, struct fuse_entry_param *ret);
 
 #endif
