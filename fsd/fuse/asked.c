@@ -1,15 +1,13 @@
 #include "fuse/asked.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/fuse.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "banger/cleanup.h"
+#include "fuse/mapping.h"
 
 #define ASKED_FILE  "asked"
 #define MAGIC       0x31717361u
@@ -34,7 +32,8 @@ struct file {
 };
 
 struct asked {
-	struct file *file;
+	struct mapping *mapping;
+	struct file *file;                           /* in it */
 	uint32_t buckets[BUCKETS], next[SLOT_COUNT]; /* those in use, by number; else the next that is free */
 	uint32_t free_small, free_large;
 };
@@ -90,26 +89,19 @@ static void index_slots(struct asked *a)
 
 int asked_open(int run_fd, bool fresh, struct asked **ret, struct err *e)
 {
-	_cleanup_close_ int fd = openat(
-		run_fd, ASKED_FILE, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | (fresh ? O_TRUNC : 0), 0600);
 	struct asked *a = calloc(1, sizeof(*a));
 	struct file *f;
-	int r = 0;
+	int r;
 
-	if (fd < 0)
-		r = -errno;
-	else if (!a)
-		r = -ENOMEM;
-	else if (ftruncate(fd, sizeof(*f)) < 0)
-		r = -errno;
-	if (r == 0) {
-		f = mmap(NULL, sizeof(*f), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-		r = f == MAP_FAILED ? -errno : 0;
-	}
+	if (!a)
+		return err_sys(e, -ENOMEM, ASKED_FILE);
+	r = mapping_open(
+		run_fd, ASKED_FILE, sizeof(*f), offsetof(struct file, small_room), fresh, &a->mapping, e);
 	if (r < 0) {
 		free(a);
-		return err_sys(e, r, ASKED_FILE);
+		return r;
 	}
+	f = mapping_data(a->mapping);
 	if (f->magic != MAGIC || f->small != SMALL_SIZE || f->large != LARGE_SIZE) {
 		for (uint32_t i = 0; i < SLOT_COUNT; i++)
 			f->slots[i].size = 0;
@@ -126,7 +118,7 @@ int asked_open(int run_fd, bool fresh, struct asked **ret, struct err *e)
 struct asked *asked_close(struct asked *a)
 {
 	if (a) {
-		munmap(a->file, sizeof(*a->file));
+		mapping_close(a->mapping);
 		free(a);
 	}
 	return NULL;
@@ -174,7 +166,8 @@ void asked_keep(struct asked *a, const void *data, size_t n)
 		return;
 	}
 	slot = *list;
-	if (!wants_answer(in.opcode) || slot == NO_SLOT)
+	if (!wants_answer(in.opcode) || slot == NO_SLOT ||
+		mapping_reserve(a->mapping, (size_t)(room(a, slot) - (char *)a->file), n) < 0)
 		return;
 	*list = a->next[slot];
 	memcpy(room(a, slot), data, n);

@@ -1,11 +1,10 @@
 #include "fuse/journal.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
+#include <stdlib.h>
+#include <string.h>
 
-#include "banger/cleanup.h"
+#include "fuse/mapping.h"
 
 #define RING_SIZE (16u << 20)
 #define MAGIC     0x31656a62u
@@ -26,7 +25,8 @@ struct ring {
 };
 
 struct journal {
-	struct ring *ring;
+	struct mapping *mapping;
+	struct ring *ring;   /* in it */
 	uint64_t left_until; /* what lies before was an earlier daemon's */
 };
 
@@ -65,24 +65,18 @@ static bool valid(struct journal *j)
 
 int journal_open(int run_fd, struct journal **ret, struct err *e)
 {
-	_cleanup_close_ int fd = openat(run_fd, "behind", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	struct journal *j = calloc(1, sizeof(*j));
-	int r = 0;
+	int r;
 
-	if (fd < 0)
-		r = -errno;
-	else if (!j)
-		r = -ENOMEM;
-	else if (ftruncate(fd, sizeof(struct ring)) < 0)
-		r = -errno;
-	if (r == 0) {
-		j->ring = mmap(NULL, sizeof(struct ring), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-		r = j->ring == MAP_FAILED ? -errno : 0;
-	}
+	if (!j)
+		return err_sys(e, -ENOMEM, "behind");
+	r = mapping_open(
+		run_fd, "behind", sizeof(struct ring), offsetof(struct ring, room), false, &j->mapping, e);
 	if (r < 0) {
 		free(j);
-		return err_sys(e, r, "behind");
+		return r;
 	}
+	j->ring = mapping_data(j->mapping);
 	if (!valid(j)) {
 		j->ring->head = j->ring->tail = 0;
 		j->ring->op_size = sizeof(struct journal_op);
@@ -99,7 +93,7 @@ struct journal *journal_close(struct journal *j)
 {
 	if (!j)
 		return NULL;
-	munmap(j->ring, sizeof(struct ring));
+	mapping_close(j->mapping);
 	free(j);
 	return NULL;
 }
@@ -119,6 +113,12 @@ static bool is_op(struct journal *j, uint64_t p)
 	return RING_SIZE - p % RING_SIZE >= sizeof(struct journal_op) && at(j, p)->state != SKIP;
 }
 
+/* N bytes of the ring from position P on, which lie side by side. */
+static bool reserve(struct journal *j, uint64_t p, uint64_t n)
+{
+	return mapping_reserve(j->mapping, offsetof(struct ring, room) + p % RING_SIZE, n) == 0;
+}
+
 struct journal_op *journal_add(struct journal *j, const struct journal_op *op, const void *data)
 {
 	struct ring *r = j->ring;
@@ -128,11 +128,14 @@ struct journal_op *journal_add(struct journal *j, const struct journal_op *op, c
 	if (need > end) {
 		if (r->tail + end + need - r->head > RING_SIZE)
 			return NULL;
-		if (end >= sizeof(*op))
+		if (end >= sizeof(*op)) {
+			if (!reserve(j, r->tail, sizeof(*op)))
+				return NULL;
 			*at(j, r->tail) = (struct journal_op){.state = SKIP};
+		}
 		r->tail += end;
 	}
-	if (r->tail + need - r->head > RING_SIZE)
+	if (r->tail + need - r->head > RING_SIZE || !reserve(j, r->tail, need))
 		return NULL;
 	to = at(j, r->tail);
 	*to = *op;

@@ -13,6 +13,7 @@
 
 #include "banger/cleanup.h"
 #include "fuse/asked.h"
+#include "tests/unit/fuse/small.h"
 
 #define LARGE (1u << 20)
 
@@ -200,6 +201,40 @@ static void a_damaged_file_is_nothing(void **state)
 	assert_int_equal(b->n, 0);
 }
 
+static void count_one(void *user, void *data, size_t n)
+{
+	(void)data;
+	(void)n;
+	++*(int *)user;
+}
+
+static void fill_up(void *user, int fd)
+{
+	static char data[LARGE];
+	struct fuse_in_header in = {.len = sizeof(data), .opcode = FUSE_WRITE};
+	struct asked *a;
+	int kept = 0;
+
+	(void)user;
+	if (asked_open(fd, true, &a, NULL) < 0)
+		_exit(1);
+	for (in.unique = 2; in.unique <= 16; in.unique += 2) {
+		memcpy(data, &in, sizeof(in));
+		asked_keep(a, data, sizeof(data));
+	}
+	asked_replay(a, count_one, &kept);
+	asked_close(a);
+	_exit(kept == 2 ? 0 : 2);
+}
+
+/* No room in memory is no room for requests. */
+static void full(void **state)
+{
+	struct bench *b = *state;
+
+	in_small(b->dir, "size=3m", fill_up, NULL);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -210,6 +245,7 @@ int main(void)
 		TEST(what_wants_no_answer_is_not_kept),
 		TEST(more_than_there_is_room_for),
 		TEST(a_damaged_file_is_nothing),
+		TEST(full),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

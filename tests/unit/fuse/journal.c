@@ -10,6 +10,7 @@
 
 #include "banger/cleanup.h"
 #include "fuse/journal.h"
+#include "tests/unit/fuse/small.h"
 
 struct bench {
 	char dir[40];
@@ -183,6 +184,39 @@ static void a_number_for_each_boot(void **state)
 	assert_int_equal(journal_boot(NULL), journal_boot(""));
 }
 
+static void fill_up(void *user, int fd)
+{
+	static char data[30000];
+	struct journal_op op = {.vm = 1, .size = sizeof(data)}, *kept, *first = NULL;
+	struct journal *j;
+	size_t count = 0;
+
+	if (journal_open(fd, &j, NULL) < 0)
+		_exit(1);
+	while (count < 100 && (kept = journal_add(j, &op, data))) {
+		first = first ? first : kept;
+		count++;
+	}
+	if (count < 5 || count > 20)
+		_exit(2);
+	/* Again when there is room. */
+	journal_done(j, first);
+	journal_close(j);
+	if (journal_open(fd, &j, NULL) < 0 || journal_add(j, &op, data))
+		_exit(3);
+	if (mount(NULL, user, NULL, MS_REMOUNT, "size=2m") < 0 || !journal_add(j, &op, data))
+		_exit(4);
+	journal_close(j);
+}
+
+/* No room in memory is no room in the journal: what isn't kept is asked of the guest at once. */
+static void full(void **state)
+{
+	struct bench *b = *state;
+
+	in_small(b->dir, "size=400k", fill_up, b->dir);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -190,6 +224,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(over_two_ends, setup, teardown),
 		cmocka_unit_test_setup_teardown(goes_round, setup, teardown),
 		cmocka_unit_test_setup_teardown(damage, setup, teardown),
+		cmocka_unit_test_setup_teardown(full, setup, teardown),
 		cmocka_unit_test(a_number_for_each_boot),
 	};
 
