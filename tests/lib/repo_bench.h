@@ -21,6 +21,7 @@
 #include "banger/cleanup.h"
 #include "banger/io.h"
 #include "banger/proc.h"
+#include "lib/guest_path.h"
 #include "repo/send.h"
 
 struct bench {
@@ -32,51 +33,41 @@ struct bench {
 	char **notes;
 };
 
-static void sh(struct bench *b, const char *script)
+static int run_script(struct bench *b, const char *how, const char *script, struct err *e)
 {
 	struct proc_spec spec = PROC_SPEC_INIT;
 	_cleanup_free_ char *home = NULL;
 	_cleanup_close_ int dir = open(b->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_err_ struct err e = {0};
 
 	assert_true(asprintf(&home, "HOME=%s/home", b->dir) > 0);
-	spec.argv = (const char *const[]){"sh", "-e", "-c", script, NULL};
+	spec.argv = (const char *const[]){"sh", how, script, NULL};
 	spec.env = (const char *const[]){
 		"PATH=/usr/bin:/bin", home, "GIT_CONFIG_NOSYSTEM=1", "LC_ALL=C.UTF-8", NULL};
 	spec.dir_fd = dir;
-	if (proc_run(&spec, NULL, NULL, NULL, &e) < 0)
+	return proc_run(&spec, NULL, NULL, NULL, e);
+}
+
+static void sh(struct bench *b, const char *script)
+{
+	_cleanup_err_ struct err e = {0};
+
+	if (run_script(b, "-ec", script, &e) < 0)
 		fail_msg("%s: %s", script, err_text(&e));
 }
 
 /* Whether SCRIPT says so. */
 static bool holds(struct bench *b, const char *script)
 {
-	struct proc_spec spec = PROC_SPEC_INIT;
-	_cleanup_free_ char *home = NULL;
-	_cleanup_close_ int dir = open(b->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	assert_true(asprintf(&home, "HOME=%s/home", b->dir) > 0);
-	spec.argv = (const char *const[]){"sh", "-c", script, NULL};
-	spec.env = (const char *const[]){
-		"PATH=/usr/bin:/bin", home, "GIT_CONFIG_NOSYSTEM=1", "LC_ALL=C.UTF-8", NULL};
-	spec.dir_fd = dir;
-	return proc_run(&spec, NULL, NULL, NULL, NULL) == 0;
+	return run_script(b, "-c", script, NULL) == 0;
 }
 
 static int setup(void **state)
 {
 	struct bench *b = calloc(1, sizeof(*b));
-	ssize_t n;
 
 	assert_non_null(b);
 	signal(SIGPIPE, SIG_IGN);
-	/* build/unit/repo/checkout -> build/bin/banger-guest */
-	n = readlink("/proc/self/exe", b->bin, sizeof(b->bin) - 64);
-	assert_true(n > 0);
-	b->bin[n] = '\0';
-	for (int i = 0; i < 3; i++)
-		*strrchr(b->bin, '/') = '\0';
-	memcpy(b->bin + strlen(b->bin), "/bin/banger-guest", sizeof("/bin/banger-guest"));
+	assert_int_equal(guest_path(b->bin, sizeof(b->bin)), 0);
 	memcpy(b->dir, "/tmp/banger-repo-XXXXXX", sizeof("/tmp/banger-repo-XXXXXX"));
 	assert_non_null(mkdtemp(b->dir));
 	sh(b, "mkdir src home; git config --global user.name Me; git config --global user.email "

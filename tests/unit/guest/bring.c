@@ -16,6 +16,7 @@
 #include "banger/io.h"
 #include "banger/proc.h"
 #include "guest/bring.h"
+#include "lib/guest_path.h"
 
 struct bench {
 	char dir[32];
@@ -26,13 +27,10 @@ struct bench {
 
 static void connect_guest(struct bench *b)
 {
-	_cleanup_free_ char *self = realpath("/proc/self/exe", NULL), *guest = NULL;
+	char guest[4096];
 	int fds[2];
 
-	/* build/unit/guest/bring -> build/bin/banger-guest */
-	for (int i = 0; i < 3; i++)
-		*strrchr(self, '/') = '\0';
-	assert_true(asprintf(&guest, "%s/bin/banger-guest", self) > 0);
+	assert_int_equal(guest_path(guest, sizeof(guest)), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
 	b->pid = fork();
 	assert_true(b->pid >= 0);

@@ -14,24 +14,7 @@
 #include "banger/cleanup.h"
 #include "banger/io.h"
 #include "guest/hello.h"
-
-static inline int guest_path(char *path, size_t size)
-{
-	ssize_t n = readlink("/proc/self/exe", path, size - 64);
-
-	if (n <= 0)
-		return -ENOENT;
-	path[n] = '\0';
-	for (int i = 0; i < 3; i++) {
-		char *slash = strrchr(path, '/');
-
-		if (!slash)
-			return -ENOENT;
-		*slash = '\0';
-	}
-	memcpy(path + strlen(path), "/bin/banger-guest", sizeof("/bin/banger-guest"));
-	return 0;
-}
+#include "lib/guest_path.h"
 
 /* With WORK as its work disk and / as all files, after HELLO; first come NOISE bytes, as an earlier connection would leave them. The channel's descriptor. */
 static inline int guest_spawn(const char *work, size_t noise, pid_t *ret_pid)

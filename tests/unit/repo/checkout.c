@@ -3,16 +3,31 @@
 
 #include "lib/repo_bench.h"
 
+/* SCRIPT, and then the checkout into the guest. */
+static void make_and_bring(struct bench *b, const char *script)
+{
+	sh(b, script);
+	if (bring(b, false) != 0)
+		fail_msg("%s: %s", script, b->text);
+}
+
+/* Likewise, as if nothing had ever been brought. */
+static void start_over(struct bench *b, const char *script)
+{
+	b->before = prepared_free(b->before);
+	make_and_bring(b, script);
+}
+
 static void any_folder(void **state)
 {
 	struct bench *b = *state;
 
-	sh(b, "cd src; mkdir -p a/b empty; echo x > a/b/c; printf 'n' > 'two\nlines'; ln -s a/b/c inside; ln "
-	      "-s ../../etc/passwd out; ln -s /etc abs; "
-	      "mkfifo pipe; echo x > unreadable; mkdir -p .hidden; echo h > .hidden/h; head -c 3000000 "
-	      "/dev/urandom > big; touch -d 2001-02-03 big; "
-	      "chmod 0750 a/b/c");
-	assert_int_equal(bring(b, false), 0);
+	make_and_bring(b,
+		"cd src; mkdir -p a/b empty; echo x > a/b/c; printf 'n' > 'two\nlines'; ln -s a/b/c inside; "
+		"ln -s ../../etc/passwd out; ln -s /etc abs; "
+		"mkfifo pipe; echo x > unreadable; mkdir -p .hidden; echo h > .hidden/h; head -c 3000000 "
+		"/dev/urandom > big; touch -d 2001-02-03 big; "
+		"chmod 0750 a/b/c");
 	assert_true(noted(b, "left out: out: a link that leads out"));
 	assert_true(noted(b, "left out: abs: a link that leads out"));
 	assert_true(noted(b, "left out: pipe: a pipe"));
@@ -38,12 +53,12 @@ static void as_it_stands(void **state)
 {
 	struct bench *b = *state;
 
-	sh(b, "cd src; git init -q .; printf '*.o\nout/\n' > .gitignore; mkdir -p d out; echo 1 > d/f; echo "
-	      "f > forced.o; printf 'n' > 'two\nlines'; "
-	      "ln -s /etc/passwd tracked; git add .; git add -f forced.o; git commit -q -m one; echo 2 >> "
-	      "d/f; echo u > untracked; echo i > x.o; echo i > out/x; "
-	      "echo gone > gone; git add gone; rm gone; ln -s /etc/shadow out2");
-	assert_int_equal(bring(b, false), 0);
+	make_and_bring(b,
+		"cd src; git init -q .; printf '*.o\nout/\n' > .gitignore; mkdir -p d out; echo 1 > d/f; "
+		"echo f > forced.o; printf 'n' > 'two\nlines'; "
+		"ln -s /etc/passwd tracked; git add .; git add -f forced.o; git commit -q -m one; echo 2 >> "
+		"d/f; echo u > untracked; echo i > x.o; echo i > out/x; "
+		"echo gone > gone; git add gone; rm gone; ln -s /etc/shadow out2");
 	sh(b, "rm -r src/x.o src/out src/out2; " SAME);
 	assert_true(b->before->is_git);
 	assert_true(b->before->dirty);
@@ -60,22 +75,19 @@ static void the_difference(void **state)
 {
 	struct bench *b = *state;
 
-	sh(b, "cd src; git init -q .; for i in 1 2 3 4 5; do echo $i > f$i; done; mkdir -p deep/er; echo x > "
-	      "deep/er/x; git add .; git commit -q -m one");
-	assert_int_equal(bring(b, false), 0);
+	make_and_bring(b, "cd src; git init -q .; for i in 1 2 3 4 5; do echo $i > f$i; done; mkdir -p "
+			  "deep/er; echo x > deep/er/x; git add .; git commit -q -m one");
 	assert_int_equal(bring(b, false), 0);
 	assert_int_equal(b->result.files + b->result.removed, 0);
-	sh(b, "cd src; echo more >> f1; rm f2; rm -r deep; echo new > new; chmod 755 f3; ln -sf f4 f5");
-	assert_int_equal(bring(b, false), 0);
+	make_and_bring(
+		b, "cd src; echo more >> f1; rm f2; rm -r deep; echo new > new; chmod 755 f3; ln -sf f4 f5");
 	assert_int_equal(b->result.files, 4);
 	assert_int_equal(b->result.removed, 2);
 	sh(b, SAME);
 	assert_false(holds(b, "test -e guest/deep"));
 	/* A file where a folder was, a folder where a file was. */
-	sh(b, "cd src; rm f3 f4 f5; mkdir f4; echo x > f4/x; mkdir -p f3/a; echo y > f3/a/y");
-	assert_int_equal(bring(b, false), 0);
-	sh(b, SAME "; rm -r src/f4; echo file > src/f4");
-	assert_int_equal(bring(b, false), 0);
+	make_and_bring(b, "cd src; rm f3 f4 f5; mkdir f4; echo x > f4/x; mkdir -p f3/a; echo y > f3/a/y");
+	make_and_bring(b, SAME "; rm -r src/f4; echo file > src/f4");
 	sh(b, SAME);
 }
 
@@ -83,9 +95,8 @@ static void the_guests_work(void **state)
 {
 	struct bench *b = *state;
 
-	sh(b, "cd src; git init -q .; for i in 1 2 3 4 5 6; do echo $i > f$i; done; git add .; git commit -q "
-	      "-m one");
-	assert_int_equal(bring(b, false), 0);
+	make_and_bring(b, "cd src; git init -q .; for i in 1 2 3 4 5 6; do echo $i > f$i; done; git add .; "
+			  "git commit -q -m one");
 	sh(b, "cd guest; echo mine > f1; echo both > f2; rm f3; echo mine > f4; echo mine > own; rm f6; "
 	      "mkdir f6; echo mine > f6/x");
 	sh(b, "cd src; echo yours > f1; echo both > f2; echo yours > f3; rm f4; echo yours > f5; echo yours "
@@ -94,8 +105,7 @@ static void the_guests_work(void **state)
 	assert_non_null(strstr(b->text, "f1, f3, f4 and 2 more"));
 	/* Not even what was no conflict. */
 	assert_true(holds(b, "test $(cat guest/f5) = 5 && test $(cat guest/f1) = mine"));
-	sh(b, "cd src; git checkout -q f1 f3 f4 f6; rm own");
-	assert_int_equal(bring(b, false), 0);
+	make_and_bring(b, "cd src; git checkout -q f1 f3 f4 f6; rm own");
 	assert_true(holds(b, "test $(cat guest/f1) = mine && test ! -e guest/f3 && test $(cat guest/own) = "
 			     "mine && test $(cat guest/f5) = yours"));
 	sh(b, "cd src; echo yours > f1; rm f4; echo yours > f6");
@@ -108,20 +118,18 @@ static void histories(void **state)
 {
 	struct bench *b = *state;
 
-	sh(b, "cd src; git init -q .; echo 1 > f; git add .; git commit -q -m one; git tag v1; echo 2 > f; "
-	      "git commit -q -am two");
-	assert_int_equal(bring(b, false), 0);
+	make_and_bring(b,
+		"cd src; git init -q .; echo 1 > f; git add .; git commit -q -m one; git tag v1; echo 2 > f; "
+		"git commit -q -am two");
 	assert_true(holds(b, "cd guest && git describe --tags | grep -q v1-1"));
 	/* The guest goes on: its commits stay, and are overwritten by nobody. */
-	sh(b, "cd guest; git add .; echo 3 > f; git commit -q -am three");
-	assert_int_equal(bring(b, false), 0);
+	make_and_bring(b, "cd guest; git add .; echo 3 > f; git commit -q -am three");
 	assert_true(holds(b, "git -C guest log -1 --format=%s | grep -qx three"));
 	sh(b, "cd src; echo 4 > g; git add g; git commit -q -m four; git tag v2");
 	assert_int_equal(bring(b, false), -EEXIST);
 	assert_non_null(strstr(b->text, ".git (it has commits"));
 	/* Taken over by the host, they are in the way of nothing. */
-	sh(b, "cd src; git pull -q --no-rebase --no-edit ../guest main");
-	assert_int_equal(bring(b, false), 0);
+	make_and_bring(b, "cd src; git pull -q --no-rebase --no-edit ../guest main");
 	assert_true(holds(b, "cd guest && git log --format=%s | grep -qx four && git log --format=%s | grep "
 			     "-qx three && git fsck && git describe --tags | grep -q v2"));
 	sh(b, "cd guest; echo 5 > f; git commit -q -am five; cd ../src; echo 6 > g; git commit -q -am six");
@@ -129,12 +137,8 @@ static void histories(void **state)
 	assert_true(holds(b, "cd guest && git log -1 --format=%s | grep -qx six && git log -1 --format=%s "
 			     "main.before-prepare | grep -qx five"));
 	/* A repository without a commit; then with its first. */
-	sh(b, "rm -rf src guest; mkdir src; cd src; git init -q .; echo 1 > f");
-	prepared_free(b->before);
-	b->before = NULL;
-	assert_int_equal(bring(b, false), 0);
-	sh(b, "cd src; git add .; git commit -q -m first");
-	assert_int_equal(bring(b, false), 0);
+	start_over(b, "rm -rf src guest; mkdir src; cd src; git init -q .; echo 1 > f");
+	make_and_bring(b, "cd src; git add .; git commit -q -m first");
 	assert_true(holds(b, "git -C guest log --format=%s | grep -qx first && git -C guest fsck"));
 }
 
@@ -143,28 +147,23 @@ static void shapes(void **state)
 	struct bench *b = *state;
 
 	/* Shallow, detached, a linked worktree, a submodule, a repository that is none of it, a merge that is going on. */
-	sh(b, "mkdir lib other; cd lib; git init -q .; for i in 1 2 3; do echo $i > l; git add .; git commit "
-	      "-q -m lib$i; done; cd ..; rm -r src; "
-	      "git clone -q --depth 1 file://$PWD/lib src; cd src; git checkout -q --detach");
-	assert_int_equal(bring(b, false), 0);
+	make_and_bring(b, "mkdir lib other; cd lib; git init -q .; for i in 1 2 3; do echo $i > l; git add "
+			  ".; git commit -q -m lib$i; done; cd ..; rm -r src; "
+			  "git clone -q --depth 1 file://$PWD/lib src; cd src; git checkout -q --detach");
 	assert_true(holds(b, "cd guest && test $(git rev-list --count HEAD) = 1 && git rev-parse "
 			     "--is-shallow-repository | grep -q true && git fsck"));
 	assert_false(holds(b, "git -C guest symbolic-ref -q HEAD"));
-	sh(b, "rm -rf guest src other; git -C lib worktree add -q ../src -b wt; echo w >> src/l");
-	prepared_free(b->before);
-	b->before = NULL;
-	assert_int_equal(bring(b, false), 0);
+	start_over(b, "rm -rf guest src other; git -C lib worktree add -q ../src -b wt; echo w >> src/l");
 	assert_true(holds(b, "cd guest && test -d .git && git symbolic-ref HEAD | grep -q refs/heads/wt && "
 			     "git status --porcelain | grep -q ' M l' && git fsck"));
-	sh(b, "rm -rf guest; git -C lib worktree remove --force ../src; mkdir src; cd src; git init -q .; "
-	      "echo 1 > f; git add .; git commit -q -m one; "
-	      "git -c protocol.file.allow=always submodule -q add $PWD/../lib sub/lib; git commit -q -m sub; "
-	      "echo dirty >> sub/lib/l; git init -q nested; echo n > nested/n; "
-	      "git checkout -q -b side; echo side > f; git commit -q -am side; git checkout -q main; echo "
-	      "main > f; git commit -q -am main; git merge side || true");
-	prepared_free(b->before);
-	b->before = NULL;
-	assert_int_equal(bring(b, false), 0);
+	start_over(b,
+		"rm -rf guest; git -C lib worktree remove --force ../src; mkdir src; cd src; git init -q .; "
+		"echo 1 > f; git add .; git commit -q -m one; "
+		"git -c protocol.file.allow=always submodule -q add $PWD/../lib sub/lib; git commit -q -m "
+		"sub; "
+		"echo dirty >> sub/lib/l; git init -q nested; echo n > nested/n; "
+		"git checkout -q -b side; echo side > f; git commit -q -am side; git checkout -q main; echo "
+		"main > f; git commit -q -am main; git merge side || true");
 	sh(b, SAME);
 	assert_true(
 		holds(b, "cd guest && git -C sub/lib log -1 --format=%s | grep -qx lib3 && git -C sub/lib "
@@ -178,23 +177,21 @@ static void pointers(void **state)
 {
 	struct bench *b = *state;
 
-	sh(b, "mkdir other; printf '#!/bin/sh\\nprintf \"version lfs\\\\noid %s\\\\n\" "
-	      "$(sha256sum | cut -c 1-8)\\n' > other/clean; chmod 755 other/clean; "
-	      "git config --global filter.lfs.clean $PWD/other/clean; git config --global filter.lfs.smudge "
-	      "cat; "
-	      "cd src; git init -q .; echo '*.big filter=lfs -text' > .gitattributes; echo contents > a.big; "
-	      "echo contents > b.big; echo t > t; git add .; git commit -q -m one; git cat-file -p "
-	      "HEAD:a.big | grep -q 'version lfs'; "
-	      "git show HEAD:b.big > b.big");
-	assert_int_equal(bring(b, false), 0);
+	make_and_bring(b, "mkdir other; printf '#!/bin/sh\\nprintf \"version lfs\\\\noid %s\\\\n\" "
+			  "$(sha256sum | cut -c 1-8)\\n' > other/clean; chmod 755 other/clean; "
+			  "git config --global filter.lfs.clean $PWD/other/clean; git config --global "
+			  "filter.lfs.smudge cat; "
+			  "cd src; git init -q .; echo '*.big filter=lfs -text' > .gitattributes; echo "
+			  "contents > a.big; "
+			  "echo contents > b.big; echo t > t; git add .; git commit -q -m one; git cat-file "
+			  "-p HEAD:a.big | grep -q 'version lfs'; "
+			  "git show HEAD:b.big > b.big");
 	/* One that was fetched, and one that is the pointer still. */
 	assert_true(holds(b, "test $(cat guest/a.big) = contents && grep -q 'version lfs' guest/b.big"));
 	assert_true(holds(b, "git -C guest cat-file -p HEAD:a.big | grep -q 'version lfs'"));
-	sh(b, "cd src; echo other > a.big");
-	assert_int_equal(bring(b, false), 0);
+	make_and_bring(b, "cd src; echo other > a.big");
 	assert_int_equal(b->result.files, 1);
-	sh(b, SAME);
-	assert_int_equal(bring(b, false), 0);
+	make_and_bring(b, SAME);
 	assert_int_equal(b->result.files, 0);
 }
 
@@ -255,8 +252,7 @@ static void clocks(void **state)
 {
 	struct bench *b = *state;
 
-	sh(b, "cd src; echo 1 > f; echo 1 > g");
-	assert_int_equal(bring(b, false), 0);
+	make_and_bring(b, "cd src; echo 1 > f; echo 1 > g");
 	sh(b, "cd guest; echo mine > f; touch -d 1999-01-01 f; cd ../src; echo yours > f; echo 2 > g; touch "
 	      "-d 2040-01-01 g");
 	assert_int_equal(bring(b, false), -EEXIST);
@@ -269,8 +265,7 @@ static void links_in_the_guest(void **state)
 {
 	struct bench *b = *state;
 
-	sh(b, "mkdir -p src/d lib; echo 1 > src/d/f; echo safe > lib/f");
-	assert_int_equal(bring(b, false), 0);
+	make_and_bring(b, "mkdir -p src/d lib; echo 1 > src/d/f; echo safe > lib/f");
 	sh(b, "cd guest; rm -r d; ln -s ../lib d; echo 2 > ../src/d/f");
 	assert_int_equal(bring(b, false), -EEXIST);
 	assert_int_equal(bring(b, true), 0);
