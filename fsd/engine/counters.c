@@ -2,18 +2,7 @@
 
 #include "banger/cleanup.h"
 #include "engine/counters.h"
-
-/* False: not there, no number, or the word for "never told" (virtio 1.2, 5.5.6.3: all ones; older QEMU: -1). */
-static int number(json_object *o, const char *key, uint64_t *ret)
-{
-	json_object *value;
-
-	if (!json_object_object_get_ex(o, key, &value) || !json_object_is_type(value, json_type_int) ||
-		json_object_get_int64(value) < 0)
-		return 0;
-	*ret = json_object_get_uint64(value);
-	return *ret != UINT64_MAX;
-}
+#include "engine/vmm_json.h"
 
 void counters_add(struct disk_counters *c, json_object *o, const char *key, const char *const names[4])
 {
@@ -23,7 +12,7 @@ void counters_add(struct disk_counters *c, json_object *o, const char *key, cons
 	if (!json_object_object_get_ex(o, key, &inner) || !json_object_is_type(inner, json_type_object))
 		return;
 	for (size_t i = 0; i < ELEMENTSOF(fields); i++)
-		if (number(inner, names[i], &v))
+		if (vmm_json_number(inner, names[i], &v))
 			*fields[i] += v;
 }
 
@@ -52,6 +41,6 @@ void counters_print_balloon(json_object *o, FILE *out)
 	uint64_t v;
 
 	for (size_t i = 0; o && i < ELEMENTSOF(rows); i++)
-		if (number(o, rows[i].qemu, &v) || number(o, rows[i].firecracker, &v))
+		if (vmm_json_number(o, rows[i].qemu, &v) || vmm_json_number(o, rows[i].firecracker, &v))
 			fprintf(out, "%s %" PRIu64 "\n", rows[i].name, v);
 }

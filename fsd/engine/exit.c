@@ -6,7 +6,7 @@
 #include "banger/io.h"
 #include "banger/parse.h"
 #include "engine/engine.h"
-#include "engine/qmp.h"
+#include "engine/vmm_json.h"
 
 #define EXIT_MAX 65536
 
@@ -20,19 +20,14 @@ void engine_exit_clear(struct engine_exit *x)
 /* Why, of a SHUTDOWN or GUEST_PANICKED event: the second says more than the first. */
 static void take_event(struct engine_exit *x, const char *line)
 {
-	json_object *o = qmp_parse(line), *event, *data, *reason;
-	const char *text = NULL;
+	json_object *o = vmm_json_parse(line), *data;
+	const char *event = vmm_json_text(o, "event"), *text = NULL;
 
-	if (!o)
-		return;
-	if (json_object_object_get_ex(o, "event", &event)) {
-		if (strcmp(json_object_get_string(event), "GUEST_PANICKED") == 0)
-			text = "guest-panic";
-		else if ((!x->reason || strcmp(x->reason, "guest-panic") != 0) &&
-			 json_object_object_get_ex(o, "data", &data) &&
-			 json_object_object_get_ex(data, "reason", &reason))
-			text = json_object_get_string(reason);
-	}
+	if (event && strcmp(event, "GUEST_PANICKED") == 0)
+		text = "guest-panic";
+	else if (event && (!x->reason || strcmp(x->reason, "guest-panic") != 0) &&
+		 json_object_object_get_ex(o, "data", &data))
+		text = vmm_json_text(data, "reason");
 	/* A word of QEMU's, no more: it ends up in files that people read. */
 	if (text && strspn(text, "abcdefghijklmnopqrstuvwxyz-") == strlen(text) && strlen(text) < 64) {
 		free(x->reason);

@@ -6,7 +6,7 @@
 #include "banger/io.h"
 #include "engine/engine.h"
 #include "engine/fc_api.h"
-#include "engine/qmp.h"
+#include "engine/vmm_json.h"
 
 #define BODY_MAX    65536
 #define HEADER_MAX  16384 /* libcurl keeps what it hears of them */
@@ -187,16 +187,13 @@ static void printable(char *text)
  */
 static int refused(const char *what, const char *path, long status, const char *body, struct err *e)
 {
-	json_object *o = body ? qmp_parse(body) : NULL, *value = NULL;
+	json_object *o = body ? vmm_json_parse(body) : NULL;
+	const char *said = vmm_json_text(o, "fault_message");
 	_cleanup_free_ char *text = NULL;
 
-	if (o &&
-		(json_object_object_get_ex(o, "fault_message", &value) ||
-			json_object_object_get_ex(o, "error", &value)) &&
-		json_object_is_type(value, json_type_string))
-		text = strdup(json_object_get_string(value));
-	else
-		text = strdup(body ? body : "");
+	if (!said)
+		said = vmm_json_text(o, "error");
+	text = strdup(said ? said : body ? body : "");
 	json_object_put(o);
 	if (!text)
 		return err_sys(e, -ENOMEM, "Firecracker");
@@ -215,7 +212,7 @@ static int answer(CURL *curl, const struct transfer *t, const char *what, const 
 	if (status < 200 || status > 299)
 		return refused(what, path, status, t->body, e);
 	if (t->length > 0) {
-		o = qmp_parse(t->body);
+		o = vmm_json_parse(t->body);
 		if (!o)
 			return err_set(e, -EPROTO, "Firecracker's answer to %s %s is no JSON", what, path);
 	}
@@ -302,16 +299,15 @@ int fc_api_call(struct fc_api *a, const char *method, const char *path, json_obj
 
 int fc_version_get(struct fc_api *a, struct fc_version *ret, char **ret_note, struct err *e)
 {
-	json_object *o = NULL, *value = NULL;
+	json_object *o = NULL;
 	struct fc_version v;
+	const char *text;
 	int r = fc_api_call(a, "GET", "/version", NULL, FC_MSEC, &o, e);
 
 	if (r < 0)
 		return r;
-	r = o && json_object_object_get_ex(o, "firecracker_version", &value) &&
-			    json_object_is_type(value, json_type_string)
-		    ? fc_version_parse(json_object_get_string(value), &v)
-		    : -EINVAL;
+	text = vmm_json_text(o, "firecracker_version");
+	r = text ? fc_version_parse(text, &v) : -EINVAL;
 	json_object_put(o);
 	if (r < 0)
 		return err_set(e, -EPROTO, "Firecracker's version cannot be read from its answer");

@@ -6,7 +6,7 @@
 #include "banger/program.h"
 #include "engine/engines.h"
 #include "engine/fc_machine.h"
-#include "engine/qmp.h"
+#include "engine/vmm_json.h"
 
 #define GUEST_CID    3 /* the first that a guest can have: it is alone on its vsock */
 #define BALLOON_SEC  10
@@ -77,20 +77,18 @@ static int firecracker_powerdown(int vm_dir_fd, struct op *op, struct err *e)
 static int firecracker_status(int vm_dir_fd, enum engine_status *ret, struct err *e)
 {
 	_cleanup_(fc_api_freep) struct fc_api *a = NULL;
-	json_object *o = NULL, *state;
-	const char *text = "";
+	json_object *o = NULL;
+	const char *text;
 	int r = fc_api_new(vm_dir_fd, NULL, &a, e);
 
 	if (r == 0)
 		r = fc_api_call(a, "GET", "/", NULL, FC_MSEC, &o, e);
 	if (r < 0)
 		return r;
-	if (o && json_object_object_get_ex(o, "state", &state) &&
-		json_object_is_type(state, json_type_string))
-		text = json_object_get_string(state);
-	*ret = !strcmp(text, "Running")  ? ENGINE_RUNNING
-	       : !strcmp(text, "Paused") ? ENGINE_PAUSED
-					 : ENGINE_OTHER;
+	text = vmm_json_text(o, "state");
+	*ret = text && !strcmp(text, "Running")  ? ENGINE_RUNNING
+	       : text && !strcmp(text, "Paused") ? ENGINE_PAUSED
+						 : ENGINE_OTHER;
 	json_object_put(o);
 	return 0;
 }
@@ -116,7 +114,7 @@ static int firecracker_stats(int vm_dir_fd, FILE *out, struct err *e)
 static void firecracker_count(const char *line, struct disk_counters *c)
 {
 	static const char *const names[] = {"read_bytes", "write_bytes", "read_count", "write_count"};
-	json_object *o = qmp_parse(line);
+	json_object *o = vmm_json_parse(line);
 
 	if (o)
 		counters_add(c, o, "block", names);

@@ -4,6 +4,7 @@
 #include "banger/program.h"
 #include "engine/engines.h"
 #include "engine/qmp.h"
+#include "engine/vmm_json.h"
 
 static int qemu_pause(int vm_dir_fd, struct op *op, struct err *e)
 {
@@ -22,17 +23,16 @@ static int qemu_powerdown(int vm_dir_fd, struct op *op, struct err *e)
 
 static int qemu_status(int vm_dir_fd, enum engine_status *ret, struct err *e)
 {
-	json_object *o = NULL, *status;
-	const char *text = "";
+	json_object *o = NULL;
+	const char *text;
 	int r = qmp_command(vm_dir_fd, "query-status", NULL, &o, e);
 
 	if (r < 0)
 		return r;
-	if (json_object_is_type(o, json_type_object) && json_object_object_get_ex(o, "status", &status))
-		text = json_object_get_string(status);
-	*ret = !strcmp(text, "running")  ? ENGINE_RUNNING
-	       : !strcmp(text, "paused") ? ENGINE_PAUSED
-					 : ENGINE_OTHER;
+	text = vmm_json_text(o, "status");
+	*ret = text && !strcmp(text, "running")  ? ENGINE_RUNNING
+	       : text && !strcmp(text, "paused") ? ENGINE_PAUSED
+						 : ENGINE_OTHER;
 	json_object_put(o);
 	return 0;
 }

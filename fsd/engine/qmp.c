@@ -7,10 +7,10 @@
 #include "banger/io.h"
 #include "engine/engine.h"
 #include "engine/qmp.h"
+#include "engine/vmm_json.h"
 
 #define QMP_LINE_MAX 65536
 #define QMP_MSEC     5000
-#define QMP_DEPTH    16
 
 struct qmp {
 	int fd;
@@ -19,19 +19,6 @@ struct qmp {
 	char buf[QMP_LINE_MAX];
 	size_t have;
 };
-
-json_object *qmp_parse(const char *line)
-{
-	struct json_tokener *t = json_tokener_new_ex(QMP_DEPTH);
-	json_object *o = t ? json_tokener_parse_ex(t, line, (int)strlen(line)) : NULL;
-
-	if (o && !json_object_is_type(o, json_type_object)) {
-		json_object_put(o);
-		o = NULL;
-	}
-	json_tokener_free(t);
-	return o;
-}
 
 static int ready(struct qmp *q, short events, struct err *e)
 {
@@ -84,7 +71,7 @@ static int hear(struct qmp *q, json_object **ret, struct err *e)
 
 		if (newline) {
 			*newline = '\0';
-			*ret = qmp_parse(q->buf);
+			*ret = vmm_json_parse(q->buf);
 			q->have -= (size_t)(newline + 1 - q->buf);
 			memmove(q->buf, newline + 1, q->have);
 			if (*ret)
@@ -109,7 +96,8 @@ static int hear(struct qmp *q, json_object **ret, struct err *e)
 static int answer(struct qmp *q, const char *command, json_object **ret, struct err *e)
 {
 	for (;;) {
-		json_object *o, *value, *text;
+		json_object *o, *value;
+		const char *text;
 		int r = hear(q, &o, e);
 
 		if (r < 0)
@@ -121,9 +109,8 @@ static int answer(struct qmp *q, const char *command, json_object **ret, struct 
 			return 0;
 		}
 		if (json_object_object_get_ex(o, "error", &value)) {
-			r = err_set(e, -EIO, "QEMU refused %s: %.200s", command,
-				json_object_object_get_ex(value, "desc", &text) ? json_object_get_string(text)
-										: "");
+			text = vmm_json_text(value, "desc");
+			r = err_set(e, -EIO, "QEMU refused %s: %.200s", command, text ? text : "");
 			json_object_put(o);
 			return r;
 		}

@@ -24,7 +24,4 @@ DEFINE_CLEANUP(struct qmp *, qmp_close)
 /* ARGUMENTS: JSON, trusted, or NULL. */
 int qmp_call(struct qmp *q, const char *command, const char *arguments, json_object **ret, struct err *e);
 
-/* One line of the protocol, parsed; NULL: not an object. The caller's. For the exit file's events too. */
-json_object *qmp_parse(const char *line);
-
 #endif

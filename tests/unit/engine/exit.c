@@ -31,6 +31,10 @@ static void ends(void **state)
 		{"signal 9\n", true, 0, 9, "", "", ""},
 		{"event {\"event\":\"SHUTDOWN\",\"data\":{\"reason\":\"guest-shutdown\"}}\nexit 0\n", true, 0,
 			0, "guest-shutdown", "", ""},
+		{"event {\"event\":null,\"id\":\"SHUTDOWN\"}\nexit 0\n", true, 0, 0, "", "", ""},
+		{"event {\"event\":\"SHUTDOWN\",\"data\":null}\nevent {\"event\":\"SHUTDOWN\",\"data\":{"
+		 "\"reason\":null}}\nexit 0\n",
+			true, 0, 0, "", "", ""},
 		{"exit 256\nsignal 0\n", false, 0, 0, "", "", ""},
 		{"", false, 0, 0, "", "", ""},
 	};

@@ -1,9 +1,9 @@
-/* A line of QEMU's monitor: an object, or refused. */
+/* What a VMM says in JSON: an object, or refused. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "banger/cleanup.h"
-#include "engine/qmp.h"
+#include "engine/vmm_json.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -15,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	memcpy(text, data, size);
 	text[size] = '\0';
-	o = qmp_parse(text);
+	o = vmm_json_parse(text);
 	if (!o)
 		return 0;
 	if (!json_object_is_type(o, json_type_object))
