@@ -3,10 +3,8 @@
 #define BANGER_TESTS_FORWARD_H
 
 #include <errno.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <pthread.h>
-#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -14,13 +12,13 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "banger/cleanup.h"
 #include "banger/io.h"
 #include "guest/agent.h"
+#include "lib/own_network.h"
 #include "tests/unit/guest/spawn.h"
 
 #define PATIENCE 60000000 /* usec */
@@ -68,26 +66,6 @@ static inline int listen_at(bool ip6, uint16_t *ret_port)
 	assert_int_equal(getsockname(fd, at, &n), 0);
 	*ret_port = ntohs(ip6 ? in6.sin6_port : in.sin_port);
 	return fd;
-}
-
-/* An agent that is asked for its ports connects to whatever listens, also to what other tests have: only root can keep them apart. */
-static inline int own_network(void **state)
-{
-	struct ifreq request = {.ifr_name = "lo"};
-	_cleanup_close_ int sock = -EBADF;
-
-	(void)state;
-	if (unshare(CLONE_NEWNET) < 0) {
-		assert_int_equal(errno, EPERM);
-		print_message("# not root: on the network of all\n");
-		return 0;
-	}
-	sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	assert_true(sock >= 0);
-	assert_int_equal(ioctl(sock, SIOCGIFFLAGS, &request), 0);
-	request.ifr_flags |= IFF_UP;
-	assert_int_equal(ioctl(sock, SIOCSIFFLAGS, &request), 0);
-	return 0;
 }
 
 static inline int setup(void **state)

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 
 #include "banger/io.h"
+#include "lib/own_network.h"
 #include "net/dns.h"
 
 #define PATIENCE 60000000 /* usec */
@@ -475,5 +476,5 @@ int main(void)
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, own_network, NULL);
 }
