@@ -104,7 +104,7 @@ $(B)/bin/banger-helper: $(B)/obj/helper/main.o $(B)/lib/helper.a $(B)/lib/banger
 	$(link)
 
 # The guest's binary: static, musl, small. The kernel's headers and the BSD lists are the host's (musl ships none).
-MUSL_LIB_SRC := lib/err.c lib/parse.c lib/io.c lib/name.c lib/workspace_wire.c lib/agent_request.c lib/proc.c lib/array.c
+MUSL_LIB_SRC := lib/err.c lib/parse.c lib/io.c lib/name.c lib/workspace_wire.c lib/agent_request.c lib/agent_once.c lib/proc.c lib/array.c
 MUSL_INC     := $(B)/musl-include
 MUSL_FLAGS   := -std=gnu17 -Os -g $(WARN) $(if $(WERROR),-Werror) -static -ffunction-sections -fdata-sections \
                 -fno-asynchronous-unwind-tables -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Iinclude -include banger/banned.h \

@@ -1,21 +1,12 @@
-#include <errno.h>
 #include <string.h>
 
-#include "banger/cleanup.h"
+#include "banger/agent_once.h"
 #include "files.h"
 #include "files_wire.h"
 #include "handle.h"
 #include "watch.h"
 
-/* Answers to requests that are done once. */
-static struct once {
-	uint64_t token, sum; /* of the payload */
-	uint16_t type;
-	int code;
-	size_t n;
-	uint8_t answer[2 * sizeof(struct agent_attr)];
-} once[AGENT_ONCE_KEPT];
-static size_t once_next;
+static struct once once;
 
 static int fs_watch(const struct file_request *q, size_t *ret_n)
 {
@@ -23,7 +14,7 @@ static int fs_watch(const struct file_request *q, size_t *ret_n)
 	/* A mount that is new has numbers of its own, from the first on. */
 	if (q->how) {
 		handle_unpin_all();
-		memset(once, 0, sizeof(once));
+		once = (struct once){0};
 	}
 	return watch_begin(handle_root());
 }
@@ -58,34 +49,18 @@ static request_fn *const calls[] = {
 	[AGENT_FS_WATCH] = fs_watch,
 };
 
-static struct once *find_once(uint64_t token, uint16_t type, uint64_t sum)
+static int do_once(const struct file_request *q, size_t *ret_n)
 {
-	for (size_t i = 0; i < ELEMENTSOF(once); i++)
-		if (once[i].token == token && once[i].type == type && once[i].sum == sum)
-			return &once[i];
-	return NULL;
-}
-
-static int do_once(const struct file_request *q, const uint8_t *payload, size_t size, size_t *ret_n)
-{
-	uint64_t sum = 0xcbf29ce484222325; /* FNV-1a */
-	struct once *o;
+	const struct once_answer *before = once_find(&once, q);
 	int r;
 
-	for (size_t i = 0; i < size; i++)
-		sum = (sum ^ payload[i]) * 0x100000001b3;
-	o = find_once(q->token, q->type, sum);
-	if (o) {
-		memcpy(files_answer, o->answer, o->n);
-		*ret_n = o->n;
-		return o->code;
+	if (before) {
+		memcpy(files_answer, before->data, before->size);
+		*ret_n = before->size;
+		return -before->code;
 	}
 	r = calls[q->type](q, ret_n);
-	if (*ret_n > sizeof(o->answer))
-		return r;
-	o = &once[once_next++ % ELEMENTSOF(once)];
-	*o = (struct once){.token = q->token, .sum = sum, .type = q->type, .code = r, .n = *ret_n};
-	memcpy(o->answer, files_answer, o->n);
+	once_keep(&once, q, (uint16_t)-r, files_answer, *ret_n);
 	return r;
 }
 
@@ -96,7 +71,7 @@ void files_request(struct channel *c, const struct agent_header *h, const uint8_
 	int r = request_decode(h, payload, &q);
 
 	if (r == 0)
-		r = q.once ? do_once(&q, payload, h->length, &n) : calls[q.type](&q, &n);
+		r = q.once ? do_once(&q, &n) : calls[q.type](&q, &n);
 	channel_send(c, AGENT_REPLY, (uint16_t)-r, h->id, files_answer, r == 0 ? n : 0, NULL, 0);
 }
 

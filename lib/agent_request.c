@@ -159,6 +159,16 @@ static int take_time(struct input *in, struct timespec *to)
 	return r;
 }
 
+/* FNV-1a */
+static uint64_t sum_of(const uint8_t *data, size_t n)
+{
+	uint64_t sum = 0xcbf29ce484222325;
+
+	for (size_t i = 0; i < n; i++)
+		sum = (sum ^ data[i]) * 0x100000001b3;
+	return sum;
+}
+
 static int take_rest(struct input *in, struct file_request *q)
 {
 	q->data = in->at;
@@ -216,6 +226,7 @@ int request_decode(const struct agent_header *h, const uint8_t *payload, struct 
 			return -EINVAL;
 		in.left -= sizeof(ret->token);
 		memcpy(&ret->token, in.at + in.left, sizeof(ret->token));
+		ret->sum = sum_of(payload, h->length);
 		ret->once = true;
 	}
 	for (size_t i = 0; r == 0 && i < FIELDS_MAX && layouts[h->type][i] != NONE; i++)

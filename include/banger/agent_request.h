@@ -26,6 +26,7 @@ struct file_request {
 	uint16_t flags; /* of the frame, without AGENT_ONCE */
 	bool once;      /* it has a TOKEN */
 	uint64_t token;
+	uint64_t sum; /* of all the payload, where it has one: another request of that number has another */
 	struct file_id file;
 	struct file_id to; /* the second one: where it is linked, moved or copied to */
 	uint32_t
