@@ -281,18 +281,37 @@ static void places(void **state)
 	assert_int_equal(port, 65535);
 }
 
-/* A socket of ours on a port that is free. */
-static int take_port(char place[32])
+/* HERE is nobody's as a stream. */
+static bool free_as_stream(const struct sockaddr_in *here)
 {
-	struct sockaddr_in here = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t size = sizeof(here);
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+	bool is_free;
 
 	assert_true(fd >= 0);
-	assert_int_equal(bind(fd, (struct sockaddr *)&here, sizeof(here)), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&here, &size), 0);
-	snprintf(place, 32, "127.0.0.1:%u", ntohs(here.sin_port));
-	return fd;
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)), 0);
+	is_free = bind(fd, (const struct sockaddr *)here, sizeof(*here)) == 0 && listen(fd, 1) == 0;
+	close(fd);
+	return is_free;
+}
+
+/* A socket of ours on a port that is free, and as a stream too: others make connections meanwhile. */
+static int take_port(char place[32])
+{
+	for (int i = 0; i < 1000; i++) {
+		struct sockaddr_in here = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+		socklen_t size = sizeof(here);
+		int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+		assert_true(fd >= 0);
+		assert_int_equal(bind(fd, (struct sockaddr *)&here, sizeof(here)), 0);
+		assert_int_equal(getsockname(fd, (struct sockaddr *)&here, &size), 0);
+		snprintf(place, 32, "127.0.0.1:%u", ntohs(here.sin_port));
+		if (free_as_stream(&here))
+			return fd;
+		close(fd);
+	}
+	fail_msg("no port of 1000 is free as a stream");
+	return -1;
 }
 
 static void by_a_socket(void **state)
