@@ -23,10 +23,10 @@
 
 int offline_spawn(int sock, const struct offline_disks *disks, pid_t *ret_pid, int *ret_pidfd, struct err *e)
 {
-	int fds[] = {sock, disks->work, disks->over, disks->image};
+	int fds[] = {sock, disks->work, disks->over, disks->image, disks->answers};
 	char text[ELEMENTSOF(fds)][16];
-	char *argv[] = {
-		(char *)"banger-files", (char *)OFFLINE_ARGUMENT, text[0], text[1], text[2], text[3], NULL};
+	char *argv[] = {(char *)"banger-files", (char *)OFFLINE_ARGUMENT, text[0], text[1], text[2], text[3],
+		text[4], NULL};
 
 	for (size_t i = 0; i < ELEMENTSOF(fds); i++)
 		snprintf(text[i], sizeof(text[i]), "%d", fds[i] < 0 ? 0 : fds[i]);
@@ -139,13 +139,13 @@ static int number(const char *text)
 int offline_main(int argc, char **argv)
 {
 	static struct child c;
-	int fds[4], top = 2, r;
+	int fds[5], top = 2, r;
 
-	if (argc != 6 || (c.sock = number(argv[2])) < 0) {
+	if (argc != 2 + (int)ELEMENTSOF(fds) || (c.sock = number(argv[2])) < 0) {
 		fprintf(stderr, OFFLINE_ARGUMENT ": only for banger-fsd itself\n");
 		_exit(2);
 	}
-	for (int i = 0; i < 4; i++) {
+	for (size_t i = 0; i < ELEMENTSOF(fds); i++) {
 		fds[i] = number(argv[2 + i]);
 		top = fds[i] > top ? fds[i] : top;
 	}
@@ -160,6 +160,8 @@ int offline_main(int argc, char **argv)
 	r = open_work(fds[1], &c.serving.work);
 	if (r == 0) {
 		open_root(&c.serving, fds[2], fds[3]);
+		if (fds[4] >= 0)
+			serving_adopt(&c.serving, fds[4]);
 		r = serve(&c);
 	}
 	_exit(-r);

@@ -1,6 +1,6 @@
 /*
  * The child that serves a stopped VM's files: it speaks the agent's protocol (banger/agent_proto.h) on a socket, as the agent in the guest would, and has
- * nothing but that socket and the disks (Landlock, seccomp, bounded memory and time). What it reads is a guest's, and hostile. It ends when
+ * nothing but that socket, the disks and its own answers (Landlock, seccomp, bounded memory and time). What it reads is a guest's, and hostile. It ends when
  * the socket does, and leaves a disk that says it is clean; so does one that nobody has asked for a second. Its exit code is an errno: why it could not serve the
  * work disk, or not write it down at the end.
  */
@@ -14,6 +14,7 @@
 struct offline_disks {
 	int work;        /* read-write */
 	int over, image; /* to be read; -1: root/ isn't served */
+	int answers;     /* a file of the children's own (serving_adopt()); -1: none */
 };
 
 /*

@@ -2,6 +2,9 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "banger/io.h"
 
 static serving_fn *const calls[] = {
 	[AGENT_FS_LOOKUP] = serve_lookup,
@@ -33,14 +36,47 @@ static serving_fn *const calls[] = {
 	[AGENT_FS_WATCH] = serve_watch,
 };
 
-/* A number that it has (AGENT_ONCE) is for an agent that outlives who asks. */
+static void write_once(const struct serving *s, const void *from, size_t n, size_t at)
+{
+	/* Without it the next child does again what is asked again. */
+	if (s->once_fd > 0)
+		(void)io_pwrite_full(s->once_fd, from, n, (off_t)at);
+}
+
+static int do_once(struct serving *s, const struct file_request *q, size_t *ret_n)
+{
+	const struct once_answer *a = once_find(&s->once, q);
+	int r;
+
+	if (a) {
+		serving_answer(s, a->data, a->size, ret_n);
+		return -a->code;
+	}
+	r = calls[q->type](s, q, ret_n);
+	a = once_keep(&s->once, q, (uint16_t)-r, s->answer, *ret_n);
+	if (a)
+		write_once(s, a, sizeof(*a), (size_t)((const char *)a - (const char *)s->once.kept));
+	return r;
+}
+
+void serving_adopt(struct serving *s, int fd)
+{
+	s->once_fd = fd;
+	if (pread(fd, s->once.kept, sizeof(s->once.kept), 0) != sizeof(s->once.kept))
+		s->once = (struct once){0};
+	once_adopt(&s->once);
+	write_once(s, s->once.kept, sizeof(s->once.kept), 0);
+}
+
 int serving_do(struct serving *s, const struct agent_header *h, const uint8_t *payload, size_t *ret_n)
 {
 	struct file_request q;
 	int r = request_decode(h, payload, &q);
 
 	*ret_n = 0;
-	return r < 0 ? r : calls[q.type](s, &q, ret_n);
+	if (r < 0)
+		return r;
+	return q.once ? do_once(s, &q, ret_n) : calls[q.type](s, &q, ret_n);
 }
 
 static struct volume *volume_of_key(const struct serving *s, uint8_t key)
@@ -114,7 +150,11 @@ void serving_answer_folder(struct serving *s, struct file *dir, size_t *ret_n)
 int serve_watch(struct serving *s, const struct file_request *q, size_t *ret_n)
 {
 	(void)ret_n;
-	if (q->how)
+	/* A mount that is new has numbers of its own, from the first on. */
+	if (q->how) {
 		serving_unpin_all(s);
+		s->once = (struct once){0};
+		write_once(s, s->once.kept, sizeof(s->once.kept), 0);
+	}
 	return -EOPNOTSUPP;
 }

@@ -10,7 +10,7 @@
 
 #include <sys/queue.h>
 
-#include "banger/agent_request.h"
+#include "banger/agent_once.h"
 #include "offline/volume.h"
 
 #define SERVING_IMAGE 1 /* high 8 bits of keys */
@@ -27,11 +27,18 @@ struct serving {
 	struct volume *image, *over; /* NULL: root/ is not served */
 	ext2_ino_t upper;            /* of OVER: what is laid over the image */
 	LIST_HEAD(, pin) pins[256];
+	struct once once;
+	int once_fd; /* where it is written too, for the next child; 0: nowhere */
 	uint8_t answer[AGENT_PAYLOAD_MAX];
 };
 
 /* Does the request H with its PAYLOAD and returns 0 with *RET_N bytes in ANSWER, or -errno. */
 int serving_do(struct serving *s, const struct agent_header *h, const uint8_t *payload, size_t *ret_n);
+/*
+ * FD has the answers of the child before to requests that are done once, some of which nobody has heard: they are S's from here on, and S keeps its own there. FD
+ * is borrowed, and above 0. What it holds is not trusted; where it can't be read, there are none.
+ */
+void serving_adopt(struct serving *s, int fd);
 /* All that is open is no more: what has no name left goes. */
 void serving_unpin_all(struct serving *s);
 

@@ -15,8 +15,9 @@
 #define DISKS_OVERLAY "overlay.ext4"
 #define DISKS_COW     "root.cow"
 #define DISKS_WORK    "work.ext4"
-#define DISKS_BASE    "base"  /* the image's file that the overlay or the cow belongs to */
-#define DISKS_FRESH   "fresh" /* there is while no guest has come up on it yet */
+#define DISKS_BASE    "base"    /* the image's file that the overlay or the cow belongs to */
+#define DISKS_ANSWERS "answers" /* of who serves the work disk while the VM is stopped (offline/child.h) */
+#define DISKS_FRESH   "fresh"   /* there is while no guest has come up on it yet */
 
 /* What `storage` can be told: "auto", "dm", "overlay". -EINVAL: E says so. */
 int disks_check_word(const char *word, struct err *e);

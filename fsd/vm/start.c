@@ -68,6 +68,9 @@ static int step_disks(void *ctx, struct err *e)
 		r = disks_take(&s->disks, e);
 	s->fds[LAUNCH_FD_OVERLAY] = s->disks.over_fd;
 	s->fds[LAUNCH_FD_WORK] = s->disks.work_fd;
+	/* The guest's agent keeps its own; those would be another mount's by the time that this disk is served without it. */
+	if (r == 0)
+		unlinkat(s->dir_fd, DISKS_ANSWERS, 0);
 	if (r < 0 || (r = open_file(s, "console", &s->fds[LAUNCH_FD_CONSOLE], e)) < 0)
 		return r;
 	return open_file(s, "exit", &s->fds[LAUNCH_FD_EXIT], e);

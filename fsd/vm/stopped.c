@@ -151,9 +151,11 @@ static int open_disk(struct stopped *s, const char *name, int *ret, struct err *
 	r = disks_lock(fd, LOCK_MSEC, s->vms->ending_fd, e);
 	if (r == 0)
 		r = repair_probe(fd, &state, e);
-	if (r == 0 && state != REPAIR_CLEAN)
-		r = repair_run(fd, state, s->vms->ending_fd, e);
-	return r;
+	if (r < 0 || state == REPAIR_CLEAN)
+		return r;
+	/* What was answered then need not be so. */
+	unlinkat(s->dir_fd, DISKS_ANSWERS, 0);
+	return repair_run(fd, state, s->vms->ending_fd, e);
 }
 
 static int work_begin(void *data, struct err *e)
@@ -171,6 +173,8 @@ static int work_begin(void *data, struct err *e)
 		s->disks.image = s->image_fd;
 	else if (s->image_fd >= 0)
 		s->note = strdup(err_text(&mine));
+	/* Without it all is served, but for what is asked again when its answer was lost. */
+	s->disks.answers = openat(s->dir_fd, DISKS_ANSWERS, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	return offline_spawn(s->sock, &s->disks, &s->pid, &s->pidfd, e);
 }
 
@@ -181,6 +185,7 @@ static void close_all(struct stopped *s)
 	s->image_fd = close_fd(s->image_fd);
 	s->disks.work = close_fd(s->disks.work);
 	s->disks.over = close_fd(s->disks.over);
+	s->disks.answers = close_fd(s->disks.answers);
 	free(s->note);
 	s->note = NULL;
 }
@@ -246,7 +251,7 @@ static int begin(struct vm *vm)
 		.sock = -EBADF,
 		.dir_fd = -EBADF,
 		.image_fd = open_image(vm, dir),
-		.disks = {-EBADF, -EBADF, -EBADF},
+		.disks = {-EBADF, -EBADF, -EBADF, -EBADF},
 		.pidfd = -EBADF};
 	LIST_INSERT_HEAD(&vm->vms->stopped, s, link);
 	r = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0 ? -errno : 0;

@@ -188,6 +188,83 @@ static void cut_off(void **state)
 	check_disk(b);
 }
 
+static int make_once(struct bench *b, uint64_t token, struct id *ret)
+{
+	struct agent_attr attr;
+	int r;
+
+	add_id(b, workspace);
+	add_u32(b, 0755);
+	add_u32(b, 0);
+	add_u32(b, 0);
+	add_text(b, "once");
+	add_u64(b, token);
+	r = ask(b, AGENT_FS_MKDIR, AGENT_ONCE);
+	if (r == 0) {
+		attr = attr_of(b);
+		*ret = id_of(&attr);
+	}
+	return r;
+}
+
+/* The child ends, and another one has the disk and its answers. */
+static void again(struct bench *b, int answers)
+{
+	serving_unpin_all(&b->s);
+	assert_int_equal(volume_settle(b->s.work), 0);
+	volume_close(b->s.work);
+	memset(&b->s, 0, sizeof(b->s));
+	assert_int_equal(volume_open(b->fd, 0, true, &b->s.work), 0);
+	if (answers > 0)
+		serving_adopt(&b->s, answers);
+}
+
+static void once(void **state)
+{
+	_cleanup_close_ int answers = memfd_create("answers", MFD_CLOEXEC);
+	struct bench *b = *state;
+	struct once lies;
+	struct id f, g;
+
+	assert_true(answers > 2);
+	serving_adopt(&b->s, answers);
+	assert_int_equal(make_once(b, 2, &f), 0);
+	assert_int_equal(make_once(b, 2, &g), 0);
+	assert_memory_equal(&f, &g, sizeof(f));
+	assert_int_equal(make_once(b, 4, &g), -EEXIST);
+	again(b, answers);
+	assert_int_equal(make_once(b, 2, &g), 0);
+	assert_memory_equal(&f, &g, sizeof(f));
+	assert_int_equal(make_once(b, 4, &g), -EEXIST);
+	for (uint64_t i = 0; i < AGENT_ONCE_KEPT - 2; i++)
+		assert_int_equal(make_once(b, 6 + 2 * i, &g), -EEXIST);
+	again(b, answers);
+	/* The oldest goes first, whoever has kept it. */
+	assert_int_equal(make_once(b, 2, &g), 0);
+	assert_int_equal(make_once(b, 1000, &g), -EEXIST);
+	assert_int_equal(make_once(b, 2, &g), -EEXIST);
+
+	/* A new mount has numbers of its own. */
+	assert_int_equal(on_name(b, AGENT_FS_RMDIR, workspace, "once"), 0);
+	assert_int_equal(make_once(b, 2000, &f), 0);
+	add_u32(b, 1);
+	assert_int_equal(ask(b, AGENT_FS_WATCH, 0), -EOPNOTSUPP);
+	again(b, answers);
+	assert_int_equal(make_once(b, 2000, &g), -EEXIST);
+
+	/* What is in the file need not be ours; and there may be none. */
+	memset(&lies, 0xff, sizeof(lies));
+	assert_int_equal(pwrite(answers, lies.kept, sizeof(lies.kept), 0), sizeof(lies.kept));
+	again(b, answers);
+	assert_int_equal(make_once(b, 2000, &g), -EEXIST);
+	assert_int_equal(make_once(b, UINT64_MAX, &g), -EEXIST);
+	assert_int_equal(ftruncate(answers, 100), 0);
+	again(b, answers);
+	assert_int_equal(make_once(b, 2, &g), -EEXIST);
+	again(b, 0);
+	assert_int_equal(make_once(b, 2, &g), -EEXIST);
+}
+
 static void garbage(void **state)
 {
 	struct bench *b = *state;
@@ -209,6 +286,7 @@ int main(int argc, char **argv)
 		TEST(open_files),
 		TEST(attributes),
 		TEST(cut_off),
+		TEST(once),
 		TEST(garbage),
 	};
 
