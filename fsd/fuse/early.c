@@ -19,6 +19,7 @@ struct early {
 	STAILQ_ENTRY(early) link;
 	uint32_t vm;
 	uint64_t unique;
+	bool again;
 	size_t size;
 	char data[];
 };
@@ -57,7 +58,7 @@ static void release(struct server *s)
 		struct fuse_buf buf = {.size = e->size, .mem = e->data};
 
 		STAILQ_REMOVE_HEAD(&ready, link);
-		server_process(s, &buf);
+		server_process(s, &buf, e->again);
 		free(e);
 	}
 }
@@ -116,7 +117,7 @@ static bool is_for_guest(struct server *s, const struct fuse_in_header *in, uint
 	return n.kind == KIND_EXEC && in->opcode == FUSE_WRITE;
 }
 
-bool early_keep(struct server *s, const struct fuse_buf *buf)
+bool early_keep(struct server *s, const struct fuse_buf *buf, bool again)
 {
 	const struct fuse_in_header *in = buf->mem;
 	struct early *e;
@@ -133,6 +134,7 @@ bool early_keep(struct server *s, const struct fuse_buf *buf)
 		return false;
 	e->vm = vm;
 	e->unique = in->unique;
+	e->again = again;
 	e->size = buf->size;
 	memcpy(e->data, buf->mem, buf->size);
 	STAILQ_INSERT_TAIL(&s->early, e, link);

@@ -229,12 +229,12 @@ static void keep_init(struct server *s)
 		tree_log(s->tree, "%s: the mount will not outlive this daemon: %s", INIT_FILE, err_text(&e));
 }
 
-void server_process(struct server *s, const struct fuse_buf *buf)
+void server_process(struct server *s, const struct fuse_buf *buf, bool again)
 {
 	uint64_t unique = ((struct fuse_in_header *)buf->mem)->unique;
 
 	s->unique = unique & ~UNIQUE_RESEND;
-	s->again = unique & UNIQUE_RESEND;
+	s->again = again || (unique & UNIQUE_RESEND);
 	fuse_session_process_buf(s->session, buf);
 }
 
@@ -250,8 +250,8 @@ static int turn(struct server *s)
 			keep_init(s);
 			if (s->asked)
 				asked_keep(s->asked, s->buf.mem, s->buf.size);
-			if (!early_keep(s, &s->buf))
-				server_process(s, &s->buf);
+			if (!early_keep(s, &s->buf, false))
+				server_process(s, &s->buf, false);
 			if (++count >= BATCH)
 				return 0;
 			last = 0;
@@ -291,8 +291,8 @@ static void ask_again(void *user, void *data, size_t n)
 {
 	struct fuse_buf buf = {.mem = data, .size = n};
 
-	if (!early_keep(user, &buf))
-		server_process(user, &buf);
+	if (!early_keep(user, &buf, true))
+		server_process(user, &buf, true);
 }
 
 static int on_asked(sd_event_source *source, void *user)

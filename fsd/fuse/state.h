@@ -178,12 +178,12 @@ void behinds_forget(struct server *s, uint32_t vm);
 
 /* early.c: requests about guests that are not found again yet. From now on, for a while: */
 void early_begin(struct server *s);
-/* True: it waits; its buffer was copied. */
-bool early_keep(struct server *s, const struct fuse_buf *buf);
+/* AGAIN as server_process() is told. True: it waits; its buffer was copied. */
+bool early_keep(struct server *s, const struct fuse_buf *buf, bool again);
 void early_end(struct server *s);
 
-/* server.c */
-void server_process(struct server *s, const struct fuse_buf *buf);
+/* server.c: AGAIN: an earlier daemon may have done it already. The kernel marks what it sends again by itself; nothing else does. */
+void server_process(struct server *s, const struct fuse_buf *buf, bool again);
 
 /* ops.c */
 extern const struct fuse_lowlevel_ops server_ops;

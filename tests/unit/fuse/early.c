@@ -14,10 +14,12 @@
 #include "fuse/state.h"
 #include "tree/node.h"
 
-#define VMS 3
+#define VMS   3
+#define AGAIN 6 /* the number of what an earlier daemon was asked */
 
 static struct {
 	uint64_t seen[16]; /* `unique` of what was let through */
+	bool again[16];
 	size_t count;
 	uint64_t now;
 	bool found[VMS]; /* its agent */
@@ -64,9 +66,10 @@ int fuse_session_fd(struct fuse_session *se)
 	return at.out[1];
 }
 
-void server_process(struct server *s, const struct fuse_buf *buf)
+void server_process(struct server *s, const struct fuse_buf *buf, bool again)
 {
 	(void)s;
+	at.again[at.count] = again;
 	at.seen[at.count++] = ((struct fuse_in_header *)buf->mem)->unique;
 }
 
@@ -106,7 +109,7 @@ static bool keep(struct bench *b, uint32_t opcode, uint64_t node, uint64_t uniqu
 	} m = {.h = {.len = sizeof(m), .opcode = opcode, .nodeid = node, .unique = unique}, .in.unique = of};
 	struct fuse_buf buf = {.size = sizeof(m), .mem = &m};
 
-	return early_keep(&b->s, &buf);
+	return early_keep(&b->s, &buf, unique == AGAIN);
 }
 
 static uint64_t file_of(uint32_t vm)
@@ -128,14 +131,16 @@ static void wait_for_their_own_guest(void **state)
 	early_begin(&b->s);
 	assert_true(keep(b, FUSE_GETATTR, file_of(1), 2, 0));
 	assert_true(keep(b, FUSE_READ, file_of(2), 4, 0));
-	assert_true(keep(b, FUSE_LOOKUP, file_of(1), 6, 0));
+	assert_true(keep(b, FUSE_LOOKUP, file_of(1), AGAIN, 0));
 	look(b, 0);
 	assert_int_equal(at.count, 0);
 	at.found[1] = true;
 	look(b, 2);
 	assert_int_equal(at.count, 2);
 	assert_int_equal(at.seen[0], 2);
-	assert_int_equal(at.seen[1], 6);
+	assert_int_equal(at.seen[1], AGAIN);
+	assert_false(at.again[0]);
+	assert_true(at.again[1]);
 	assert_false(keep(b, FUSE_GETATTR, file_of(1), 8, 0));
 	/* One that comes to its end meanwhile: its requests are told so. */
 	at.state[2] = VM_FAILED;
