@@ -10,6 +10,8 @@ extern const struct dir_type execs_dir, exec_dir, exec_stream_dir, exec_wait_dir
 extern const struct dir_type images_dir, image_dir, image_users_dir, image_user_dir;
 extern const struct dir_type kernels_dir, kernel_dir, kernel_users_dir, kernel_user_dir;
 
+/* vms/NAME/, and what is in it and changes with it */
+uint64_t vm_dir_changed(struct tree *t, uint64_t row);
 /* vms/NAME/ctl and the settings' store */
 void vm_ctl_show(struct tree *t, const struct target *at, FILE *out);
 void vm_ctl_store(struct tree *t, const struct target *at, const struct input *in, struct call *call);
