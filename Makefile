@@ -97,7 +97,7 @@ $(B)/bin/banger: LIBS := $(CTL_LIBS)
 $(B)/bin/banger: $(B)/obj/ctl/main.o $(B)/lib/ctl.a $(call room_lib,net) $(B)/lib/banger.a
 	$(link)
 $(B)/bin/banger-fsd: LIBS := $(FSD_LIBS)
-$(B)/bin/banger-fsd: $(B)/obj/fsd/main.o $(foreach r,$(ROOMS),$(call room_lib,$(r))) $(B)/lib/banger.a
+$(B)/bin/banger-fsd: $(B)/obj/fsd/main.o $(B)/obj/fsd/facts.o $(foreach r,$(ROOMS),$(call room_lib,$(r))) $(B)/lib/banger.a
 	$(link)
 $(B)/bin/banger-helper: LIBS := $(HELPER_LIBS)
 $(B)/bin/banger-helper: $(B)/obj/helper/main.o $(B)/lib/helper.a $(B)/lib/banger.a

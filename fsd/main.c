@@ -7,7 +7,6 @@
  * SIGTERM and SIGINT end the daemon and leave guests and mount as they are: the next one goes on. What ends guests is the
  * verb `shutdown` of the tree's root.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -29,8 +28,8 @@
 #include "banger/io.h"
 #include "banger/journald.h"
 #include "banger/place.h"
+#include "facts.h"
 #include "fuse/server.h"
-#include "engine/engine.h"
 #include "image/worker.h"
 #include "offline/child.h"
 #include "offline/repair.h"
@@ -50,7 +49,7 @@ struct daemon {
 	const char *instance;
 	bool ending;   /* `shutdown`: nothing of the instance is to stay */
 	char *ssh_key; /* the instance's public one; NULL: it can't be made */
-	char *fact;    /* the last answer of host_fact() */
+	struct facts facts;
 	char *command; /* `banger` in our folder; NULL: it is installed elsewhere */
 	sd_event *event;
 	sd_event_source *idle;
@@ -181,76 +180,6 @@ static void on_shutdown(void *user)
 		sd_event_source_set_priority(d->idle, SD_EVENT_PRIORITY_IDLE);
 }
 
-/* host/accel and host/kvm: what the last proofs on this boot said. */
-static char *accel_fact(struct daemon *d, bool why)
-{
-	_cleanup_free_ char *reason = NULL;
-
-	if (strcmp(settings_get(d->settings, "accel"), "tcg") == 0)
-		return strdup(why ? "the setting accel is tcg" : "tcg");
-	reason = engine_said(d->run_fd);
-	if (!reason)
-		return NULL;
-	if (why)
-		return strdup(*reason ? reason : "proven");
-	return strdup(*reason ? "tcg" : "kvm");
-}
-
-static char *engines_fact(void)
-{
-	_cleanup_free_ char *text = NULL;
-	const struct engine *engine;
-	size_t size = 0;
-	FILE *out = open_memstream(&text, &size);
-
-	for (size_t i = 0; out && (engine = engine_each(i)); i++) {
-		_cleanup_free_ char *programs = NULL;
-
-		if (engine->programs(&programs, NULL) == 0)
-			fprintf(out, "%s%s", ftell(out) > 0 ? " " : "", engine->name);
-	}
-	return out && fclose(out) == 0 ? TAKE_PTR(text) : NULL;
-}
-
-static char *network_fact(struct daemon *d, const char *name)
-{
-	struct helper_hello hello = d->hello;
-	char *text = NULL;
-	uint8_t ip6[16];
-	char text6[INET6_ADDRSTRLEN];
-	uint32_t a;
-
-	/* What an instance is doesn't change; who helps it now is asked, and a new helper is given the mount by that. */
-	if (strcmp(name, "helper") == 0)
-		return helper_hello(d->helper, &hello, NULL) < 0 ? NULL : strdup(hello.version);
-	if (strcmp(name, "bridge") == 0)
-		return strdup(hello.bridge);
-	if (strcmp(name, "subnet6") == 0 || strcmp(name, "gateway6") == 0) {
-		bool gateway = strcmp(name, "gateway6") == 0;
-
-		if (!hello.has_ip6)
-			return NULL;
-		helper_gateway_ip6(hello.prefix6, ip6);
-		ip6[15] = gateway;
-		return asprintf(&text, "%s%s", inet_ntop(AF_INET6, ip6, text6, sizeof(text6)),
-			       gateway ? "" : "/64") < 0
-			       ? NULL
-			       : text;
-	}
-	a = strcmp(name, "gateway") == 0 ? hello.gateway : hello.network;
-	if (asprintf(&text, "%u.%u.%u.%u", a >> 24, a >> 16 & 255, a >> 8 & 255, a & 255) < 0)
-		return NULL;
-	if (strcmp(name, "subnet") == 0) {
-		char *with = NULL;
-
-		if (asprintf(&with, "%s/%u", text, hello.prefix) < 0)
-			with = NULL;
-		free(text);
-		return with;
-	}
-	return text;
-}
-
 /* NAME.vm is what it is just now: the model is asked each time, and a VM has its address while its VMM lives. */
 static bool dns_addresses(void *user, const char *name, struct dns_addresses *ret)
 {
@@ -309,6 +238,7 @@ static int open_dns(struct daemon *d, struct err *e)
 	};
 	int r = dns_new(d->event, &zone, &d->dns, e);
 
+	d->facts.dns = d->dns;
 	if (r < 0)
 		return r;
 	listen_for_names(d, settings_get(d->settings, "dns_listen"));
@@ -316,45 +246,11 @@ static int open_dns(struct daemon *d, struct err *e)
 	return 0;
 }
 
-static char *storage_fact(struct daemon *d)
-{
-	_cleanup_err_ struct err why = {0};
-	char *text = NULL;
-
-	if (helper_storage(d->helper, &why) == 0)
-		return strdup("dm overlay");
-	return asprintf(&text, "overlay: %s", err_text(&why)) < 0 ? NULL : text;
-}
-
 static const char *host_fact(void *user, const char *name)
 {
 	struct daemon *d = user;
-	char *text = NULL;
 
-	if (strcmp(name, "accel") == 0 || strcmp(name, "kvm") == 0)
-		text = accel_fact(d, strcmp(name, "kvm") == 0);
-	else if (strcmp(name, "engines") == 0)
-		text = engines_fact();
-	else if (strcmp(name, "storage") == 0)
-		text = storage_fact(d);
-	else if (strcmp(name, "ssh_key") == 0)
-		text = d->ssh_key ? strdup(d->ssh_key) : NULL;
-	else if (strcmp(name, "dns") == 0)
-		text = d->dns ? dns_text(d->dns) : strdup("not yet");
-	else if (strcmp(name, "dns_place") == 0)
-		text = d->dns && dns_listens(d->dns) ? strdup(settings_get(d->settings, "dns_listen")) : NULL;
-	else if (strcmp(name, "cpus") == 0)
-		text = asprintf(&text, "%ld", sysconf(_SC_NPROCESSORS_ONLN)) < 0 ? NULL : text;
-	else if (strcmp(name, "memory") == 0)
-		text = asprintf(&text, "%lld", (long long)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE)) < 0
-			       ? NULL
-			       : text;
-	else if (strcmp(name, "bridge") == 0 || strcmp(name, "subnet") == 0 || strcmp(name, "gateway") == 0 ||
-		 strcmp(name, "subnet6") == 0 || strcmp(name, "gateway6") == 0 || strcmp(name, "helper") == 0)
-		text = network_fact(d, name);
-	free(d->fact);
-	d->fact = text;
-	return text;
+	return facts_get(&d->facts, name);
 }
 
 /* Images are pulled with what the owner has at home: his logins, his certificates. */
@@ -466,6 +362,11 @@ static int daemon_serve(struct daemon *d, struct err *e)
 	};
 	int r;
 
+	d->facts = (struct facts){.settings = d->settings,
+		.run_fd = d->run_fd,
+		.helper = d->helper,
+		.hello = &d->hello,
+		.ssh_key = d->ssh_key};
 	if ((r = server_new(&server, &d->server, e)) < 0 ||
 		(r = vms_new(d->event, d->jobs, d->ops, &vms, &server_vm_watch, d->server, &d->vms, e)) < 0 ||
 		(r = server_start(d->server, d->vms, e)) < 0 ||
@@ -502,7 +403,7 @@ static void daemon_close(struct daemon *d)
 {
 	/* No new work; what runs ends, tells the model, which is still there, and whoever waits in the tree. */
 	dns_free(d->dns);
-	d->dns = NULL;
+	d->dns = d->facts.dns = NULL;
 	server_stop(d->server);
 	vms_end_background(d->vms);
 	jobs_free(d->jobs);
@@ -525,7 +426,7 @@ static void daemon_close(struct daemon *d)
 	close_fd(d->state_fd);
 	close_fd(d->run_fd);
 	close_fd(d->lock_fd);
-	free(d->fact);
+	facts_clear(&d->facts);
 	free(d->command);
 	free(d->ssh_key);
 	free(d->runtime_dir);
