@@ -16,6 +16,7 @@
 #define EXIT_DOWN       3 /* status: not running, as systemctl has it */
 #define EXIT_NO_PROGRAM 127
 #define EXIT_CANCELLED  130
+#define EXIT_LOST       255 /* of a job, as the tree has it: its guest has gone */
 
 struct ctl {
 	const char *instance; /* "" : the default */

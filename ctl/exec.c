@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <termios.h>
@@ -18,6 +19,7 @@
 #include "workspace.h"
 
 #define HUNG_UP_SEC 10 /* what a job of `run` has to end in when its terminal has gone */
+#define PATIENCE    3  /* of whoever tells a job to end: so often, and it is left alone */
 
 static char *const shell_argv[] = {(char *)"/bin/sh", (char *)"-c",
 	(char *)"[ -x /bin/bash ] && exec /bin/bash -l; exec /bin/sh -l", NULL};
@@ -27,6 +29,10 @@ struct running {
 	char *dir; /* vms/NAME/exec/N */
 	int out, err, in;
 	bool tty, ends_with_us;
+	int over;       /* an eventfd: it has ended, or is left */
+	int code;       /* what it has ended with */
+	unsigned ended; /* how often it was told to end */
+	int left;       /* the signal after which it was left; 0: it was not */
 };
 
 static struct termios saved;
@@ -129,6 +135,30 @@ static const struct {
 } passed[] = {{SIGINT, "INT"}, {SIGTERM, "TERM"}, {SIGHUP, "HUP"}, {SIGQUIT, "QUIT"}, {SIGUSR1, "USR1"},
 	{SIGUSR2, "USR2"}};
 
+static void say_over(struct running *r)
+{
+	uint64_t one = 1;
+
+	(void)!write(r->over, &one, sizeof(one));
+}
+
+/* The job was to be told SIG; CODE: how that went. Who waits for one that can't be told, or doesn't listen, is let go. */
+static void told(struct running *r, int sig, int code)
+{
+	if (sig == SIGUSR1 || sig == SIGUSR2 || code == -ESRCH || r->left)
+		return;
+	if (code == 0 && ++r->ended < PATIENCE)
+		return;
+	if (code == -EBUSY)
+		ctl_fail("the job's VM is paused: it can't be told to end");
+	else if (code < 0)
+		ctl_fail("the job can't be told to end: %s", strerror(-code));
+	else
+		ctl_fail("the job was told to end %u times, and is left alone", r->ended);
+	r->left = sig;
+	say_over(r);
+}
+
 /* Signals that we get are the job's. */
 static void *pass_signals(void *arg)
 {
@@ -156,7 +186,7 @@ static void *pass_signals(void *arg)
 		for (size_t i = 0; i < ELEMENTSOF(passed); i++)
 			if (passed[i].number == sig) {
 				snprintf(line, sizeof(line), "signal %s", passed[i].name);
-				tree_write(r->c, line, "%s/ctl", r->dir);
+				told(r, sig, tree_write(r->c, line, "%s/ctl", r->dir));
 			}
 	}
 	return NULL;
@@ -214,6 +244,14 @@ static int set_up(struct ctl *c, const struct exec_request *q, const char *dir)
 	return r;
 }
 
+/* It has an exit code of its own, but its guest, or the agent there, has gone. */
+static bool was_lost(struct ctl *c, const char *dir)
+{
+	_cleanup_free_ char *status = tree_read(c, "%s/status", dir);
+
+	return status && strstr(status, "\nlost 1\n");
+}
+
 /* The exit code: of the job, or 128 + its signal, or 127 for one that could not be run. */
 static int exit_code(struct ctl *c, const char *dir)
 {
@@ -225,21 +263,36 @@ static int exit_code(struct ctl *c, const char *dir)
 	while (fd >= 0 && (n = read(fd, text, sizeof(text) - 1)) >= 0) {
 		text[n] = '\0';
 		text[strcspn(text, "\n")] = '\0';
-		if (n > 0 && parse_u64(text, 0, 255, &code) == 0)
+		if (n > 0 && parse_u64(text, 0, 255, &code) == 0) {
+			if (code == EXIT_LOST && was_lost(c, dir))
+				ctl_fail("the job was lost: its guest has gone, or the agent there");
 			return (int)code;
+		}
 		if (n > 0)
-			return ctl_fail("the job was lost: the VM went away: %s", text);
+			return ctl_fail("the job was lost: %s", text);
 		lseek(fd, 0, SEEK_SET);
 	}
 	return ctl_fail("the job was lost: %s", strerror(errno));
 }
 
+static void *wait_exit(void *arg)
+{
+	struct running *r = arg;
+
+	r->code = exit_code(r->c, r->dir);
+	say_over(r);
+	return NULL;
+}
+
 static int follow(struct running *r)
 {
-	pthread_t out, err, in, signals;
+	pthread_t out, err, in, end, signals;
+	uint64_t count;
 	bool has_input;
-	int code;
 
+	r->over = eventfd(0, EFD_CLOEXEC);
+	if (r->over < 0)
+		return ctl_fail("eventfd: %s", strerror(errno));
 	if (r->tty && isatty(STDIN_FILENO)) {
 		send_winsize(r);
 		make_raw();
@@ -248,16 +301,24 @@ static int follow(struct running *r)
 	pthread_create(&out, NULL, copy_out, r);
 	pthread_create(&err, NULL, copy_err, r);
 	has_input = r->in >= 0 && pthread_create(&in, NULL, copy_in, r) == 0;
-	code = exit_code(r->c, r->dir);
+	pthread_create(&end, NULL, wait_exit, r);
+	while (read(r->over, &count, sizeof(count)) < 0 && errno == EINTR)
+		;
 	/* What is typed from here on is ours. */
 	if (has_input) {
 		pthread_cancel(in);
 		pthread_join(in, NULL);
 	}
+	if (r->left) {
+		pthread_cancel(end);
+		pthread_cancel(out);
+		pthread_cancel(err);
+	}
+	pthread_join(end, NULL);
 	pthread_join(out, NULL);
 	pthread_join(err, NULL);
 	restore();
-	return code;
+	return r->left ? 128 + r->left : r->code;
 }
 
 /* The signals' thread has it to the program's end. */

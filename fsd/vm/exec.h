@@ -118,11 +118,12 @@ int exec_set_keep_stdin(struct exec *x, bool on, struct err *e);
 
 /*
  * DONE (may be NULL) once: when it runs (or has run), or why not; not called when exec_start() itself fails.
- * -EINVAL no command, -ENOTCONN the VM does not run, -EBUSY it was started. Deleting the job makes it -ECANCELED, exec_unwait() -EINTR (the start goes on).
+ * -EINVAL no command, -ENOTCONN the VM does not run, -EBUSY it is paused, or the job was started. Deleting the job makes it -ECANCELED, exec_unwait() -EINTR (the start goes on).
  */
 int exec_start(struct exec *x, bool want_stdin, vm_done_fn done, void *user, struct err *e);
 void exec_unwait(struct exec *x);
-int exec_signal(struct exec *x, uint32_t sig, struct err *e); /* -ESRCH: it does not run */
+/* -ESRCH: it does not run; -EBUSY: its VM is paused; -EAGAIN: its agent is not found again yet. */
+int exec_signal(struct exec *x, uint32_t sig, struct err *e);
 /* "15", "TERM", "SIGTERM", "SIGRTMIN+3": Linux's numbers on x86-64 and arm64. -EINVAL. */
 int exec_signal_parse(const char *s, uint32_t *ret);
 /* Also before the start. */

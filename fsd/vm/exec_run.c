@@ -76,6 +76,17 @@ void exec_use(struct exec *x, bool begins)
 		(begins ? vm_use : vm_unuse)(vm);
 }
 
+static bool is_paused(const struct exec *x)
+{
+	struct vms *vms = x->vm->execs->vms;
+	struct vm *vm = vms ? vms_get(vms, x->vm->id) : NULL;
+	struct vm_view v = {0};
+
+	if (vm)
+		vm_view(vm, &v);
+	return v.state == VM_PAUSED;
+}
+
 static void on_started(void *user, int code)
 {
 	_cleanup_err_ struct err why = {0};
@@ -209,6 +220,8 @@ int exec_start(struct exec *x, bool want_stdin, vm_done_fn done, void *user, str
 			x->number);
 	if (!x->vm->agent)
 		return err_set(e, -ENOTCONN, "the VM is not running: start it first");
+	if (is_paused(x))
+		return err_set(e, -EBUSY, "the VM is paused: resume it first");
 	if (!env)
 		return err_sys(e, -ENOMEM, "job %u", x->number);
 	r = agent_exec(x->vm->agent, &what, &events, x, &x->job, e);
@@ -261,6 +274,8 @@ int exec_signal(struct exec *x, uint32_t sig, struct err *e)
 		return err_set(e, -ESRCH, "job %u does not run", x->number);
 	if (!x->job)
 		return err_set(e, -EAGAIN, "job %u: the guest's agent is not found again yet", x->number);
+	if (is_paused(x))
+		return err_set(e, -EBUSY, "job %u: the VM is paused: resume it first", x->number);
 	r = agent_job_signal(x->job, sig);
 	return r < 0 ? err_sys(e, r, "job %u", x->number) : 0;
 }
