@@ -16,6 +16,7 @@
 #include "banger/guest_config.h"
 #include "banger/io.h"
 #include "channel.h"
+#include "door.h"
 #include "files.h"
 #include "forward.h"
 #include "guest.h"
@@ -36,6 +37,7 @@
 struct agent {
 	struct channel channel;
 	enum agent_mode mode;
+	const uint8_t *token; /* what its host says; NULL: whatever it says */
 	uint8_t cookie[AGENT_COOKIE];
 	bool greeted;
 	uint64_t power_off_at; /* CLOCK_MONOTONIC usec, 0: not asked to */
@@ -80,7 +82,7 @@ static int open_vsock(int *ret_fd)
 	if (device < 0 || ioctl(device, IOCTL_VM_SOCKETS_GET_LOCAL_CID, &cid) < 0 || cid == VMADDR_CID_ANY)
 		return -ENODEV;
 	fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 4) < 0)
+	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, SOMAXCONN) < 0)
 		return -errno;
 	*ret_fd = TAKE_FD(fd);
 	return 0;
@@ -118,7 +120,7 @@ static void on_hello(struct agent *a, const struct agent_header *h, const uint8_
 	} __attribute__((packed)) hello = {.version = AGENT_VERSION};
 	_cleanup_free_ char *boot_id = NULL;
 
-	if (h->length != 4 + AGENT_COOKIE)
+	if (h->length != a->channel.hello || (a->token && !door_knows(payload, a->token)))
 		return;
 	memcpy(hello.cookie, payload + 4, AGENT_COOKIE);
 	if (!a->greeted || memcmp(hello.cookie, a->cookie, AGENT_COOKIE) != 0) {
@@ -331,7 +333,7 @@ static int next_timeout(struct agent *a)
 		at = a->ask_again_at;
 	if (at)
 		msec = at > now ? (int)((at - now) / 1000 + 1) : 0;
-	if (channel_poll_fd(&a->channel) < 0 && (msec < 0 || msec > BACK_OFF_MSEC))
+	if (channel_poll_fd(&a->channel) < 0 && !a->channel.door && (msec < 0 || msec > BACK_OFF_MSEC))
 		msec = BACK_OFF_MSEC;
 	if (a->power_off_at && !a->first_until && a->plan == POWER_ALONE && msec > 10)
 		msec = 10;
@@ -359,17 +361,19 @@ static void protect(void)
 		(void)!write(fd, "-1000", 5);
 }
 
-int agent_run(int fd, enum channel_kind kind, const char *root, const char *tree, enum agent_mode mode)
+int agent_run(int fd, enum channel_kind kind, const uint8_t *token, const char *root, const char *tree,
+	enum agent_mode mode)
 {
-	struct agent a = {.mode = mode};
-	static struct pollfd polls[JOB_POLL_MAX + FORWARDS_MAX + PORTS_POLL_MAX + 3];
+	struct agent a = {.mode = mode, .token = token};
+	static struct pollfd polls[JOB_POLL_MAX + FORWARDS_MAX + PORTS_POLL_MAX + 4];
 	_cleanup_close_ int signals = watch_signals();
 	uint64_t end = mode == AGENT_PROBE ? io_now_usec() + PROBE_USEC : 0;
-	int r = channel_init(&a.channel, fd, kind);
+	int r = channel_init(&a.channel, fd, kind, token);
 
 	if (r < 0 || signals < 0)
 		return r < 0 ? r : -errno;
-	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	if (kind != CHANNEL_VSOCK)
+		fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 	if (mode != AGENT_BY_HAND) {
 		protect();
 		/* Every file open on the host is one here (1024 * 1024: the kernel's own upper limit, fs.nr_open). */
@@ -399,6 +403,7 @@ int agent_run(int fd, enum channel_kind kind, const char *root, const char *tree
 			return 0;
 		timeout = next_timeout(&a);
 		polls[n++] = (struct pollfd){.fd = signals, .events = POLLIN};
+		polls[n++] = (struct pollfd){.fd = channel_door_fd(&a.channel), .events = POLLIN};
 		if (channel_poll_fd(&a.channel) >= 0)
 			polls[n++] = (struct pollfd){.fd = channel_poll_fd(&a.channel),
 				.events = (short)(POLLIN | (channel_waiting(&a.channel) ? POLLOUT : 0))};
@@ -408,8 +413,12 @@ int agent_run(int fd, enum channel_kind kind, const char *root, const char *tree
 		n += job_poll(polls + n, more);
 		n += forward_poll(polls + n, more);
 		n += ports_poll(polls + n);
-		if (poll(polls, n, end && timeout < 0 ? 1000 : timeout) > 0 && polls[0].revents)
+		if (poll(polls, n, end && timeout < 0 ? 1000 : timeout) <= 0)
+			continue;
+		if (polls[0].revents)
 			on_signals(&a, signals);
+		if (polls[1].revents)
+			channel_admit(&a.channel);
 	}
 	return 0;
 }

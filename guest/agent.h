@@ -20,7 +20,11 @@ enum agent_mode {
  */
 int agent_open(int *ret_fd, enum channel_kind *ret_kind, struct err *e);
 
-/* Serves FD, with ROOT as the work disk and TREE as the root of all files. Comes back (0) when told to end, or -errno when the channel is no more (a socket). */
-int agent_run(int fd, enum channel_kind kind, const char *root, const char *tree, enum agent_mode mode);
+/*
+ * Serves FD, with ROOT as the work disk and TREE as the root of all files, for whoever says TOKEN (AGENT_TOKEN bytes; NULL: whoever comes). Comes back
+ * (0) when told to end, or -errno when the channel is no more (a socket).
+ */
+int agent_run(int fd, enum channel_kind kind, const uint8_t *token, const char *root, const char *tree,
+	enum agent_mode mode);
 
 #endif

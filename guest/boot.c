@@ -151,7 +151,8 @@ static void reap_for_ever(pid_t agent)
 	}
 }
 
-static pid_t start_agent(int port, enum channel_kind kind, enum agent_mode mode, char *name)
+static pid_t start_agent(
+	int port, enum channel_kind kind, const struct config *c, enum agent_mode mode, char *name)
 {
 	pid_t pid = fork();
 
@@ -164,7 +165,7 @@ static pid_t start_agent(int port, enum channel_kind kind, enum agent_mode mode,
 	 */
 	if (name && *name)
 		name[0] = '@';
-	agent_run(port, kind, "/root", "/", mode);
+	agent_run(port, kind, c->has_token ? c->token : NULL, "/root", "/", mode);
 	_exit(1);
 }
 
@@ -195,7 +196,7 @@ void boot_run(char *name)
 	if (agent_open(&port, &kind, &e) < 0)
 		die("agent's channel", &e);
 	if (c.probe) {
-		agent_run(port, kind, "/", "/", AGENT_PROBE);
+		agent_run(port, kind, c.has_token ? c.token : NULL, "/", "/", AGENT_PROBE);
 		power_off_now();
 	}
 	if (disks_mount(&c, &e) < 0)
@@ -211,7 +212,7 @@ void boot_run(char *name)
 	mount_late();
 	power_place_last_act();
 	init = find_init();
-	agent = start_agent(port, kind, init ? AGENT_BESIDE_INIT : AGENT_WITHOUT_INIT, name);
+	agent = start_agent(port, kind, &c, init ? AGENT_BESIDE_INIT : AGENT_WITHOUT_INIT, name);
 	if (agent < 0) {
 		err_sys(&e, -errno, "fork");
 		die("agent", &e);

@@ -1,25 +1,29 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <linux/vm_sockets.h>
 
 #include "banger/cleanup.h"
 #include "channel.h"
+#include "door.h"
 
-#define FRAME_MAX  (AGENT_HEADER + AGENT_PAYLOAD_MAX)
-#define HELLO_SIZE (4 + AGENT_COOKIE)
+#define FRAME_MAX (AGENT_HEADER + AGENT_PAYLOAD_MAX)
 /* Room to read on while a frame is incomplete: what a port yields at once (a page) is never cut in two. */
 #define IN_SIZE (FRAME_MAX + 65536)
 #define OUT_MAX (16u << 20)
 
-int channel_init(struct channel *c, int fd, enum channel_kind kind)
+int channel_init(struct channel *c, int fd, enum channel_kind kind, const uint8_t *token)
 {
-	*c = (struct channel){.fd = fd, .listener = -EBADF, .kind = kind, .connected = true};
+	int r;
+
+	*c = (struct channel){.fd = fd,
+		.hello = 4 + AGENT_COOKIE + (token ? AGENT_TOKEN : 0),
+		.kind = kind,
+		.connected = kind != CHANNEL_VSOCK};
 	if (kind == CHANNEL_VSOCK) {
-		c->listener = fd;
 		c->fd = -EBADF;
-		c->connected = false;
+		r = token ? door_new(fd, token, &c->door) : -EINVAL;
+		if (r < 0)
+			return r;
 	}
 	c->in = malloc(IN_SIZE);
 	return c->in ? 0 : -ENOMEM;
@@ -28,25 +32,12 @@ int channel_init(struct channel *c, int fd, enum channel_kind kind)
 int channel_poll_fd(const struct channel *c)
 {
 	/* A port without a host is always ready, with nothing: it is none to poll. */
-	return c->connected ? c->fd : c->listener;
+	return c->connected ? c->fd : -EBADF;
 }
 
-/* The next host's connection, where there is one. */
-static void take_connection(struct channel *c)
+int channel_door_fd(const struct channel *c)
 {
-	struct sockaddr_vm peer;
-	socklen_t n = sizeof(peer);
-	int fd = accept4(c->listener, (struct sockaddr *)&peer, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-	if (fd < 0)
-		return;
-	/* Where the guest has loaded the loopback of vsock, its own users could knock as well. */
-	if (n != sizeof(peer) || peer.svm_family != AF_VSOCK || peer.svm_cid != VMADDR_CID_HOST) {
-		close_fd(fd);
-		return;
-	}
-	c->fd = fd;
-	c->connected = true;
+	return c->door ? door_fd(c->door) : -EBADF;
 }
 
 void channel_reset(struct channel *c)
@@ -65,6 +56,20 @@ static void lost(struct channel *c)
 		c->fd = close_fd(c->fd);
 }
 
+void channel_admit(struct channel *c)
+{
+	uint8_t hello[DOOR_HELLO];
+	int fd;
+
+	if (!door_admit(c->door, &fd, hello))
+		return;
+	lost(c);
+	c->fd = fd;
+	c->connected = true;
+	memcpy(c->in, hello, sizeof(hello));
+	c->in_end = sizeof(hello);
+}
+
 /* Of a port: what a read of nothing alone does not say. */
 static bool host_gone(const struct channel *c)
 {
@@ -73,9 +78,9 @@ static bool host_gone(const struct channel *c)
 	return poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR));
 }
 
-static bool is_hello(const struct agent_header *h)
+static bool is_hello(const struct channel *c, const struct agent_header *h)
 {
-	return h->length == HELLO_SIZE && h->type == AGENT_HELLO && h->code == 0 && h->id == 0;
+	return h->length == c->hello && h->type == AGENT_HELLO && h->code == 0 && h->id == 0;
 }
 
 /* Whether there is a frame that begins so. */
@@ -94,8 +99,6 @@ static int fill(struct channel *c)
 		c->in_end -= c->in_at;
 		c->in_at = 0;
 	}
-	if (c->kind == CHANNEL_VSOCK && !c->connected)
-		take_connection(c);
 	if (c->fd < 0)
 		return 0;
 	n = read(c->fd, c->in + c->in_end, IN_SIZE - c->in_end);
@@ -112,9 +115,9 @@ static int fill(struct channel *c)
 	 * A host can go and another come unseen. What one read of a port yields was put there by one write of the VMM, which
 	 * never joins what two hosts sent: a read that is a HELLO, no more and no less, belongs to no frame begun before.
 	 */
-	if (c->kind == CHANNEL_PORT && n == AGENT_HEADER + HELLO_SIZE) {
+	if (c->kind == CHANNEL_PORT && (size_t)n == AGENT_HEADER + c->hello) {
 		memcpy(&h, c->in + c->in_end, AGENT_HEADER);
-		if (is_hello(&h))
+		if (is_hello(c, &h))
 			c->in_at = c->in_end;
 	}
 	c->in_end += (size_t)n;
@@ -134,7 +137,7 @@ int channel_receive(struct channel *c, struct agent_header *h, const uint8_t **p
 			 * Not a frame (zeros, with which a new host ends what the one before left half said; or garbage): nothing
 			 * that follows can be trusted to be one, until a host says HELLO.
 			 */
-			c->astray = c->astray ? !is_hello(h) : !is_frame(h);
+			c->astray = c->astray ? !is_hello(c, h) : !is_frame(h);
 			if (c->astray) {
 				c->in_at++;
 				continue;

@@ -13,12 +13,13 @@
 enum channel_kind {
 	CHANNEL_SOCKET, /* a connection, after which there is no other */
 	CHANNEL_PORT,   /* a virtio port, which can lose its host and get another */
-	CHANNEL_VSOCK,  /* a listening vsock: one connection after the other, the host's alone */
+	CHANNEL_VSOCK,  /* a listening vsock: one connection after the other, the host's alone (door.h) */
 };
 
 struct channel {
 	int fd; /* negative: a listening one without a connection */
-	int listener;
+	struct door *door;
+	size_t hello; /* bytes of a HELLO's payload */
 	enum channel_kind kind;
 	bool connected;
 	bool broken;   /* a socket that has closed */
@@ -33,11 +34,15 @@ struct channel {
 /* Unsent bytes above which nobody may add output of jobs. */
 #define CHANNEL_OUT_SOFT (512u * 1024)
 
-/* FD stays the caller's. */
-int channel_init(struct channel *c, int fd, enum channel_kind kind);
+/* FD stays the caller's, but a listening one. TOKEN: AGENT_TOKEN bytes, NULL: none; a vsock has one. -EINVAL */
+int channel_init(struct channel *c, int fd, enum channel_kind kind, const uint8_t *token);
 
 /* What to poll for input; negative: nothing that poll(2) would tell, but to be looked at now and then. */
 int channel_poll_fd(const struct channel *c);
+/* Likewise, of a listening one: then channel_admit() has something to do. Negative: it isn't. */
+int channel_door_fd(const struct channel *c);
+/* Lets the next host in, where there is one: the connection of the one before is closed. */
+void channel_admit(struct channel *c);
 
 /* Reads; 1: *H and *PAYLOAD are a whole frame, valid until the next call; 0: none now. */
 int channel_receive(struct channel *c, struct agent_header *h, const uint8_t **payload);

@@ -84,6 +84,14 @@ static int set_clock(struct config *c, const char *v)
 	return parse_u64(v, 0, UINT64_MAX, &c->clock_usec);
 }
 
+static int set_token(struct config *c, const char *v)
+{
+	int r = parse_hex(v, c->token, sizeof(c->token));
+
+	c->has_token = r == 0;
+	return r;
+}
+
 static int set_probe(struct config *c, const char *v)
 {
 	return parse_bool(v, &c->probe);
@@ -115,6 +123,7 @@ static const struct {
 	{GUEST_KEY_DNS, add_dns},
 	{GUEST_KEY_SSH, set_ssh_key},
 	{GUEST_KEY_CLOCK, set_clock},
+	{GUEST_KEY_TOKEN, set_token},
 	{GUEST_KEY_PROBE, set_probe},
 	{GUEST_KEY_ROOT, set_root},
 	{GUEST_KEY_DISK, add_disk},

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "banger/agent_proto.h"
 #include "banger/err.h"
 
 #define CONFIG_DNS_MAX   3 /* resolv.conf(5): MAXNS */
@@ -25,6 +26,8 @@ struct config {
 	unsigned dns_count;
 	char *ssh_key;       /* NULL: none */
 	uint64_t clock_usec; /* 0: not told */
+	bool has_token;
+	uint8_t token[AGENT_TOKEN];
 	bool probe;
 	bool root_disk;                /* the root is a disk, no overlay */
 	char *disks[CONFIG_DISKS_MAX]; /* their serials in order, where they have others: vda, vdb, ... */

@@ -27,12 +27,14 @@ void guest_say(const char *fmt, ...)
 }
 
 /*
- * banger-guest agent --fd N --root DIR [--tree DIR]: the agent on a connected socket, with a folder as its work disk and one as the root of
- * all files, for tests on a host.
+ * banger-guest agent --fd N --root DIR [--tree DIR] [--listen TOKEN]: the agent on a connected socket, with a folder as its work disk and one as the root of
+ * all files, for tests on a host; with TOKEN, in hexadecimal digits, on a listening one.
  */
 static int agent_by_hand(int argc, char **argv)
 {
+	enum channel_kind kind = CHANNEL_SOCKET;
 	const char *root = "/root", *tree = NULL;
+	uint8_t token[AGENT_TOKEN];
 	uint64_t fd = 3;
 
 	for (int i = 2; i + 1 < argc; i += 2) {
@@ -40,12 +42,16 @@ static int agent_by_hand(int argc, char **argv)
 			root = argv[i + 1];
 		else if (strcmp(argv[i], "--tree") == 0)
 			tree = argv[i + 1];
+		else if (strcmp(argv[i], "--listen") == 0 &&
+			 parse_hex(argv[i + 1], token, sizeof(token)) == 0)
+			kind = CHANNEL_VSOCK;
 		else if (strcmp(argv[i], "--fd") != 0 || parse_u64(argv[i + 1], 0, 1 << 20, &fd) < 0)
 			return 2;
 	}
 	/* Not the jobs'. */
 	fcntl((int)fd, F_SETFD, FD_CLOEXEC);
-	return agent_run((int)fd, CHANNEL_SOCKET, root, tree ? tree : root, AGENT_BY_HAND) < 0;
+	return agent_run((int)fd, kind, kind == CHANNEL_VSOCK ? token : NULL, root, tree ? tree : root,
+		       AGENT_BY_HAND) < 0;
 }
 
 static const struct {

@@ -86,7 +86,20 @@ static void add_accelerator(struct argv *a, const struct helper_request *q)
 	add_pair(a, "-cpu", "max");
 }
 
-int argv_qemu(const struct helper_request *q, struct argv *ret, struct err *e)
+static void add_agent(struct argv *a, uint32_t cid)
+{
+	if (cid) {
+		add(a, "-device");
+		add(a, "vhost-vsock-device,guest-cid=%" PRIu32 ",vhostfd=%d", cid, FD_AGENT);
+		return;
+	}
+	add_pair(a, "-device", "virtio-serial-device");
+	add(a, "-chardev");
+	add(a, "socket,id=agent,fd=%d,server=on,wait=off", FD_AGENT);
+	add_pair(a, "-device", "virtserialport,chardev=agent,name=" GUEST_AGENT_PORT ",id=agent0");
+}
+
+int argv_qemu(const struct helper_request *q, uint32_t cid, struct argv *ret, struct err *e)
 {
 	struct argv *a = ret;
 	char khz[48] = "";
@@ -143,10 +156,7 @@ int argv_qemu(const struct helper_request *q, struct argv *ret, struct err *e)
 		add(a, "-device");
 		add(a, "virtio-net-device,netdev=net,mac=%s", mac);
 	}
-	add_pair(a, "-device", "virtio-serial-device");
-	add(a, "-chardev");
-	add(a, "socket,id=agent,fd=%d,server=on,wait=off", FD_AGENT);
-	add_pair(a, "-device", "virtserialport,chardev=agent,name=" GUEST_AGENT_PORT ",id=agent0");
+	add_agent(a, cid);
 	add_pair(a, "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
 	if (a->failed)
 		return err_sys(e, -ENOMEM, "command line");

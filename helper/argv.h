@@ -17,8 +17,11 @@ struct argv {
 	int failed; /* no memory, or too many */
 };
 
-/* For the VM of REQUEST, a checked LAUNCH; descriptors by the numbers of launch_fds.h. argv_clear() it also after a failure. */
-int argv_qemu(const struct helper_request *request, struct argv *ret, struct err *e);
+/*
+ * For the VM of REQUEST, a checked LAUNCH; descriptors by the numbers of launch_fds.h. CID: of its vsock; 0: it has a port instead. argv_clear() it also
+ * after a failure.
+ */
+int argv_qemu(const struct helper_request *request, uint32_t cid, struct argv *ret, struct err *e);
 /* Likewise of Firecracker's jailer, for the jail of stage.h below the folder HELPER_DIR; and of the Firecracker that it becomes. */
 int argv_jailer(const struct helper_request *request, uid_t user, const char *helper_dir, struct argv *ret,
 	struct err *e);

@@ -10,6 +10,7 @@
 #include "check.h"
 #include "jail.h"
 #include "scope.h"
+#include "vsock.h"
 
 #define MEMORY_MIN  (32ull << 20)
 #define MEMORY_MAX  (1ull << 40)
@@ -108,7 +109,8 @@ static int check_launch(const struct call *c, struct err *e)
 		q->u.launch.tsc_khz > TSC_KHZ_MAX || q->u.launch.console_max < 4096 ||
 		q->u.launch.console_max > CONSOLE_MAX || q->u.launch.no_network > 1 ||
 		q->u.launch.disk_rate > HELPER_RATE_MAX || q->u.launch.disk_ops > HELPER_RATE_MAX ||
-		(jailed && (q->u.launch.disk_rate || q->u.launch.disk_ops)) ||
+		(jailed && (q->u.launch.disk_rate || q->u.launch.disk_ops || q->u.launch.vsock)) ||
+		q->u.launch.vsock > 1 ||
 		(q->u.launch.accel != HELPER_ACCEL_TCG && q->u.launch.accel != HELPER_ACCEL_KVM) ||
 		(q->u.launch.storage != HELPER_STORAGE_OVERLAY && q->u.launch.storage != HELPER_STORAGE_DM) ||
 		(q->u.launch.engine != HELPER_ENGINE_QEMU && !jailed))
@@ -137,6 +139,7 @@ static int launch(
 	_cleanup_close_ int sockets = -EBADF;
 	struct launch what = {
 		.request = c->q,
+		.cid = c->reply->u.launch.cid,
 		.user = vm_user(s, c->q->vm),
 		.fds = fds,
 		.tap_fd = no_network || jailed ? -EBADF : h->tap_fd,
@@ -165,7 +168,7 @@ static int open_root_disk(const struct call *c, const struct journal_vm *slot, i
 int call_launch(struct call *c, struct err *e)
 {
 	struct record rec = {.s = c->s, .q = c->q, .reply = c->reply};
-	_cleanup_close_ int root = -EBADF;
+	_cleanup_close_ int root = -EBADF, vsock = -EBADF;
 	struct held *h;
 	int fds[LAUNCH_FD_COUNT], r;
 
@@ -184,6 +187,9 @@ int call_launch(struct call *c, struct err *e)
 			return r;
 		fds[LAUNCH_FD_OVERLAY] = root;
 	}
+	/* Likewise the device in the place of the port. A host without it is as good. */
+	if (c->q->u.launch.vsock && vsock_take(&vsock, &c->reply->u.launch.cid, NULL) == 0)
+		fds[LAUNCH_FD_AGENT] = vsock;
 	rec.slot->process = JOURNAL_INTENT;
 	rec.slot->pid = 0;
 	r = journal_write(c->s->journal, rec.slot, e);

@@ -28,7 +28,7 @@ enum {
 	FD_DISK, /* and those after it, in the order of launch_disks() */
 	FD_DISK_LAST = FD_DISK + LAUNCH_DISKS_MAX - 1,
 	FD_QMP,
-	FD_AGENT,
+	FD_AGENT,  /* the port's socket, or the vsock */
 	FD_TAP,    /* not there without a network */
 	FD_SERIAL, /* the other end of FD_OUTPUT */
 	FD_EVENTS, /* of FD_MONITOR */

@@ -46,6 +46,7 @@ enum parcel {
 struct order {
 	struct helper_request request;
 	uid_t user;
+	uint32_t cid;
 	uint32_t there; /* 1 << enum parcel: its descriptor came */
 };
 
@@ -173,6 +174,7 @@ static _Noreturn void start(
 		.inst = inst,
 		.request = &o->request,
 		.user = o->user,
+		.cid = o->cid,
 		.idmap_fd = -EBADF,
 	};
 	pid_t pid;
@@ -398,7 +400,7 @@ int launcher_run(struct launcher *l, const struct launch *what, launcher_record_
 	enum helper_engine engine = what->request->u.launch.engine;
 	int count = engine == HELPER_ENGINE_QEMU ? LAUNCH_FD_COUNT : LAUNCH_FD_COUNT_JAILED;
 	_cleanup_close_ int program = -EBADF, jailed = -EBADF, mine = -EBADF, theirs = -EBADF;
-	struct order o = {.request = *what->request, .user = what->user};
+	struct order o = {.request = *what->request, .user = what->user, .cid = what->cid};
 	int parcels[PARCEL_COUNT], all[PARCEL_COUNT], pair[2], r;
 	size_t n = 0;
 

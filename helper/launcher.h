@@ -22,6 +22,7 @@ typedef int (*launcher_record_fn)(void *data, int pid, int reaper_pid, uint64_t 
 struct launch {
 	const struct helper_request *request; /* checked */
 	uid_t user;                           /* the VM's own */
+	uint32_t cid;              /* of the vsock that is LAUNCH_FD_AGENT; 0: that is a port's socket */
 	const int *fds;            /* LAUNCH_FD_COUNT or, of a jailed one, LAUNCH_FD_COUNT_JAILED */
 	int tap_fd;                /* QEMU's; -1: none */
 	int mounts_fd, sockets_fd; /* a jailed one's: stage.h */

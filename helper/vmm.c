@@ -76,7 +76,7 @@ static _Noreturn void become_qemu(const struct vmm *v)
 	size_t n;
 	const struct launch_disk *disks = launch_disks(v->request->u.launch.storage, &n);
 	struct argv argv;
-	int r = argv_qemu(v->request, &argv, NULL);
+	int r = argv_qemu(v->request, v->cid, &argv, NULL);
 
 	if (r == 0)
 		r = give_standard(open("/dev/null", O_RDWR | O_CLOEXEC), v->errors, v->errors);

@@ -15,6 +15,7 @@ struct vmm {
 	const struct instance *inst;
 	const struct helper_request *request;
 	uid_t user;
+	uint32_t cid;   /* of the vsock that LAUNCH_FD_AGENT is; 0: it is none */
 	int program_fd; /* O_PATH: QEMU, or the jailer */
 	int jailed_fd;  /* what the jailer is to run; -1 with QEMU, as the next three */
 	int mounts_fd, sockets_fd, idmap_fd;

@@ -260,7 +260,8 @@ static int process_reply(int r, const struct helper_reply *reply, int fd, struct
 		return err_set(e, -EPROTO, "banger-helper sent no descriptor");
 	*ret = (struct helper_process){.pid = reply->u.launch.pid,
 		.reaper_pid = reply->u.launch.reaper_pid,
-		.starttime = reply->u.launch.starttime};
+		.starttime = reply->u.launch.starttime,
+		.cid = reply->u.launch.cid};
 	memcpy(ret->tap, reply->u.launch.tap, sizeof(ret->tap) - 1);
 	*ret_pidfd = fd;
 	return 0;
@@ -291,6 +292,7 @@ int helper_launch(struct helper *h, uint64_t op, uint32_t vm, const struct helpe
 	q.u.launch.no_network = what->no_network;
 	q.u.launch.storage = what->storage;
 	q.u.launch.engine = what->engine;
+	q.u.launch.vsock = what->vsock;
 	q.u.launch.disk_rate = what->disk_rate;
 	q.u.launch.disk_ops = what->disk_ops;
 	r = call(h, &q, what->fds,

@@ -70,6 +70,17 @@ int parse_bool(const char *s, bool *ret)
 	return 0;
 }
 
+int parse_hex(const char *s, uint8_t *ret, size_t n)
+{
+	static const char hex[] = "0123456789abcdef";
+
+	if (strlen(s) != 2 * n || strspn(s, hex) != 2 * n)
+		return -EINVAL;
+	for (size_t i = 0; i < n; i++)
+		ret[i] = (uint8_t)((strchr(hex, s[2 * i]) - hex) << 4 | (strchr(hex, s[2 * i + 1]) - hex));
+	return 0;
+}
+
 int parse_ipv4(const char *s, uint32_t *ret)
 {
 	struct in_addr a;

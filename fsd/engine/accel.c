@@ -199,7 +199,8 @@ static int launch_probe(
 static int probe(const struct probe *p, struct err *e)
 {
 	_cleanup_close_ int runs = -EBADF, dir = -EBADF, pidfd = -EBADF, agent = -EBADF;
-	struct guest_spec spec = {.probe = true};
+	uint8_t token[AGENT_TOKEN];
+	struct guest_spec spec = {.probe = true, .token = token};
 	int fds[LAUNCH_FD_COUNT], r = 0;
 	char boot_id[40], name[16];
 	struct pollfd end;
@@ -214,6 +215,8 @@ static int probe(const struct probe *p, struct err *e)
 	if (runs < 0 || fds[LAUNCH_FD_KERNEL] < 0)
 		r = err_sys(e, -errno, "vmlinux");
 	if (r == 0)
+		r = engine_make_token(token, e);
+	if (r == 0)
 		r = kernel_initramfs_for(p->wish->kernel_dir_fd, &spec, &fds[LAUNCH_FD_INITRD], e);
 	for (int i = LAUNCH_FD_IMAGE; r == 0 && i <= LAUNCH_FD_EXIT; i++)
 		if (scratch("banger-probe", 1 << 20, &fds[i]) < 0)
@@ -221,7 +224,7 @@ static int probe(const struct probe *p, struct err *e)
 	if (r == 0 && (r = reopen_readonly(&fds[LAUNCH_FD_IMAGE])) < 0)
 		r = err_sys(e, r, "probe");
 	if (r == 0)
-		r = engine_make_folder(p->engine, runs, name, fds, &dir, e);
+		r = engine_make_folder(p->engine, runs, name, token, fds, &dir, e);
 	if (r == 0)
 		r = launch_probe(p, dir, fds, &pidfd, e);
 	if (r == 0)

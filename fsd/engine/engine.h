@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "banger/agent_proto.h"
 #include "banger/err.h"
 #include "banger/helper_client.h"
 #include "engine/counters.h"
@@ -28,8 +29,12 @@
 #define ENGINE_VSOCK_SOCKET                                                                                  \
 	ENGINE_JAIL "/" HELPER_JAIL_VSOCK /* the guest's vsock, in the agent's socket's stead */
 
-/* A file there, the model's: what ENGINE_METRICS has counted so far. */
+/* Files there. The model's: what ENGINE_METRICS has counted so far. */
 #define ENGINE_SUMS "counters"
+/* AGENT_TOKEN bytes that the agent knows us by; not there: the VM was started by a banger that had none. */
+#define ENGINE_TOKEN "token"
+/* The number of the guest's vsock, which is the host's own (vhost-vsock), in the agent's socket's stead; not there: it has none. */
+#define ENGINE_CID "cid"
 
 #define ENGINE_STATS_MSEC 2000
 
@@ -97,26 +102,32 @@ int engine_find_socket(int dir_fd, const char *name, int *ret_fd, struct err *e)
 int engine_connect(int dir_fd, const char *name, int *ret_fd, struct err *e);
 
 /*
- * Connects to the guest's vsock port PORT over Firecracker's socket NAME (docs/vsock.md in its sources), as soon as somebody listens there. Until END
- * (CLOCK_MONOTONIC usec); otherwise as engine_wait_agent(). -EPROTO: something else answers.
- */
-int engine_connect_vsock(int dir_fd, const char *name, unsigned port, uint64_t end, int pidfd, int cancel_fd,
-	int *ret_fd, struct err *e);
-
-/*
- * Waits for the agent on ENGINE_AGENT_SOCKET, or where that isn't there on ENGINE_VSOCK_SOCKET: connects, says HELLO, returns the descriptor on which the agent has answered (its
- * HELLO consumed). PIDFD: the VMM; -ESRCH, -EPIPE when it ends first. -ETIMEDOUT after TIMEOUT_MSEC, -EINTR when CANCEL_FD (negative:
+ * Waits for the agent: on the vsock ENGINE_CID, on ENGINE_AGENT_SOCKET, or where neither is there on ENGINE_VSOCK_SOCKET. Connects, says HELLO with
+ * ENGINE_TOKEN, returns the descriptor on which the agent has answered (its HELLO consumed). PIDFD: the VMM; -ESRCH, -EPIPE when it ends first. -ETIMEDOUT after TIMEOUT_MSEC, -EINTR when CANCEL_FD (negative:
  * none) becomes readable.
  */
 int engine_wait_agent(int vm_dir_fd, int pidfd, unsigned timeout_msec, int cancel_fd, int *ret_fd,
 	char ret_boot_id[40], struct err *e);
 
+/* What that is for a VM, in words: "vsock 12345", "vsock", "virtio-serial". */
+#define ENGINE_CHANNEL 24
+void engine_channel(int vm_dir_fd, char ret[ENGINE_CHANNEL]);
+/* Whether a vsock of the host's kernel can be reached from here at all. Any thread. */
+bool engine_has_vsock(void);
+
 /* The host's TSC in kHz, measured once (facts-vmm 4.3); 0 where there is none to measure. */
 uint64_t engine_tsc_khz(void);
 
-/* The folder VM of RUNS_FD, with the sockets that a launch takes listening in RET_FDS (of LAUNCH), and ENGINE_JAIL. *RET_DIR_FD: the caller's. */
+/* A token that nobody else has. */
+int engine_make_token(uint8_t ret[AGENT_TOKEN], struct err *e);
+/*
+ * The folder VM of RUNS_FD, with ENGINE_TOKEN, the sockets that a launch takes listening in RET_FDS (of LAUNCH), and ENGINE_JAIL. *RET_DIR_FD: the
+ * caller's.
+ */
 int engine_make_folder(const struct engine *engine, int runs_fd, const char *name,
-	int ret_fds[LAUNCH_FD_COUNT], int *ret_dir_fd, struct err *e);
+	const uint8_t token[AGENT_TOKEN], int ret_fds[LAUNCH_FD_COUNT], int *ret_dir_fd, struct err *e);
+/* Keeps what the launch said of it there: ENGINE_CID; 0: nothing. */
+int engine_keep_cid(int vm_dir_fd, uint32_t cid, struct err *e);
 /* The folder with all that it may have in it; none is fine. */
 void engine_remove_folder(int runs_fd, const char *name);
 

@@ -1,26 +1,23 @@
-/* Firecracker's side of vsock: a line that names the guest's port, a line that says it is connected, then the guest. */
 #include <errno.h>
 #include <poll.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <linux/vm_sockets.h>
 
 #include "banger/cleanup.h"
 #include "banger/io.h"
 #include "banger/parse.h"
 #include "engine/engine.h"
+#include "engine/vsock.h"
 
 #define AGAIN_MSEC 20      /* between a refusal and the next try */
-#define TRY_USEC   5000000 /* Firecracker gives up after 2 s by itself */
+#define TRY_USEC   5000000 /* Firecracker and the kernel give up after 2 s by themselves */
 #define ANSWER_MAX 32
 
-struct wait {
-	uint64_t end; /* CLOCK_MONOTONIC usec */
-	int pidfd, cancel_fd;
-};
-
 /* 1: FD (may be negative) is ready for EVENTS; 0: not so UNTIL; or why there is nothing more to wait for. */
-static int wait_for(const struct wait *w, int fd, short events, uint64_t until, struct err *e)
+static int wait_for(const struct vsock_wait *w, int fd, short events, uint64_t until, struct err *e)
 {
 	for (;;) {
 		struct pollfd p[] = {
@@ -54,7 +51,7 @@ static bool is_ok(const char *line)
 }
 
 /* 1: connected; 0: nobody listens in the guest, for now. Not a byte more than the line is read: what follows is the guest's. */
-static int hear(const struct wait *w, int fd, struct err *e)
+static int hear(const struct vsock_wait *w, int fd, struct err *e)
 {
 	uint64_t until = io_now_usec() + TRY_USEC;
 	char line[ANSWER_MAX + 1];
@@ -80,16 +77,19 @@ static int hear(const struct wait *w, int fd, struct err *e)
 	return err_set(e, -EPROTO, "what answers on the guest's vsock is not Firecracker");
 }
 
-static int try_once(
-	int dir_fd, const char *name, const char *ask, const struct wait *w, int *ret_fd, struct err *e)
+/* A line that names the guest's port, a line that says it is connected, then the guest. */
+static int try_firecracker(
+	const struct vsock_place *at, const struct vsock_wait *w, int *ret_fd, struct err *e)
 {
 	_cleanup_close_ int fd = -EBADF;
-	int r = engine_connect(dir_fd, name, &fd, NULL);
+	char ask[24];
+	int r = engine_connect(at->dir_fd, at->name, &fd, NULL);
 
 	if (r == -ECONNREFUSED || r == -EAGAIN)
 		return 0;
 	if (r < 0)
 		return err_sys(e, r, "the guest's vsock");
+	snprintf(ask, sizeof(ask), "CONNECT %u\n", at->port);
 	/* In one piece: Firecracker doesn't wait for the rest of a line (facts 1.7). */
 	if (send(fd, ask, strlen(ask), MSG_NOSIGNAL) != (ssize_t)strlen(ask))
 		return 0;
@@ -99,19 +99,51 @@ static int try_once(
 	return r;
 }
 
-int engine_connect_vsock(int dir_fd, const char *name, unsigned port, uint64_t end, int pidfd, int cancel_fd,
-	int *ret_fd, struct err *e)
+/* Whatever the kernel says of a number that is a VM's while that lives: its guest isn't as far. */
+static int try_kernel(const struct vsock_place *at, const struct vsock_wait *w, int *ret_fd, struct err *e)
 {
-	const struct wait w = {.end = end, .pidfd = pidfd, .cancel_fd = cancel_fd};
-	char ask[24];
+	struct sockaddr_vm address = {.svm_family = AF_VSOCK, .svm_cid = at->cid, .svm_port = at->port};
+	_cleanup_close_ int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	socklen_t size = sizeof(int);
+	int code = 0, r;
 
-	snprintf(ask, sizeof(ask), "CONNECT %u\n", port);
+	if (fd < 0)
+		return err_sys(e, -errno, "vsock");
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+		if (errno != EINPROGRESS)
+			return 0;
+		r = wait_for(w, fd, POLLOUT, io_now_usec() + TRY_USEC, e);
+		if (r <= 0)
+			return r;
+		if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &size) < 0 || code != 0)
+			return 0;
+	}
+	*ret_fd = TAKE_FD(fd);
+	return 1;
+}
+
+bool engine_has_vsock(void)
+{
+	_cleanup_close_ int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	return fd >= 0;
+}
+
+int vsock_pause(const struct vsock_wait *w, struct err *e)
+{
+	int r = wait_for(w, -1, 0, io_now_usec() + AGAIN_MSEC * 1000, e);
+
+	return r < 0 ? r : 0;
+}
+
+int vsock_connect(const struct vsock_place *at, const struct vsock_wait *w, int *ret_fd, struct err *e)
+{
 	for (;;) {
-		int r = try_once(dir_fd, name, ask, &w, ret_fd, e);
+		int r = at->cid ? try_kernel(at, w, ret_fd, e) : try_firecracker(at, w, ret_fd, e);
 
 		if (r != 0)
 			return r < 0 ? r : 0;
-		r = wait_for(&w, -1, 0, io_now_usec() + AGAIN_MSEC * 1000, e);
+		r = vsock_pause(w, e);
 		if (r < 0)
 			return r;
 	}

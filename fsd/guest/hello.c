@@ -22,6 +22,7 @@ struct hello {
 	struct agent_header header;
 	uint32_t version;
 	uint8_t cookie[AGENT_COOKIE];
+	uint8_t token[AGENT_TOKEN];
 } __attribute__((packed));
 
 struct deadline {
@@ -29,6 +30,7 @@ struct deadline {
 	uint64_t again; /* when to say hello once more; 0: not yet begun */
 	unsigned said;  /* times so far, but the first */
 	const struct hello *hello;
+	size_t size; /* of it: some have no token */
 	int cancel_fd, pidfd;
 };
 
@@ -58,7 +60,7 @@ static int wait_for(int fd, short events, struct deadline *d, struct err *e)
 			 */
 			r = ++d->said % HELLO_ZEROS == 0 ? transmit(fd, zeros, sizeof(zeros), d, e) : 0;
 			if (r == 0)
-				r = transmit(fd, d->hello, sizeof(*d->hello), d, e);
+				r = transmit(fd, d->hello, d->size, d, e);
 			if (r < 0)
 				return r;
 			d->again = now + HELLO_AGAIN;
@@ -167,19 +169,24 @@ static int find_answer(
 	return err_set(e, -EPROTO, "the guest sends something else than its agent's answer");
 }
 
-int agent_hello(int fd, unsigned timeout_msec, int cancel_fd, int pidfd, char ret_boot_id[40], struct err *e)
+int agent_hello(int fd, const uint8_t *token, unsigned timeout_msec, int cancel_fd, int pidfd,
+	char ret_boot_id[40], struct err *e)
 {
-	struct deadline d = {
-		.end = io_now_usec() + (uint64_t)timeout_msec * 1000, .cancel_fd = cancel_fd, .pidfd = pidfd};
-	struct hello hello = {
-		.header = {.length = HELLO_SIZE, .type = AGENT_HELLO}, .version = AGENT_VERSION};
+	uint32_t length = HELLO_SIZE + (token ? AGENT_TOKEN : 0);
+	struct deadline d = {.end = io_now_usec() + (uint64_t)timeout_msec * 1000,
+		.size = AGENT_HEADER + length,
+		.cancel_fd = cancel_fd,
+		.pidfd = pidfd};
+	struct hello hello = {.header = {.length = length, .type = AGENT_HELLO}, .version = AGENT_VERSION};
 	uint8_t rest[HELLO_REPLY - HELLO_SIZE];
 	uint32_t version;
 	int r;
 
 	if (getrandom(hello.cookie, sizeof(hello.cookie), 0) != sizeof(hello.cookie))
 		return err_sys(e, -errno, "random bytes");
-	r = transmit(fd, &hello, sizeof(hello), &d, e);
+	if (token)
+		memcpy(hello.token, token, AGENT_TOKEN);
+	r = transmit(fd, &hello, d.size, &d, e);
 	if (r < 0)
 		return r;
 	d.hello = &hello;

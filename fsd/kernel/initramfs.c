@@ -9,6 +9,7 @@
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 
+#include "banger/agent_proto.h"
 #include "banger/cleanup.h"
 #include "banger/guest_config.h"
 #include "banger/io.h"
@@ -168,6 +169,14 @@ static void put_address6(FILE *out, const char *key, const uint8_t *address, con
 		fprintf(out, "%s %s%s\n", key, inet_ntop(AF_INET6, address, text, sizeof(text)), suffix);
 }
 
+static void put_token(FILE *out, const uint8_t *token)
+{
+	fputs(GUEST_KEY_TOKEN " ", out);
+	for (size_t i = 0; i < AGENT_TOKEN; i++)
+		fprintf(out, "%02x", token[i]);
+	fputs("\n", out);
+}
+
 static char *config_text(const struct guest_spec *spec, size_t *ret_n)
 {
 	char *text = NULL;
@@ -176,6 +185,8 @@ static char *config_text(const struct guest_spec *spec, size_t *ret_n)
 	if (!out)
 		return NULL;
 	fprintf(out, GUEST_KEY_CLOCK " %" PRIu64 "\n", io_wall_usec());
+	if (spec->token)
+		put_token(out, spec->token);
 	if (spec->probe)
 		fputs(GUEST_KEY_PROBE " 1\n", out);
 	if (spec->root_disk)

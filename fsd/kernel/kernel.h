@@ -35,6 +35,9 @@ int kernel_vmlinux(const void *buf, size_t n, int out_fd, struct err *e);
 /* Makes or renews DIR_FD/initramfs with the guest binary at GUEST_FD. No work when it is current. */
 int kernel_initramfs_base(int dir_fd, int guest_fd, struct err *e);
 
+/* Whether its guests have a driver for a virtio vsock; one that is no module isn't known of. */
+bool kernel_has_vsock(int dir_fd);
+
 /* A file that the guest is to have (absolute path in the guest). */
 struct guest_file {
 	const char *path;
@@ -50,6 +53,7 @@ struct guest_spec {
 	size_t dns_count;
 	const char *ssh_key;                    /* NULL: none; a line of authorized_keys */
 	const char *host_key, *host_key_public; /* NULL: sshd keeps those that it has; text of its files */
+	const uint8_t *token; /* AGENT_TOKEN bytes that the agent knows its host by; NULL: none */
 	bool probe;
 	bool root_disk; /* the root is a disk of its own: GUEST_DISK_ROOT */
 	const char *const

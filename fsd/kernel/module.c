@@ -34,7 +34,7 @@ static const struct {
 	{"pvpanic_mmio", false},
 	{"button", false},
 	{"evdev", false},
-	{"vmw_vsock_virtio_transport", false},
+	{MODULE_VSOCK, false},
 	{"crc32c_intel", false},
 };
 

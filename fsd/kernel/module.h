@@ -8,6 +8,8 @@
 
 #include "banger/err.h"
 
+#define MODULE_VSOCK "vmw_vsock_virtio_transport"
+
 struct modules; /* all of a kernel, by name, each with its file's contents while it is wanted */
 
 int modules_new(struct modules **ret, struct err *e);

@@ -337,6 +337,24 @@ static int install(int dir_fd, struct found *f, struct kernel_result *ret, struc
 	return 0;
 }
 
+bool kernel_has_vsock(int dir_fd)
+{
+	static const char file[] = "-" MODULE_VSOCK ".ko";
+	int fd = openat(dir_fd, "modules", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+	bool found = false;
+
+	if (!dir)
+		close_fd(fd);
+	while (!found && dir && (entry = readdir(dir))) {
+		size_t n = strlen(entry->d_name);
+
+		found = n >= strlen(file) && strcmp(entry->d_name + n - strlen(file), file) == 0;
+	}
+	return found;
+}
+
 int kernel_import(int dir_fd, const char *path, struct op *op, struct kernel_result *ret, struct err *e)
 {
 	_cleanup_(found_clear) struct found f = {.op = op};

@@ -87,6 +87,11 @@ static void boot_id_print(const struct vm_view *v, FILE *out)
 	fputs(v->boot_id, out);
 }
 
+static void channel_print(const struct vm_view *v, FILE *out)
+{
+	fputs(v->channel, out);
+}
+
 static void created_print(const struct vm_view *v, FILE *out)
 {
 	fprintf(out, "%" PRIu64, v->created / 1000000);
@@ -215,6 +220,10 @@ static const struct attr vm_attrs[] = {
 	FACT(6, "mac", mac_print, "Its hardware address."),
 	FACT(7, "pid", pid_print, "Process of the VMM on the host; 0: none."),
 	FACT(8, "boot_id", boot_id_print, "The running guest's own boot id; empty while it is stopped."),
+	FACT(28, "channel", channel_print,
+		"How its agent is reached: `vsock NUMBER` of the host's kernel, `vsock` (Firecracker's own) "
+		"or "
+		"`virtio-serial`; empty while it is stopped."),
 	FACT(9, "created", created_print, "When it was made."),
 	FACT(10, "started", started_print, "When this run began; 0 while it is stopped."),
 	{.id = 11,

@@ -184,6 +184,7 @@ int vm_alive(struct vm *vm, int pid, int pidfd, int agent_fd, struct err *e)
 	snprintf(name, sizeof(name), "%u", vm->row.id);
 	vm->run_fd = openat(vm->vms->runs_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	vm->engine = engine_of(vm->run_fd);
+	engine_channel(vm->run_fd, vm->channel);
 	words_begin(vm);
 	r = sd_event_add_io(vm->vms->event, &vm->exit_source, pidfd, EPOLLIN, on_exit_, vm);
 	if (r < 0) {
@@ -225,6 +226,7 @@ void vm_dead(struct vm *vm)
 	vm->tty_fd = close_fd(vm->tty_fd);
 	vm->pid = 0;
 	vm->engine = NULL;
+	vm->channel[0] = '\0';
 }
 
 int vm_console_write(struct vm *vm, const void *data, size_t n, struct err *e)

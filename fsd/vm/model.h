@@ -44,6 +44,7 @@ struct vm {
 	/* While its VMM lives: */
 	const struct engine *engine; /* that runs it; NULL: none */
 	int pid, pidfd, run_fd, tty_fd;
+	char channel[ENGINE_CHANNEL]; /* of its agent */
 	sd_event_source *exit_source, *tty_source, *retry;
 	struct agent *agent;
 	struct workspace_waiter *preparing; /* its workspace, just now */

@@ -27,9 +27,9 @@ struct start {
 	struct deed *deed;
 	uint32_t id, vcpus, address;
 	bool has_ip6;
-	uint8_t ip6[16];
+	uint8_t ip6[16], token[AGENT_TOKEN];
 	uint64_t memory, console_max, timeout_usec, disk_rate, disk_ops, net_rate;
-	bool nat;
+	bool nat, no_driver;
 	char *name, *want_engine, *want_accel, *want_storage, *dns, *image_file;
 	struct disks disks;
 	int image_fd, kernel_fd, dir_fd, run_fd; /* kernel_fd: its folder */
@@ -136,12 +136,15 @@ static int step_initramfs(void *ctx, struct err *e)
 		.dns = dns,
 		.dns_count = read_dns(s, dns),
 		.ssh_key = s->vms->config.ssh_key,
+		.token = s->token,
 		.root_disk = s->disks.storage == HELPER_STORAGE_DM,
 		.disks = serials,
 		.disk_count = s->engine->makes_serials ? n : 0,
 	};
-	int r;
+	int r = engine_make_token(s->token, e);
 
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < n; i++)
 		serials[i] = disks[i].serial;
 	helper_gateway_ip6(s->vms->subnet.prefix6, gateway6);
@@ -177,7 +180,7 @@ static int step_sockets(void *ctx, struct err *e)
 	char name[16];
 
 	snprintf(name, sizeof(name), "%u", s->id);
-	return engine_make_folder(s->engine, s->vms->runs_fd, name, s->fds, &s->run_fd, e);
+	return engine_make_folder(s->engine, s->vms->runs_fd, name, s->token, s->fds, &s->run_fd, e);
 }
 
 static int undo_sockets(void *ctx, struct err *e)
@@ -225,6 +228,15 @@ static int step_jail(void *ctx, struct err *e)
 	return s->engine->jailed ? helper_jail(s->vms->config.helper, op_of(s), s->id, e) : 0;
 }
 
+/* Firecracker has its own. */
+static bool wants_vsock(struct start *s)
+{
+	if (s->engine->jailed || !engine_has_vsock())
+		return false;
+	s->no_driver = !kernel_has_vsock(s->kernel_fd);
+	return !s->no_driver;
+}
+
 static int step_launch(void *ctx, struct err *e)
 {
 	struct start *s = ctx;
@@ -238,10 +250,13 @@ static int step_launch(void *ctx, struct err *e)
 		.engine = s->engine->id,
 		.disk_rate = s->engine->jailed ? 0 : s->disk_rate,
 		.disk_ops = s->engine->jailed ? 0 : s->disk_ops,
+		.vsock = wants_vsock(s),
 	};
+	int r;
 
 	memcpy(what.fds, s->fds, sizeof(what.fds));
-	return helper_launch(s->vms->config.helper, op_of(s), s->id, &what, &s->process, &s->pidfd, e);
+	r = helper_launch(s->vms->config.helper, op_of(s), s->id, &what, &s->process, &s->pidfd, e);
+	return r < 0 ? r : engine_keep_cid(s->run_fd, s->process.cid, e);
 }
 
 static int undo_launch(void *ctx, struct err *e)
@@ -419,6 +434,11 @@ static void done_start(void *data, int code, struct err *e)
 		if (s->accel_why && *s->accel_why)
 			vm_log(vm, "%s: %s", s->accel == HELPER_ACCEL_TCG ? "emulated" : "in another engine",
 				s->accel_why);
+		if (s->no_driver)
+			vm_log(vm,
+				"its agent is reached by virtio-serial: the kernel %s has no module "
+				"vmw_vsock_virtio_transport",
+				vm->row.kernel);
 		if (s->disks.why)
 			vm_log(vm, "%s", s->disks.why);
 		if (s->note)

@@ -50,6 +50,7 @@ struct vm_view {
 	char mac[18];
 	int pid;                            /* the VMM's; 0: none */
 	const char *boot_id;                /* of the running guest, or "" */
+	const char *channel;                /* of its agent: "vsock 12345", ..., or "" while stopped */
 	const char *accel;                  /* "kvm", "tcg", or "" while stopped */
 	uint64_t created, started, changed; /* CLOCK_REALTIME usec; started 0 while stopped */
 	bool busy;                          /* an operation is at work on it */

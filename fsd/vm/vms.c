@@ -165,6 +165,7 @@ void vm_view(const struct vm *vm, struct vm_view *ret)
 		.pid = vm->pid,
 		.boot_id = vm->row.boot_id,
 		.accel = vm->row.accel,
+		.channel = vm->channel,
 		.created = vm->row.created,
 		.started = vm->row.started,
 		.changed = vm->row.changed,

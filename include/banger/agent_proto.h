@@ -9,6 +9,9 @@
  *   u16 code      in a reply: 0 or a Linux errno (positive); otherwise flags of the type
  *   u32 id        the request's, chosen by the host, not 0; the agent's answers carry it
  *
+ * An agent that was given a token (banger/guest_config.h) takes nobody for its host who doesn't say it in each HELLO: the guest's vsock is there for
+ * all users of the host. What comes from others before is neither a frame nor answered, and on a vsock such a connection is closed.
+ *
  * The host sends HELLO first whenever it connects: a 16-byte random cookie (AGENT_HELLO) that the agent sends back in
  * its own HELLO; the host throws away everything before that frame, so bytes left in the channel by an earlier
  * connection cannot be mistaken. At HELLO the agent drops unfinished file requests of the connection
@@ -29,10 +32,11 @@
 #define AGENT_PAYLOAD_MAX (256u * 1024)
 #define AGENT_VERSION     1u
 #define AGENT_COOKIE      16u
+#define AGENT_TOKEN       32u
 
 enum agent_type {
-	/* payload host->agent: u32 version, cookie[16]. agent->host: the same, then u64 boot time (CLOCK_REALTIME usec),
-	   then text of the kernel's boot_id (36 bytes). id 0. */
+	/* payload host->agent: u32 version, cookie[16], and where the agent has one the token[32]. agent->host: version and cookie, then u64 boot
+	   time (CLOCK_REALTIME usec), then text of the kernel's boot_id (36 bytes). id 0. */
 	AGENT_HELLO = 1,
 	AGENT_REPLY,
 	/* no payload; an empty reply. Liveness. */

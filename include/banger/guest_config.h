@@ -28,6 +28,8 @@
 #define GUEST_KEY_CLOCK    "clock"    /* microseconds since the epoch, the host's at start */
 #define GUEST_KEY_ROOT                                                                                       \
 	"root" /* GUEST_ROOT_DISK: the root is the disk GUEST_DISK_ROOT; absent: an overlay over GUEST_DISK_IMAGE */
+#define GUEST_KEY_TOKEN                                                                                      \
+	"token" /* AGENT_TOKEN bytes in hexadecimal digits: what the agent's host says (banger/agent_proto.h) */
 #define GUEST_KEY_PROBE "probe" /* 1: only prove that the machine runs: answer as agent, do nothing else */
 #define GUEST_KEY_DISK                                                                                       \
 	"disk" /* a serial, several times: the disks have no such serials, and are vda, vdb, ... in this order */

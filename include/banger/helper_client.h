@@ -57,12 +57,14 @@ struct helper_launch {
 	enum helper_engine engine;
 	bool no_network;
 	enum helper_storage storage;
+	bool vsock;
 	int fds[LAUNCH_FD_COUNT]; /* borrowed */
 };
 struct helper_process {
 	int pid, reaper_pid;
 	uint64_t starttime;
 	char tap[16]; /* of helper_launch(): the interface's name, or "" */
+	uint32_t cid; /* of helper_launch(): the vsock's number; 0: it has none of the kernel's */
 };
 /* Makes VM's jail, and gives it this process's mount namespace, in which the files of the LAUNCH that follows are open. */
 int helper_jail(struct helper *h, uint64_t op, uint32_t vm, struct err *e);

@@ -108,7 +108,7 @@ enum helper_launch_fd {
 	LAUNCH_FD_EXIT,    /* regular file, read-write: where the reaper writes how it ended */
 	LAUNCH_FD_TTY,     /* listening AF_UNIX stream socket: the live console, served by the reaper */
 	LAUNCH_FD_QMP,     /* listening AF_UNIX stream socket: QMP */
-	LAUNCH_FD_AGENT,   /* listening AF_UNIX stream socket: the agent's virtio-serial port */
+	LAUNCH_FD_AGENT, /* listening AF_UNIX stream socket: the agent's virtio-serial port, where it has no vsock */
 	LAUNCH_FD_COUNT,
 	LAUNCH_FD_COUNT_JAILED = LAUNCH_FD_QMP,
 };
@@ -142,7 +142,8 @@ struct helper_request {
 			uint32_t no_network; /* 1: no tap, and in a jail no disks (a probe) */
 			uint32_t storage;    /* enum helper_storage */
 			uint32_t engine;     /* enum helper_engine */
-			uint32_t reserved;
+			uint32_t
+				vsock; /* 1: where this host can, a vsock instead of the agent's port; 0 of a jailed engine, which has its own */
 		} launch;
 		struct {
 			uint64_t
@@ -190,7 +191,9 @@ struct helper_reply {
 			int32_t reaper_pid;
 			uint64_t starttime; /* field 22 of /proc/PID/stat */
 			char tap[16];       /* its interface's name, NUL-terminated; "" without a network */
-		} launch;                   /* of PIDFD also */
+			uint32_t cid;       /* of LAUNCH: its vsock's number; 0: it has the port */
+			uint32_t reserved;
+		} launch; /* of PIDFD also */
 		struct {
 			uint32_t has_tap, has_nat, has_process, alive;
 			int32_t pid;

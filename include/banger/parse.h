@@ -20,6 +20,9 @@ int parse_size(const char *s, uint64_t min, uint64_t max, uint64_t *ret);
 /* "0" or "1". */
 int parse_bool(const char *s, bool *ret);
 
+/* Exactly N bytes in twice as many hexadecimal digits, lower case. */
+int parse_hex(const char *s, uint8_t *ret, size_t n);
+
 /* IPv4 dotted quad to host byte order; inet_pton(3)'s rules. */
 int parse_ipv4(const char *s, uint32_t *ret);
 

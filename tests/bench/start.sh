@@ -28,10 +28,12 @@ for ((i = 0; i < ${#argv[@]}; i++)); do
 	/proc/self/fd/*) cp "/proc/$pid/fd/${arg##*/}" "$hand/file${arg##*/}"; arg=$hand/file${arg##*/} ;;
 	socket,id=agent,*) arg=socket,id=agent,path=$agent,server=on,wait=off ;;
 	socket,id=*) arg=${arg#socket,}; arg=null,${arg%%,*} ;;
+	vhost-vsock-device,*) command+=(virtio-serial-device -chardev "socket,id=agent,path=$agent,server=on,wait=off" -device); arg=virtserialport,chardev=agent,name=banger.agent ;;
 	tap,*) arg=tap,id=net,ifname=byhand,script=no,downscript=no ;;
 	esac
 	command+=("${arg//\/dev\/fdset\//$hand/disk}")
 done
+cp "$(find "$RUN/fsd/vm" -name token)" "$hand/token"
 echo stop >"$FS/vms/box/ctl"
 ip tuntap add dev byhand mode tap vnet_hdr
 clock() { perl -MTime::HiRes=time -e 'printf "%d\n", time() * 1e6'; }
@@ -45,7 +47,7 @@ for round in ${BENCH_ROUNDS:-1 2 3 4 5 6 7 8 9 10}; do
 	began=$(clock)
 	"${command[@]}" >"$hand/log" 2>&1 &
 	vmm=$!
-	"$BENCH/hellowait" "$agent" || { fail "by hand: no agent"; diag "$(tail -n 5 "$hand/log")"; }
+	"$BENCH/hellowait" "$agent" "$hand/token" || { fail "by hand: no agent"; diag "$(tail -n 5 "$hand/log")"; }
 	bare+=($(($(clock) - began)))
 	kill $vmm
 	wait $vmm 2>/dev/null

@@ -33,7 +33,7 @@ static void try_argv(const struct helper_request *q)
 {
 	struct argv a;
 
-	if (argv_qemu(q, &a, NULL) < 0 || a.n < 50 || a.args[a.n])
+	if (argv_qemu(q, q->vm, &a, NULL) < 0 || a.n < 50 || a.args[a.n])
 		abort();
 	argv_clear(&a);
 }

@@ -40,6 +40,7 @@ perl -MIO::Socket::UNIX -MJSON::PP -e '
 	open my $f, ">", "$hand/config" or die;
 	print $f encode_json($c);
 ' "/run/banger/jails/$id/api.sock" "$root" "$hand" || fail "what it runs on"
+cp "/run/banger/fsd/vm/$id/token" "$hand/token"
 echo stop >"$VM/ctl"
 ip tuntap add dev byhand mode tap vnet_hdr
 
@@ -53,7 +54,7 @@ for ((round = 1; round <= ${ROUNDS:-5}; round++)); do
 	began=$(now)
 	/usr/local/bin/firecracker --no-api --config-file "$hand/config" >"$hand/log" 2>&1 </dev/null &
 	vmm=$!
-	"$TOP/bin/hellowait" "$hand/vsock" 1000 || { fail "by hand: no agent"; diag "$(tail -n 5 "$hand/log")"; }
+	"$TOP/bin/hellowait" "$hand/vsock" "$hand/token" 1000 || { fail "by hand: no agent"; diag "$(tail -n 5 "$hand/log")"; }
 	bare+=($(($(now) - began)))
 	kill "$vmm"
 	wait "$vmm" 2>/dev/null

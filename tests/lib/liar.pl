@@ -128,7 +128,7 @@ sub serve
 			last if length $in < 12 + $size;
 			my $data = substr($in, 12, $size);
 			substr($in, 0, 12 + $size) = '';
-			if ($type == HELLO) { frame(HELLO, 0, 0, $data . pack('Q', 1) . '01234567-89ab-cdef-0123-456789abcdef') }
+			if ($type == HELLO) { frame(HELLO, 0, 0, substr($data, 0, 20) . pack('Q', 1) . '01234567-89ab-cdef-0123-456789abcdef') }
 			elsif ($type == STATS) { reply($id, 0, "cpu_usec 1\n\e[31mred 2\nmemory_total 9" . 'x' x 20000 . "\n") }
 			elsif ($type == HEALTH) { reply($id, 0, "agent liar\nhostname \e]0;x\a\njobs 0\n") }
 			elsif ($type == PORTS) { reply($id, 0, ports()) }

@@ -22,8 +22,10 @@
 #define LONG_MSEC 60000
 #define BOOT_ID   "01234567-89ab-cdef-0123-456789abcdef"
 
+static const uint8_t token[AGENT_TOKEN] = "the one that this VM was given.";
+
 /* Answers that are no text. */
-static const char CLOSE[] = "close", HANG[] = "hang", CANCEL[] = "cancel", END[] = "end";
+static const char DROP[] = "drop", CLOSE[] = "close", HANG[] = "hang", CANCEL[] = "cancel", END[] = "end";
 
 struct server {
 	char dir_name[32];
@@ -48,6 +50,7 @@ static void greet(int fd)
 		struct agent_header header;
 		uint32_t version;
 		uint8_t cookie[AGENT_COOKIE];
+		uint8_t token[AGENT_TOKEN];
 	} __attribute__((packed)) hello;
 	struct {
 		struct agent_header header;
@@ -59,6 +62,8 @@ static void greet(int fd)
 
 	assert_int_equal(io_read_full(fd, &hello, sizeof(hello)), 0);
 	assert_int_equal(hello.header.type, AGENT_HELLO);
+	assert_int_equal(hello.header.length, sizeof(hello) - sizeof(hello.header));
+	assert_memory_equal(hello.token, token, AGENT_TOKEN);
 	answer.header.length = sizeof(answer) - sizeof(answer.header);
 	memcpy(answer.cookie, hello.cookie, AGENT_COOKIE);
 	memcpy(answer.boot_id, BOOT_ID, 36);
@@ -77,6 +82,10 @@ static void converse(struct server *s, int fd)
 	assert_string_equal(line, "CONNECT 1000\n");
 	if (text == CLOSE)
 		return;
+	if (text == DROP) {
+		assert_int_equal(io_write_full(fd, "OK 1\n", 5), 0);
+		return;
+	}
 	if (text == CANCEL)
 		assert_int_equal(eventfd_write(s->cancel, 1), 0);
 	if (text == END)
@@ -118,6 +127,7 @@ static int run(const char *const *script, unsigned msec, unsigned *ret_connectio
 	s.quit = eventfd(0, EFD_CLOEXEC);
 	s.cancel = eventfd(0, EFD_CLOEXEC);
 	s.vmm = eventfd(0, EFD_CLOEXEC);
+	assert_int_equal(io_replace_file(s.dir, ENGINE_TOKEN, token, sizeof(token), 0600, NULL), 0);
 	assert_int_equal(mkdirat(s.dir, ENGINE_JAIL, 0700), 0);
 	assert_int_equal(engine_listen(s.dir, ENGINE_VSOCK_SOCKET, &s.listener, NULL), 0);
 	assert_int_equal(pthread_create(&s.thread, NULL, serve, &s), 0);
@@ -133,6 +143,7 @@ static int run(const char *const *script, unsigned msec, unsigned *ret_connectio
 	close_fd(s.quit);
 	close_fd(s.cancel);
 	close_fd(s.vmm);
+	unlinkat(s.dir, ENGINE_TOKEN, 0);
 	unlinkat(s.dir, ENGINE_VSOCK_SOCKET, 0);
 	unlinkat(s.dir, ENGINE_JAIL, AT_REMOVEDIR);
 	close_fd(s.dir);
@@ -152,6 +163,8 @@ static void cases(void **state)
 		{{"OK 1073741824\n"}, LONG_MSEC, 0, 1, NULL},
 		/* The guest's agent comes later. */
 		{{CLOSE, CLOSE, CLOSE, "OK 1073741824\n"}, LONG_MSEC, 0, 4, NULL},
+		/* It had to make room for others, who had come later. */
+		{{DROP, DROP, "OK 1073741824\n"}, LONG_MSEC, 0, 3, NULL},
 		{{"OK\n"}, LONG_MSEC, -EPROTO, 1, "not Firecracker"},
 		{{"OK x\n"}, LONG_MSEC, -EPROTO, 1, "not Firecracker"},
 		{{"OK 99999999999\n"}, LONG_MSEC, -EPROTO, 1, "not Firecracker"},
@@ -197,11 +210,58 @@ static void nobody(void **state)
 	assert_int_equal(rmdir(dir_name), 0);
 }
 
+/* What is in a VM's folder about its agent must be what a launch has put there. */
+static void folders(void **state)
+{
+	static const struct {
+		const char *file, *text;
+		int code;
+		const char *channel;
+	} rows[] = {
+		{ENGINE_CID, "", -EINVAL, "virtio-serial"},
+		{ENGINE_CID, "2", -ERANGE, "virtio-serial"},
+		{ENGINE_CID, "4294967295", -ERANGE, "virtio-serial"},
+		{ENGINE_CID, "12345678901234567", -EFBIG, "virtio-serial"},
+		{ENGINE_TOKEN, "short", -EIO, "virtio-serial"},
+		/* The guest that has it isn't on this host, if anybody has. */
+		{ENGINE_CID, "4294967294", -EINTR, "vsock 4294967294"},
+	};
+	char dir_name[] = "/tmp/banger-vs.XXXXXX", boot_id[40], channel[ENGINE_CHANNEL];
+	int dir, cancel, fd;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir_name));
+	dir = open(dir_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cancel = eventfd(1, EFD_CLOEXEC);
+	for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+		assert_int_equal(
+			io_replace_file(dir, rows[i].file, rows[i].text, strlen(rows[i].text), 0600, NULL),
+			0);
+		if (rows[i].code != -EINTR || engine_has_vsock())
+			assert_int_equal(engine_wait_agent(dir, -1, LONG_MSEC, cancel, &fd, boot_id, NULL),
+				rows[i].code);
+		engine_channel(dir, channel);
+		assert_string_equal(channel, rows[i].channel);
+		unlinkat(dir, rows[i].file, 0);
+	}
+	assert_int_equal(engine_keep_cid(dir, 0, NULL), 0);
+	engine_channel(dir, channel);
+	assert_string_equal(channel, "virtio-serial");
+	assert_int_equal(engine_keep_cid(dir, 77, NULL), 0);
+	engine_channel(dir, channel);
+	assert_string_equal(channel, "vsock 77");
+	unlinkat(dir, ENGINE_CID, 0);
+	close_fd(cancel);
+	close_fd(dir);
+	assert_int_equal(rmdir(dir_name), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(cases),
 		cmocka_unit_test(nobody),
+		cmocka_unit_test(folders),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

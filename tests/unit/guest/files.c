@@ -298,13 +298,13 @@ static void no_agent(void **state)
 
 	(void)state;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
-	assert_int_equal(agent_hello(fds[0], 100, -1, -1, boot_id, NULL), -ETIMEDOUT);
+	assert_int_equal(agent_hello(fds[0], NULL, 100, -1, -1, boot_id, NULL), -ETIMEDOUT);
 	assert_in_range(io_now_usec() - begin, 90000, 5000000);
-	assert_int_equal(agent_hello(fds[0], 10000, cancel, -1, boot_id, NULL), -EINTR);
-	assert_int_equal(agent_hello(fds[0], 10000, -1, cancel, boot_id, NULL), -ESRCH);
+	assert_int_equal(agent_hello(fds[0], NULL, 10000, cancel, -1, boot_id, NULL), -EINTR);
+	assert_int_equal(agent_hello(fds[0], NULL, 10000, -1, cancel, boot_id, NULL), -ESRCH);
 	assert_int_equal(write(fds[1], "xyz", 3), 3);
 	close_fd(fds[1]);
-	assert_int_equal(agent_hello(fds[0], 10000, -1, -1, boot_id, NULL), -EPIPE);
+	assert_int_equal(agent_hello(fds[0], NULL, 10000, -1, -1, boot_id, NULL), -EPIPE);
 	close_fd(fds[0]);
 	close_fd(cancel);
 }
@@ -327,7 +327,7 @@ static void endless_noise(void **state)
 	(void)state;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
 	assert_int_equal(pthread_create(&thread, NULL, pour, &fds[1]), 0);
-	assert_int_equal(agent_hello(fds[0], 20000, -1, -1, boot_id, NULL), -EPROTO);
+	assert_int_equal(agent_hello(fds[0], NULL, 20000, -1, -1, boot_id, NULL), -EPROTO);
 	close_fd(fds[0]);
 	pthread_join(thread, NULL);
 	close_fd(fds[1]);
@@ -356,7 +356,7 @@ static int shake(size_t wrong, uint8_t value)
 		_exit(0);
 	}
 	close_fd(fds[1]);
-	r = agent_hello(fds[0], 5000, -1, -1, boot_id, NULL);
+	r = agent_hello(fds[0], NULL, 5000, -1, -1, boot_id, NULL);
 	waitpid(pid, NULL, 0);
 	if (r == 0) {
 		/* Right behind it. */

@@ -42,7 +42,7 @@ static inline int guest_spawn(const char *work, size_t noise, pid_t *ret_pid)
 	free(garbage);
 	close_fd(fds[1]);
 	fcntl(fds[0], F_SETFL, O_NONBLOCK);
-	assert_int_equal(agent_hello(fds[0], 20000, -1, -1, boot_id, NULL), 0);
+	assert_int_equal(agent_hello(fds[0], NULL, 20000, -1, -1, boot_id, NULL), 0);
 	assert_int_equal(strlen(boot_id), 36);
 	return fds[0];
 }

@@ -24,7 +24,7 @@ static struct helper_request launch(void)
 }
 
 /* All words with blanks between them; no word of ours has one but -append's. */
-static char *line(const struct helper_request *q)
+static char *line(const struct helper_request *q, uint32_t cid)
 {
 	struct argv a;
 	struct err e = {0};
@@ -33,7 +33,7 @@ static char *line(const struct helper_request *q)
 	FILE *out = open_memstream(&text, &size);
 
 	assert_non_null(out);
-	assert_int_equal(argv_qemu(q, &a, &e), 0);
+	assert_int_equal(argv_qemu(q, cid, &a, &e), 0);
 	assert_null(a.args[a.n]);
 	for (int i = 0; i < a.n; i++)
 		fprintf(out, "%s%s", i ? " " : "", a.args[i]);
@@ -68,7 +68,7 @@ static const char end[] = " -device virtio-serial-device -chardev socket,id=agen
 
 static void must_be(const struct helper_request *q, const char *cpu, const char *khz, const char *network)
 {
-	_cleanup_free_ char *got = line(q), *wanted = NULL;
+	_cleanup_free_ char *got = line(q, 0), *wanted = NULL;
 
 	assert_true(asprintf(&wanted, "%s%s%s%s%s%s%s%s%s", before_cpu, cpu, machine,
 			    "console=ttyS0 quiet panic=-1 reboot=t", khz,
@@ -134,7 +134,7 @@ static void with_limits(void **state)
 	(void)state;
 	q.u.launch.disk_rate = 1 << 20;
 	q.u.launch.disk_ops = 400;
-	both = line(&q);
+	both = line(&q, 0);
 	assert_non_null(strstr(both,
 		" -object {\"qom-type\":\"throttle-group\",\"id\":\"t2\",\"limits\":{\"bps-total\":1048576,"
 		"\"iops-total\":400}} -blockdev "
@@ -143,8 +143,20 @@ static void with_limits(void **state)
 	assert_non_null(strstr(both, "drive=l1,id=image"));
 	assert_non_null(strstr(both, "drive=l3,id=work"));
 	q.u.launch.disk_rate = 0;
-	one = line(&q);
+	one = line(&q, 0);
 	assert_non_null(strstr(one, "{\"bps-total\":0,\"iops-total\":400}"));
+}
+
+/* In the place of the port, and nothing of the port. */
+static void with_vsock(void **state)
+{
+	struct helper_request q = launch();
+	_cleanup_free_ char *got = line(&q, UINT32_MAX);
+
+	(void)state;
+	assert_non_null(strstr(got, " -device vhost-vsock-device,guest-cid=4294967295,vhostfd=14 -sandbox "));
+	assert_null(strstr(got, "serial-device"));
+	assert_null(strstr(got, "id=agent"));
 }
 
 /* Numbers at their widest make no further option of themselves. */
@@ -157,12 +169,12 @@ static void widest(void **state)
 	(void)state;
 	q.u.launch.disk_rate = 65536;
 	q.u.launch.disk_ops = 10;
-	usual = line(&q);
+	usual = line(&q, 0);
 	memset(&q.u, 0xff, sizeof(q.u));
 	q.u.launch.accel = HELPER_ACCEL_TCG;
 	q.u.launch.no_network = 0;
 	q.vm = UINT32_MAX;
-	wide = line(&q);
+	wide = line(&q, 0);
 	for (const char *p = usual; *p; p++)
 		a += *p == ' ' || *p == ',';
 	for (const char *p = wide; *p; p++)
@@ -178,6 +190,7 @@ int main(void)
 		cmocka_unit_test(with_kvm),
 		cmocka_unit_test(without_network),
 		cmocka_unit_test(with_limits),
+		cmocka_unit_test(with_vsock),
 		cmocka_unit_test(widest),
 	};
 

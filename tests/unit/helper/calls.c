@@ -129,7 +129,6 @@ static int is_reserved(unsigned call, size_t at)
 {
 	static const size_t fields[HELPER_CALL_MAX + 1] = {
 		[HELPER_TAP] = offsetof(struct helper_request, u.tap.reserved),
-		[HELPER_LAUNCH] = offsetof(struct helper_request, u.launch.reserved),
 		[HELPER_SIGNAL] = offsetof(struct helper_request, u.signal.reserved),
 		[HELPER_LIST] = offsetof(struct helper_request, u.list.reserved),
 	};

@@ -145,7 +145,7 @@ static inline void connect_agent(struct bench *b)
 		_exit(127);
 	}
 	close_fd(fds[1]);
-	assert_int_equal(agent_hello(fds[0], 20000, -1, -1, boot_id, NULL), 0);
+	assert_int_equal(agent_hello(fds[0], NULL, 20000, -1, -1, boot_id, NULL), 0);
 	close_fd(b->fd);
 	b->fd = fcntl(fds[0], F_DUPFD_CLOEXEC, 3);
 	assert_int_equal(agent_new(b->event, fds[0], on_lost, b, &b->agent, NULL), 0);

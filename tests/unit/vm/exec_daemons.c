@@ -16,7 +16,7 @@ static void daemon_begins(struct bench *b)
 
 	fd = TAKE_FD(b->fd);
 	b->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-	assert_int_equal(agent_hello(fd, 20000, -1, -1, boot_id, NULL), 0);
+	assert_int_equal(agent_hello(fd, NULL, 20000, -1, -1, boot_id, NULL), 0);
 	assert_int_equal(agent_new(b->event, fd, on_lost, b, &b->agent, NULL), 0);
 	assert_int_equal(execs_new(&vms, b->state_fd, &vms.execs, NULL), 0);
 	execs_load(vms.execs, VM_ID);
