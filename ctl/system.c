@@ -170,7 +170,7 @@ static int force_down(struct ctl *c)
 static void clear_run(struct ctl *c)
 {
 	_cleanup_free_ char *dir = NULL, *command = NULL;
-	static const char *const files[] = {"fuse.init", "behind", "accel", "pid"};
+	static const char *const files[] = {"fuse.init", "asked", "behind", "folders", "accel", "pid"};
 	_cleanup_close_ int fd = -EBADF;
 	char **vms;
 

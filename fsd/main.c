@@ -386,7 +386,7 @@ static int daemon_serve(struct daemon *d, struct err *e)
 /* What is ours of the instance goes: mount, network, the files in our runtime folder. */
 static void take_down(struct daemon *d)
 {
-	static const char *const files[] = {"fuse.init", "asked", "behind", "accel", "pid"};
+	static const char *const files[] = {"fuse.init", "asked", "behind", "folders", "accel", "pid"};
 	_cleanup_err_ struct err e = {0};
 
 	if (helper_unmount(d->helper, &e) < 0)

@@ -12,7 +12,9 @@
 #include "fuse/state.h"
 #include "guest/files.h"
 
-#define ASK_PIECES 6 /* of FILES_IO_MAX, in what the kernel asks for at once (max_write) */
+/* The handle of a folder that is among FOLDERS; that of what the guest pins is 0, or says which daemon counts it as a use. */
+#define GUEST_UNPINNED 1
+#define ASK_PIECES     6 /* of FILES_IO_MAX, in what the kernel asks for at once (max_write) */
 
 /* A request under way to a guest. */
 struct ask {
@@ -23,8 +25,9 @@ struct ask {
 	uint64_t node;
 	struct guest_cache *cache; /* borrowed; gone with the VM, after every ask of it */
 	struct file_ref file;
-	bool in_root;   /* seen from root/ */
-	bool forgotten; /* nobody waits any more */
+	uint64_t changes; /* known_changes() when it was asked */
+	bool in_root;     /* seen from root/ */
+	bool forgotten;   /* nobody waits any more */
 	struct fuse_file_info fi;
 	sd_event_source *timer;
 	bool plus, datasync;
@@ -78,9 +81,11 @@ void known_drop(struct known *k);
 void known_changing(struct known *k, uint64_t node);
 /* Some folder has moved. */
 void known_moved(struct known *k);
-/* What NODE is like. */
-void known_attr(struct known *k, uint64_t node, const struct agent_attr *attr);
-bool known_get(const struct known *k, uint64_t node, struct agent_attr *ret);
+/* How often something was changed so far. */
+uint64_t known_changes(const struct known *k);
+/* What NODE is like, as the answer says to what was asked when known_changes() was CHANGES: one that may lack a change is not kept. */
+void known_attr(struct known *k, uint64_t node, const struct agent_attr *attr, uint64_t changes);
+bool known_get(struct known *k, uint64_t node, struct agent_attr *ret);
 /* NODE was made, empty; NAME is about to be made in it; NAME cannot be in it. */
 void known_fresh(struct known *k, uint64_t node);
 void known_name(struct known *k, uint64_t node, const char *name);
@@ -152,6 +157,9 @@ void ask_stat(const struct ask *a, const struct agent_attr *attr, struct stat *r
 /* After A has made something, or found it (and then nothing is done). */
 void ask_made(const struct ask *a, const struct agent_attr *attr);
 void ask_entry(const struct ask *a, const struct agent_attr *attr, struct fuse_entry_param *ret);
+
+/* A, to AGENT, may take a folder's name away: those that are open are pinned before. */
+void guest_pin_folders(struct ask *a, struct agent *agent);
 
 /* Answers that many requests have: an entry, attributes, nothing but a code. USER: the ask. */
 void ask_on_entry(void *user, int code, const struct agent_attr *attr);

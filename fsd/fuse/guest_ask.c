@@ -141,6 +141,7 @@ struct ask *ask_new(fuse_req_t req, uint64_t node, struct agent **ret_agent)
 	a->in_root = at.in_root;
 	a->node = node;
 	a->cache = guest_cache(s, at.vm, at.agent);
+	a->changes = known_changes(guest_known(a->cache));
 	*ret_agent = at.agent;
 	return a;
 }
@@ -221,6 +222,14 @@ void ask_stat(const struct ask *a, const struct agent_attr *attr, struct stat *r
 	behind_seen(a->s, ret->st_ino, attr);
 }
 
+/* A's answer says what NODE is like. */
+static void seen(const struct ask *a, uint64_t node, const struct agent_attr *attr)
+{
+	guest_plain(a->cache, node, attr);
+	if (S_ISDIR(attr->mode) && !a->in_root && attr->space == AGENT_SPACE_WORK)
+		known_attr(guest_known(a->cache), node, attr, a->changes);
+}
+
 void ask_entry(const struct ask *a, const struct agent_attr *attr, struct fuse_entry_param *ret)
 {
 	*ret = (struct fuse_entry_param){
@@ -229,7 +238,7 @@ void ask_entry(const struct ask *a, const struct agent_attr *attr, struct fuse_e
 		.entry_timeout = guest_entry_timeout(a->cache, attr, a->in_root),
 	};
 	ask_stat(a, attr, &ret->attr);
-	guest_plain(a->cache, ret->attr.st_ino, attr);
+	seen(a, ret->attr.st_ino, attr);
 	ret->ino = ret->attr.st_ino;
 }
 
@@ -241,7 +250,7 @@ void ask_made(const struct ask *a, const struct agent_attr *attr)
 	guest_changed_in_root(a);
 	if ((attr->flags & AGENT_ATTR_FOLDER) && a->dir_count == 1 && node_parse(a->dir_nodes[0], &n) &&
 		n.guest && n.space == NODE_WORK && attr[1].space == AGENT_SPACE_WORK)
-		known_attr(guest_known(a->cache), a->dir_nodes[0], &attr[1]);
+		known_attr(guest_known(a->cache), a->dir_nodes[0], &attr[1], a->changes);
 }
 
 void ask_on_entry(void *user, int code, const struct agent_attr *attr)
@@ -273,7 +282,7 @@ void ask_on_attr(void *user, int code, const struct agent_attr *attr)
 		return;
 	}
 	ask_stat(a, attr, &st);
-	guest_plain(a->cache, st.st_ino, attr);
+	seen(a, st.st_ino, attr);
 	fuse_reply_attr(a->req, &st, guest_attr_timeout(a->cache, attr));
 	ask_free(a);
 }

@@ -134,7 +134,7 @@ void guest_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	if ((fi->flags & O_ACCMODE) != O_RDONLY)
 		behind_released(s, ino);
 	/* Nobody waits for it; a guest that is not there has nothing open. */
-	if (place_look(s, ino, &at) == 0) {
+	if ((fi->fh != GUEST_UNPINNED || folders_closed(s->folders, ino)) && place_look(s, ino, &at) == 0) {
 		agent_once(at.agent, s->unique);
 		files_release(at.agent, at.file, on_released, NULL, NULL);
 	}

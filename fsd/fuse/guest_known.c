@@ -1,11 +1,12 @@
 /*
- * What is known of folders of a guest that tells of changes, so that it need not be asked: what a folder is like after a name was made in it, and
- * which names a folder that was made here can have. Changes by others make both unknown again.
+ * What is known of folders of a guest that tells of changes, so that it need not be asked: what a folder is like that was seen, or in which a name was
+ * made, and which names a folder that was made here can have. Changes by others make both unknown again. The kernel asks for what a folder is like each time
+ * that it has listed it, for its time of access.
  */
 #include "banger/cleanup.h"
 #include "fuse/guest.h"
 
-#define ATTR_SLOTS  256
+#define ATTR_SLOTS  16384
 #define FRESH_MAX   64    /* folders; the oldest gives way */
 #define FRESH_NAMES 65536 /* in each; more make it unknown */
 #define FRESH_BEGIN 64
@@ -18,10 +19,14 @@ struct fresh {
 };
 
 struct known {
-	struct {
-		uint64_t node;
+	struct slot {
+		uint64_t node; /* 0: none */
+		uint64_t changed;
 		struct agent_attr attr;
 	} attrs[ATTR_SLOTS];
+	uint64_t
+		changes; /* by requests from here and by others, so many so far: what slots and MOVED are in */
+	uint64_t moved;  /* the last one of any folder */
 	struct fresh fresh[FRESH_MAX];
 	size_t next;
 };
@@ -33,6 +38,12 @@ static uint64_t hash(const char *name)
 	for (; *name; name++)
 		h = (h ^ (uint8_t)*name) * 0x100000001b3;
 	return h ? h : 1;
+}
+
+static struct slot *slot_of(struct known *k, uint64_t node)
+{
+	/* Fibonacci hashing (Knuth, The Art of Computer Programming 6.4). */
+	return &k->attrs[(node * 0x9e3779b97f4a7c15 >> 32) % ATTR_SLOTS];
 }
 
 struct known *known_new(void)
@@ -72,14 +83,19 @@ static struct fresh *find(struct known *k, uint64_t node)
 
 void known_changing(struct known *k, uint64_t node)
 {
-	if (k && k->attrs[node % ATTR_SLOTS].node == node)
-		k->attrs[node % ATTR_SLOTS].node = 0;
+	struct slot *slot = k ? slot_of(k, node) : NULL;
+
+	if (!k)
+		return;
+	slot->changed = ++k->changes;
+	if (slot->node == node)
+		slot->node = 0;
 }
 
 void known_moved(struct known *k)
 {
 	if (k)
-		memset(k->attrs, 0, sizeof(k->attrs));
+		k->moved = ++k->changes;
 }
 
 void known_changed(struct known *k, uint64_t node)
@@ -91,19 +107,27 @@ void known_changed(struct known *k, uint64_t node)
 	known_changing(k, node);
 }
 
-void known_attr(struct known *k, uint64_t node, const struct agent_attr *attr)
+uint64_t known_changes(const struct known *k)
 {
-	if (!k)
-		return;
-	k->attrs[node % ATTR_SLOTS].node = node;
-	k->attrs[node % ATTR_SLOTS].attr = *attr;
+	return k ? k->changes : 0;
 }
 
-bool known_get(const struct known *k, uint64_t node, struct agent_attr *ret)
+void known_attr(struct known *k, uint64_t node, const struct agent_attr *attr, uint64_t changes)
 {
-	if (!k || k->attrs[node % ATTR_SLOTS].node != node)
+	struct slot *slot = k ? slot_of(k, node) : NULL;
+
+	if (!k || changes < k->moved || changes < slot->changed)
+		return;
+	*slot = (struct slot){.node = node, .changed = changes, .attr = *attr};
+}
+
+bool known_get(struct known *k, uint64_t node, struct agent_attr *ret)
+{
+	const struct slot *slot = k ? slot_of(k, node) : NULL;
+
+	if (!k || slot->node != node || slot->changed < k->moved)
 		return false;
-	*ret = k->attrs[node % ATTR_SLOTS].attr;
+	*ret = slot->attr;
 	return true;
 }
 

@@ -29,7 +29,10 @@ static void on_opened(void *user, int code, const struct agent_attr *attr)
 	(void)attr;
 }
 
-/* It is pinned, as a file is, so that it outlives its name; nobody waits for that: listing it says what there is to say. */
+/*
+ * It is pinned, as a file is, so that it outlives its name; nobody waits for that: listing it says what there is to say. One that the kernel lists out of
+ * its own pages is pinned when it may lose its name: that a thousand folders are looked through again is no work of the guest's.
+ */
 void guest_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct server *s = fuse_req_userdata(req);
@@ -43,16 +46,40 @@ void guest_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	/* First: with a new watch all pins go. */
 	c = guest_cache(s, at.vm, at.agent);
-	agent_once(at.agent, s->unique);
-	r = files_open(at.agent, at.file, O_RDONLY, on_opened, NULL, NULL);
-	if (r < 0) {
-		fuse_reply_err(req, -r);
-		return;
-	}
 	/* The kernel looks whether the folder's time has changed; a second change within the clock's grain is told. */
 	fi->keep_cache = guest_keeps(c, ino);
 	fi->cache_readdir = guest_keeps(c, ino);
-	fuse_reply_open(req, fi);
+	if (fi->keep_cache && folders_opened(s->folders, ino)) {
+		fi->fh = GUEST_UNPINNED;
+		/* Who opened it has gone, and nothing will be released. */
+		if (fuse_reply_open(req, fi) == -ENOENT)
+			folders_closed(s->folders, ino);
+		return;
+	}
+	agent_once(at.agent, s->unique);
+	r = files_open(at.agent, at.file, O_RDONLY, on_opened, NULL, NULL);
+	if (r < 0)
+		fuse_reply_err(req, -r);
+	else
+		fuse_reply_open(req, fi);
+}
+
+/* Before what is asked for now. */
+static bool pin(void *user, uint64_t node)
+{
+	const struct ask *a = user;
+	struct place at;
+
+	if (place_look(a->s, node, &at) < 0 || at.vm != a->vm)
+		return false;
+	agent_once(at.agent, a->s->unique);
+	return files_open(at.agent, at.file, O_RDONLY, on_opened, NULL, NULL) == 0;
+}
+
+void guest_pin_folders(struct ask *a, struct agent *agent)
+{
+	folders_tell(a->s->folders, pin, a);
+	agent_once(agent, a->s->unique);
 }
 
 static size_t put(struct ask *a, char *buf, size_t size, const char *name,

@@ -145,6 +145,7 @@ struct ask *change_new(fuse_req_t req, uint64_t node, const char *made, struct a
 		return NULL;
 	agent_once(*ret_agent, a->s->unique);
 	known_changing(guest_known(a->cache), node);
+	a->changes = known_changes(guest_known(a->cache));
 	if (made)
 		known_name(guest_known(a->cache), node, made);
 	else
@@ -199,8 +200,10 @@ void guest_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct agent *agent;
 	struct ask *a = change_new(req, parent, NULL, &agent);
 
-	if (a)
-		ask_sent(a, files_rmdir(agent, a->file, name, ask_on_code, a, &a->request));
+	if (!a)
+		return;
+	guest_pin_folders(a, agent);
+	ask_sent(a, files_rmdir(agent, a->file, name, ask_on_code, a, &a->request));
 }
 
 /* The second directory or file of a request: of the same guest, or -EXDEV. */
@@ -231,6 +234,7 @@ void guest_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_
 	if (!a)
 		return;
 	known_moved(guest_known(a->cache));
+	guest_pin_folders(a, agent);
 	r = second(a, newparent, newname, &dir);
 	if (r == 0)
 		r = files_rename(agent, a->file, name, dir, newname, flags, ask_on_code, a, &a->request);

@@ -111,8 +111,10 @@ static struct ask *change_attribute(
 		return NULL;
 	}
 	a = ask_new(req, ino, ret_agent);
-	if (a)
-		agent_once(*ret_agent, a->s->unique);
+	if (!a)
+		return NULL;
+	known_changing(guest_known(a->cache), ino);
+	agent_once(*ret_agent, a->s->unique);
 	return a;
 }
 

@@ -175,6 +175,7 @@ struct server *server_free(struct server *s)
 	requests_free(s);
 	guest_caches_free(s);
 	behinds_free(s->behinds);
+	folders_free(s->folders);
 	tree_free(s->tree);
 	if (s->session)
 		fuse_session_destroy(s->session);
@@ -381,6 +382,10 @@ int server_start_fd(struct server *s, struct vms *vms, int fd, bool adopted, str
 	tree_set_vms(s->tree, vms);
 	/* Without it each write waits for the guest. */
 	if (behinds_new(s->config.run_fd, &s->behinds, e) < 0) {
+		tree_log(s->tree, "%s", err_text(e));
+		err_clear(e);
+	}
+	if (folders_new(s->config.run_fd, !adopted, &s->folders, e) < 0) {
 		tree_log(s->tree, "%s", err_text(e));
 		err_clear(e);
 	}

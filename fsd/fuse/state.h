@@ -8,6 +8,7 @@
 #include <sys/queue.h>
 
 #include "fuse/asked.h"
+#include "fuse/folders.h"
 #include "fuse/server.h"
 
 #define HANDLE_BUCKETS 1024
@@ -84,6 +85,7 @@ struct server {
 	} removers[REMOVERS];
 	unsigned remover;        /* the next */
 	struct behinds *behinds; /* NULL: nothing is written behind */
+	struct folders *folders; /* NULL: guests are told of each */
 	uid_t owner;
 	gid_t group;
 

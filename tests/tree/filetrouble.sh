@@ -52,8 +52,10 @@ touch "$CASE_DIR/go"
 wait $holder
 is "a file without a name, open over the daemon's end" "$(cat "$CASE_DIR/opened")" "$(printf 'before\nafter')"
 
-# A guest that answers nobody: Ctrl-C works at once.
+# A guest that answers nobody: what was listed is listed again without it, and Ctrl-C works at once.
+listed=$(ls "$W/killed" | md5sum)
 kill -STOP "$(vm_pid box)"
+is "a folder that was listed is again" "$(timeout 20 ls "$W/killed" | md5sum)" "$listed"
 cat "$W/killed/299" >/dev/null 2>&1 & reader=$!
 mkdir "$W/never" 2>/dev/null & maker=$!
 for i in 1 2 3; do read -r -t 0.3 <> <(:); done

@@ -24,27 +24,46 @@ static void what_a_folder_is_like(void **state)
 {
 	struct known *k = *state;
 	struct agent_attr attr = {.size = 4096, .nlink = 3}, got;
+	uint64_t node = 5, before;
 
 	assert_false(known_get(k, 5, &got));
-	known_attr(k, 5, &attr);
+	known_attr(k, 5, &attr, known_changes(k));
 	assert_true(known_get(k, 5, &got));
 	assert_int_equal(got.size, 4096);
-	assert_false(known_get(k, 5 + 256, &got));
 	known_changing(k, 6);
 	assert_true(known_get(k, 5, &got));
 	known_changing(k, 5);
 	assert_false(known_get(k, 5, &got));
-	known_attr(k, 5, &attr);
+	known_attr(k, 5, &attr, known_changes(k));
 	known_changed(k, 5);
 	assert_false(known_get(k, 5, &got));
 	/* A folder that moves changes those above it. */
-	known_attr(k, 5, &attr);
+	known_attr(k, 5, &attr, known_changes(k));
 	known_moved(k);
 	assert_false(known_get(k, 5, &got));
-	/* One that takes another's place. */
-	known_attr(k, 5, &attr);
-	known_attr(k, 5 + 256, &attr);
+	/* What was asked before a change, and is answered after it. */
+	before = known_changes(k);
+	known_changing(k, 5);
+	known_attr(k, 5, &attr, before);
 	assert_false(known_get(k, 5, &got));
+	before = known_changes(k);
+	known_drop(k);
+	known_attr(k, 5, &attr, before);
+	assert_false(known_get(k, 5, &got));
+	/* Of another's change it knows nothing. */
+	before = known_changes(k);
+	known_changing(k, 6);
+	known_attr(k, 5, &attr, before);
+	assert_true(known_get(k, 5, &got));
+	/* Others take its place, in the end; none is taken for another. */
+	while (known_get(k, 5, &got)) {
+		node++;
+		attr.ino = (uint32_t)node;
+		known_attr(k, node, &attr, known_changes(k));
+		assert_true(known_get(k, node, &got));
+		assert_int_equal(got.ino, node);
+	}
+	assert_true(node > 5);
 }
 
 static void names_of_a_folder_made_here(void **state)
@@ -111,7 +130,7 @@ static void nothing_is_known_to_nobody(void **state)
 	struct agent_attr attr = {.size = 1};
 
 	(void)state;
-	known_attr(NULL, 5, &attr);
+	known_attr(NULL, 5, &attr, 0);
 	known_fresh(NULL, 5);
 	known_name(NULL, 5, "a");
 	known_changed(NULL, 5);

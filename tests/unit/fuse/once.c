@@ -21,6 +21,7 @@ static struct {
 } sent;
 static uint64_t next_once;
 static struct server server;
+static bool kept; /* what the kernel has of a file */
 
 void agent_once(struct agent *a, uint64_t token)
 {
@@ -204,7 +205,7 @@ double guest_absent_timeout(const struct ask *a)
 
 bool guest_keeps(struct guest_cache *c, uint64_t node)
 {
-	return false;
+	return kept;
 }
 
 bool guest_is_plain(struct guest_cache *c, uint64_t node)
@@ -284,6 +285,26 @@ static int setup(void **state)
 	return 0;
 }
 
+static int setup_folders(void **state)
+{
+	char dir[] = "/tmp/banger-once-XXXXXX";
+	_cleanup_close_ int fd = -EBADF;
+
+	if (!mkdtemp(dir))
+		return -1;
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (folders_new(fd, true, &server.folders, NULL) < 0 || unlinkat(fd, "folders", 0) < 0 ||
+		rmdir(dir) < 0)
+		return -1;
+	return setup(state);
+}
+
+static int teardown_folders(void **state)
+{
+	server.folders = folders_free(server.folders);
+	return 0;
+}
+
 static void names(void **state)
 {
 	struct fuse_file_info fi = {.flags = O_RDWR | O_CREAT};
@@ -330,12 +351,37 @@ static void pins(void **state)
 	ONCE(guest_release(NULL, 1, &fi));
 }
 
+/* What the kernel lists by itself the guest hears of only when it may lose its name, before it does; and then of its end. */
+static void folders_that_are_kept(void **state)
+{
+	struct fuse_file_info fi = {.flags = O_RDONLY}, other = fi;
+
+	kept = true;
+	sent.count = 0;
+	guest_opendir(NULL, 1, &fi);
+	guest_release(NULL, 1, &fi);
+	guest_opendir(NULL, 1, &fi);
+	guest_opendir(NULL, 1, &other);
+	guest_unlink(NULL, 2, "a");
+	assert_int_equal(sent.count, 1);
+	guest_rmdir(NULL, 2, "a");
+	assert_int_equal(sent.count, 3);
+	assert_int_equal(sent.once, UNIQUE);
+	guest_rmdir(NULL, 2, "b");
+	assert_int_equal(sent.count, 4);
+	guest_release(NULL, 1, &fi);
+	assert_int_equal(sent.count, 4);
+	ONCE(guest_release(NULL, 1, &other));
+	kept = false;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(names, setup),
 		cmocka_unit_test_setup(contents, setup),
 		cmocka_unit_test_setup(pins, setup),
+		cmocka_unit_test_setup_teardown(folders_that_are_kept, setup_folders, teardown_folders),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
