@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Files of a running guest beside tar over ssh and sshfs to the same guest, and the raw rate of its channel; git status beside a local disk.
-# FILES, MEGABYTES, TREES: how many small files, how large a large one, how many files a git tree has.
+# FILES, MEGABYTES, TREES: how many small files, how large a large one, how many files the git tree that is prepared has.
 . "$(dirname "$0")/../lib/case.sh"
 if [ -z "${CASE_INSIDE:-}" ]; then
 	export BANGER_TEMPLATE=${BANGER_TEMPLATE:-}-debian
@@ -15,7 +15,7 @@ echo 512M >"$FS/vms/box/memory"
 echo start >"$FS/vms/box/ctl" || { fail "start"; case_logs; exit 1; }
 eventually "sshd listens" banger vm exec box -- systemctl is-active ssh
 W=$FS/vms/box/workspace
-files=${FILES:-1000} megabytes=${MEGABYTES:-200} trees=${TREES:-5000} rounds=${BENCH_ROUNDS:-1}
+files=${FILES:-1000} megabytes=${MEGABYTES:-200} trees=${TREES:-20000} rounds=${BENCH_ROUNDS:-1}
 cat >"$CASE_DIR/ssh" <<END
 Host *
 	User root
@@ -68,6 +68,7 @@ for ((round = 1; round <= rounds; round++)); do
 done
 rm "$W/large" "$CASE_DIR/back" "$CASE_DIR/large"
 
+rm -r "$W"/in*
 mkdir "$CASE_DIR/git"
 perl -e '
 	for my $i (0 .. $ARGV[1] - 1) {
@@ -75,19 +76,22 @@ perl -e '
 		mkdir $dir =~ s{/lib\d+$}{}r; mkdir $dir;
 		open my $f, ">", "$dir/$i.js" or die; print $f "module.exports = $i\n";
 	}' "$CASE_DIR/git" "$trees"
+chown -R "$OWNER" "$CASE_DIR/git"
 export HOME=$CASE_DIR
 git config --global safe.directory '*'
-git -C "$CASE_DIR/git" init -q && git -C "$CASE_DIR/git" add . && git -C "$CASE_DIR/git" -c user.name=n -c user.email=e commit -qm x
-took cp -a "$CASE_DIR/git" "$W/git"
-echo "a git tree of $trees files in: $msec ms"
+as_owner git -C "$CASE_DIR/git" init -q && as_owner git -C "$CASE_DIR/git" add . &&
+	as_owner git -C "$CASE_DIR/git" -c user.name=n -c user.email=e commit -qm x
+took sh -c "echo prepare $CASE_DIR/git >$W.ctl"
+echo "a git tree of $trees files prepared: $msec ms"
 git -C "$CASE_DIR/git" status --porcelain >/dev/null
-took git -C "$W/git" status --porcelain
+took git -C "$W" status --porcelain
 echo "git status, the first time: $msec ms"
 for ((round = 1; round <= rounds; round++)); do
 	took git -C "$CASE_DIR/git" status --porcelain; bare=$msec
-	took git -C "$W/git" status --porcelain; ours=$msec
+	took git -C "$W" status --porcelain; ours=$msec
 	echo "git status of $trees files again: $ours ms; on a local disk: $bare ms: $(ratio $ours $bare) x"
 done
+[ -z "$(git -C "$W" status --porcelain)" ] || fail "nothing has changed"
 umount "$CASE_DIR/sshfs"
 [ "$CASE_FAILED" = 0 ] || case_logs
 exit $((CASE_FAILED > 0))
