@@ -3,6 +3,7 @@
 #   B=DIR        where to build (build)
 #   CC=clang     the compiler (gcc)
 #   SAN=address,undefined   sanitizers, for a build directory of its own
+#   COVERAGE=DIR gcov's counters, left in DIR by what is built (scripts/coverage)
 #   WERROR=1     warnings are errors (what scripts/check does)
 
 B       ?= build
@@ -13,7 +14,8 @@ VERSION := $(shell cat VERSION)
 
 WARN   := -Wall -Wextra -Wshadow -Wformat=2 -Wvla -Wmissing-prototypes -Wstrict-prototypes -Wundef -Wpointer-arith
 CFLAGS := -std=gnu17 $(OPT) -g $(WARN) $(if $(WERROR),-Werror) -fno-common -fstack-protector-strong -pthread \
-          $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined,-D_FORTIFY_SOURCE=2 -fPIE)
+          $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined,-D_FORTIFY_SOURCE=2 -fPIE) \
+          $(if $(COVERAGE),--coverage -fprofile-update=atomic -fprofile-abs-path)
 CPPFLAGS = -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Iinclude -Ifsd -include banger/banned.h -DBANGER_VERSION='"$(VERSION)"' \
           -DFUSE_USE_VERSION=314 -MMD -MP
 LDFLAGS := -pthread $(if $(SAN),-fsanitize=$(SAN),-pie -Wl,-z,relro,-z,now)
@@ -182,6 +184,12 @@ $(B)/tree/%: $(B)/obj/tests/tree/%.o $(B)/lib/banger.a
 bench: $(BENCH_BIN)
 programs: $(TREE_BIN)
 
+# What counts is linked into each program of the host's.
+ifdef COVERAGE
+$(B)/obj/tests/lib/coverage.o: CPPFLAGS += -DBANGER_COVERAGE='"$(COVERAGE)"'
+$(filter-out %/banger-guest,$(PROGRAMS)) $(UNIT_BIN): $(B)/obj/tests/lib/coverage.o
+endif
+
 PREFIX  ?= /usr
 LIBEXEC  = $(PREFIX)/libexec/banger
 UNITS   := helper/banger-helper.socket helper/banger-helper.service fsd/banger.service ctl/banger-names.service
@@ -206,7 +214,7 @@ clean:
 	rm -rf $(B)
 
 help:
-	@sed -n '3,7s/^# \?//p' Makefile
+	@sed -n '3,8s/^# \?//p' Makefile
 	@echo "  targets: all unit fuzz bench install deb format clean"
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
