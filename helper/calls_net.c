@@ -57,7 +57,7 @@ static int net_up(struct helper_state *s, struct err *e)
 
 	if (r < 0)
 		return r;
-	r = nat_up(s->nat, fresh, e);
+	r = fresh || !nat_is_whole(s->nat) ? nat_up(s->nat, fresh, e) : 0;
 	/* Tables that were there before us are never taken for ours later. */
 	if (r < 0 && fresh)
 		bridge_down(s->bridge, NULL);

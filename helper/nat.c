@@ -1,11 +1,13 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/netfilter.h>
 #include <nftables/libnftables.h>
 #include <sched.h>
 #include <stdarg.h>
 
 #include "banger/cleanup.h"
+#include "elements.h"
 #include "nat.h"
 
 /*
@@ -76,15 +78,24 @@ static const char skeleton[] =
 struct nat {
 	const struct instance *inst;
 	struct nft_ctx *nft;
+	struct elements *elements;
+	uint32_t
+		whole; /* the generation (elements.h) at which all is as nat_up() makes it; 0: none is known */
 };
 
 int nat_new(const struct instance *inst, struct nat **ret, struct err *e)
 {
 	struct nat *n = calloc(1, sizeof(*n));
+	int r;
 
 	if (!n)
 		return err_sys(e, -ENOMEM, "nftables");
 	n->inst = inst;
+	r = elements_new(&n->elements, e);
+	if (r < 0) {
+		nat_free(n);
+		return r;
+	}
 	n->nft = nft_ctx_new(NFT_CTX_DEFAULT);
 	if (!n->nft || nft_ctx_buffer_output(n->nft) || nft_ctx_buffer_error(n->nft)) {
 		nat_free(n);
@@ -99,6 +110,7 @@ struct nat *nat_free(struct nat *n)
 	if (n) {
 		if (n->nft)
 			nft_ctx_free(n->nft);
+		elements_free(n->elements);
 		free(n);
 	}
 	return NULL;
@@ -129,19 +141,50 @@ static int run(struct nat *n, struct err *e, const char *fmt, ...)
 	return 0;
 }
 
-int nat_up(struct nat *n, int fresh, struct err *e)
+bool nat_is_whole(struct nat *n)
 {
-	return run(n, e, skeleton, n->inst->table, n->inst->bridge, fresh ? "create" : "add");
+	uint32_t now;
+
+	return n->whole != 0 && elements_generation(n->elements, &now, NULL) == 0 && now == n->whole;
 }
 
-int nat_is_up(struct nat *n)
+int nat_up(struct nat *n, int fresh, struct err *e)
 {
-	return run(n, NULL,
-		       "list chain inet %1$s input\nlist set inet %1$s nat\nlist set inet %1$s nat6\n"
-		       "list chain bridge %1$s prerouting\nlist set bridge %1$s guests\n"
-		       "list set bridge %1$s guests6\nlist set bridge %1$s targets\n"
-		       "list set bridge %1$s links\n",
-		       n->inst->table) == 0;
+	uint32_t before, after;
+	int known = elements_generation(n->elements, &before, NULL) == 0, r;
+
+	n->whole = 0;
+	r = run(n, e, skeleton, n->inst->table, n->inst->bridge, fresh ? "create" : "add");
+	/* Ours, and nobody else's meanwhile. */
+	if (r == 0 && known && elements_generation(n->elements, &after, NULL) == 0 &&
+		after == elements_next(before))
+		n->whole = after;
+	return r;
+}
+
+bool nat_is_up(struct nat *n)
+{
+	static const struct {
+		const char *what, *family, *name;
+	} parts[] = {
+		{"chain", "inet", "input"},
+		{"set", "inet", "nat"},
+		{"set", "inet", "nat6"},
+		{"chain", "bridge", "prerouting"},
+		{"set", "bridge", "guests"},
+		{"set", "bridge", "guests6"},
+		{"set", "bridge", "targets"},
+		{"set", "bridge", "links"},
+	};
+	int r = 0;
+
+	if (nat_is_whole(n))
+		return true;
+	/* One by one: of two lists in one command libnftables 1.0.6 finds only what the other is of, too. */
+	for (size_t i = 0; r == 0 && i < ELEMENTSOF(parts); i++)
+		r = run(n, NULL, "list %s %s %s %s\n", parts[i].what, parts[i].family, n->inst->table,
+			parts[i].name);
+	return r == 0;
 }
 
 /* A table as nft(8) prints it, without the elements of its sets; the caller's. */
@@ -206,6 +249,7 @@ int nat_compare(struct nat *n, struct err *e)
 
 int nat_down(struct nat *n, struct err *e)
 {
+	n->whole = 0;
 	/* To add them first makes deleting them never fail for their not being there. */
 	return run(n, e,
 		"add table inet %1$s\ndelete table inet %1$s\n"
@@ -213,130 +257,104 @@ int nat_down(struct nat *n, struct err *e)
 		n->inst->table);
 }
 
-/* What a guest has in a set: elements, without their brackets. */
-struct entry {
-	const char *family, *set;
-	char *elements;
-};
-
-static char *entry_text(const struct nat *n, const struct entry *entry, int on)
-{
-	const char *table = n->inst->table, *to = entry->elements;
-	char *text = NULL;
-
-	/* To add them first makes taking them out never fail for their not being there. */
-	if ((on ? asprintf(&text, "add element %s %s %s { %s }\n", entry->family, table, entry->set, to)
-		: asprintf(&text,
-			  "add element %1$s %2$s %3$s { %4$s }\ndelete element %1$s %2$s %3$s { %4$s }\n",
-			  entry->family, table, entry->set, to)) < 0)
-		return NULL;
-	return text;
-}
-
-/* All of it in one transaction. */
-static int change_all(struct nat *n, const struct entry *entries, size_t count, int on, struct err *e)
-{
-	_cleanup_free_ char *text = NULL;
-	size_t size;
-	FILE *out = open_memstream(&text, &size);
-
-	for (size_t i = 0; out && i < count; i++) {
-		_cleanup_free_ char *one = entries[i].elements ? entry_text(n, &entries[i], on) : NULL;
-
-		if (!one || fputs(one, out) < 0) {
-			fclose(out);
-			return err_sys(e, -ENOMEM, "nftables");
-		}
-	}
-	if (!out || fclose(out) != 0)
-		return err_sys(e, -ENOMEM, "nftables");
-	return run(n, e, "%s", text);
-}
-
-/* Whether there is nothing in the set because there is no set: somebody has removed it, or a banger before this one didn't make it. */
-static int is_gone(struct nat *n, const struct entry *entry)
-{
-	return run(n, NULL, "list set %s %s %s\n", entry->family, n->inst->table, entry->set) < 0;
-}
-
-/* ENTRIES' texts are taken. */
-static int change(struct nat *n, struct entry *entries, size_t count, int on, struct err *e)
+/* What a guest has in the sets is there, or not; what others do to the tables meanwhile is found out by whoever asks nat_is_whole() next. */
+static int put_in(struct nat *n, const struct elements_set *sets, size_t count, struct err *e)
 {
 	_cleanup_err_ struct err mine = {0};
-	int r = change_all(n, entries, count, on, &mine);
+	int r = elements_change(n->elements, n->inst->table, sets, count, ELEMENTS_NEW, n->whole, &mine);
 
-	if (!on && r == -EIO) {
-		r = 0;
-		for (size_t i = 0; r == 0 && i < count; i++) {
-			r = change_all(n, &entries[i], 1, 0, &mine);
-			if (r < 0 && is_gone(n, &entries[i]))
-				r = 0;
-		}
+	if (r == 0 && n->whole) {
+		n->whole = elements_next(n->whole);
+	} else if (r == -ESTALE || r == -EEXIST) {
+		n->whole = 0;
+		return elements_change(n->elements, n->inst->table, sets, count, ELEMENTS_IN, 0, e);
 	}
-	for (size_t i = 0; i < count; i++)
-		free(entries[i].elements);
 	return r < 0 ? err_move(e, &mine) : 0;
 }
 
-static char *format(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-static char *format(const char *fmt, ...)
+static int take_out(struct nat *n, const struct elements_set *sets, size_t count, struct err *e)
 {
-	char *text;
-	va_list ap;
-	int r;
+	_cleanup_err_ struct err mine = {0};
+	int r = elements_change(n->elements, n->inst->table, sets, count, ELEMENTS_OUT, n->whole, &mine);
 
-	va_start(ap, fmt);
-	r = vasprintf(&text, fmt, ap);
-	va_end(ap);
-	return r < 0 ? NULL : text;
-}
-
-static void print_ip4(uint32_t address, char ret[INET_ADDRSTRLEN])
-{
-	struct in_addr a = {.s_addr = htonl(address)};
-
-	inet_ntop(AF_INET, &a, ret, INET_ADDRSTRLEN);
+	if (r == 0 && n->whole)
+		n->whole = elements_next(n->whole);
+	if (r != -ESTALE && r != -ENOENT)
+		return r < 0 ? err_move(e, &mine) : 0;
+	n->whole = 0;
+	/* Nothing is in a set that isn't there: somebody has removed it, or a banger before this one didn't make it. */
+	r = 0;
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		err_clear(&mine);
+		r = elements_change(n->elements, n->inst->table, &sets[i], 1, ELEMENTS_OUT, 0, &mine);
+		if (r == -ENOENT)
+			r = 0;
+	}
+	return r < 0 ? err_move(e, &mine) : 0;
 }
 
 int nat_set(struct nat *n, const struct nat_guest *g, int on, struct err *e)
 {
-	char ip4[INET_ADDRSTRLEN], ip6[INET6_ADDRSTRLEN];
-	struct entry entries[] = {{"inet", "nat", NULL}, {"inet", "nat6", NULL}};
+	const uint32_t address = htonl(g->address);
+	const struct elements_set sets[] = {
+		{NFPROTO_INET, "nat", &address, sizeof(address), 1},
+		{NFPROTO_INET, "nat6", g->ip6, sizeof(g->ip6), 1},
+	};
 
-	print_ip4(g->address, ip4);
-	entries[0].elements = strdup(ip4);
-	entries[1].elements = strdup(inet_ntop(AF_INET6, g->ip6, ip6, sizeof(ip6)));
-	return change(n, entries, ELEMENTSOF(entries), on, e);
+	return (on ? put_in : take_out)(n, sets, ELEMENTSOF(sets), e);
 }
 
-/* As a number, which is how a set takes what has no type of its own. */
-static void print_number(const uint8_t ip6[16], char ret[2 * 16 + 1])
-{
-	for (int i = 0; i < 16; i++)
-		snprintf(ret + 2 * i, 3, "%02x", ip6[i]);
-}
+#define MAC 6
+
+/* Of the sets in the bridge's table, each part padded to four bytes (elements.h). */
+struct guest_key {
+	char tap[IFNAMSIZ];
+	uint8_t mac[MAC], none[2];
+	uint32_t address;
+};
+struct guest6_key {
+	char tap[IFNAMSIZ];
+	uint8_t mac[MAC], none[2];
+	uint8_t address[16];
+};
+struct target_key {
+	char tap[IFNAMSIZ];
+	uint8_t address[16];
+};
+/* RFC 4861, 4.6.1: source (1) or target (2) link-layer address, one unit of eight bytes. */
+struct link_key {
+	char tap[IFNAMSIZ];
+	uint8_t type, units, mac[MAC];
+};
+_Static_assert(sizeof(struct guest_key) == 28 && sizeof(struct guest6_key) == 40 &&
+		       sizeof(struct target_key) == 32 && sizeof(struct link_key) == 24,
+	"without gaps");
 
 int nat_tap(struct nat *n, const struct nat_guest *g, int on, struct err *e)
 {
-	char tap[IFNAMSIZ], mac[18], ip4[INET_ADDRSTRLEN], ip6[INET6_ADDRSTRLEN], local[INET6_ADDRSTRLEN],
-		ip6_number[33], local_number[33];
-	uint8_t linklocal[16];
-	struct entry entries[] = {{"bridge", "guests", NULL}, {"bridge", "guests6", NULL},
-		{"bridge", "targets", NULL}, {"bridge", "links", NULL}};
+	struct guest_key guest = {.address = htonl(g->address)};
+	struct guest6_key guests6[2] = {0};
+	struct target_key targets[2] = {0};
+	struct link_key links[2] = {{.type = 1, .units = 1}, {.type = 2, .units = 1}};
+	const struct elements_set sets[] = {
+		{NFPROTO_BRIDGE, "guests", &guest, sizeof(guest), 1},
+		{NFPROTO_BRIDGE, "guests6", guests6, sizeof(guests6[0]), 2},
+		{NFPROTO_BRIDGE, "targets", targets, sizeof(targets[0]), 2},
+		{NFPROTO_BRIDGE, "links", links, sizeof(links[0]), 2},
+	};
 
-	instance_tap_name(n->inst, g->vm, tap);
-	helper_vm_mac(g->vm, mac);
-	helper_vm_linklocal(g->vm, linklocal);
-	print_ip4(g->address, ip4);
-	inet_ntop(AF_INET6, g->ip6, ip6, sizeof(ip6));
-	inet_ntop(AF_INET6, linklocal, local, sizeof(local));
-	print_number(g->ip6, ip6_number);
-	print_number(linklocal, local_number);
-	entries[0].elements = format("\"%s\" . %s . %s", tap, mac, ip4);
-	entries[1].elements = format("\"%1$s\" . %2$s . %3$s, \"%1$s\" . %2$s . %4$s", tap, mac, ip6, local);
-	entries[2].elements = format("\"%1$s\" . 0x%2$s, \"%1$s\" . 0x%3$s", tap, ip6_number, local_number);
-	/* Source and target link-layer address (RFC 4861 4.6.1): type 1 or 2, one unit of eight bytes. */
-	entries[3].elements =
-		format("\"%1$s\" . 0x0101525400%2$06x, \"%1$s\" . 0x0201525400%2$06x", tap, g->vm);
-	return change(n, entries, ELEMENTSOF(entries), on, e);
+	instance_tap_name(n->inst, g->vm, guest.tap);
+	helper_vm_mac_bytes(g->vm, guest.mac);
+	for (int i = 0; i < 2; i++) {
+		memcpy(guests6[i].tap, guest.tap, IFNAMSIZ);
+		memcpy(targets[i].tap, guest.tap, IFNAMSIZ);
+		memcpy(links[i].tap, guest.tap, IFNAMSIZ);
+		memcpy(guests6[i].mac, guest.mac, MAC);
+		memcpy(links[i].mac, guest.mac, MAC);
+	}
+	memcpy(guests6[0].address, g->ip6, sizeof(g->ip6));
+	helper_vm_linklocal(g->vm, guests6[1].address);
+	for (int i = 0; i < 2; i++)
+		memcpy(targets[i].address, guests6[i].address, sizeof(targets[i].address));
+	return (on ? put_in : take_out)(n, sets, ELEMENTSOF(sets), e);
 }

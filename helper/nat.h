@@ -5,6 +5,8 @@
 #ifndef BANGER_NAT_H
 #define BANGER_NAT_H
 
+#include <stdbool.h>
+
 #include "instance.h"
 
 struct nat;
@@ -24,8 +26,10 @@ struct nat *nat_free(struct nat *n);
  * those names are somebody else's (-EIO).
  */
 int nat_up(struct nat *n, int fresh, struct err *e);
+/* Whether nobody has changed anything in nftables since nat_up() but we: it would change nothing. */
+bool nat_is_whole(struct nat *n);
 /* Whether the tables are there, with all that is in them. */
-int nat_is_up(struct nat *n);
+bool nat_is_up(struct nat *n);
 /*
  * Compares chains, rules and sets (not what is in the sets) with what nat_up() makes, which is made for that in a network namespace of its
  * own: the calling process is in that one afterwards, and of no more use. -ENOENT: a table isn't there; -EUCLEAN: a line differs,

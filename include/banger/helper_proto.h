@@ -214,9 +214,19 @@ _Static_assert(sizeof(struct helper_request) == 24 + 96, "no padding");
 _Static_assert(sizeof(struct helper_reply) == 24 + 128 + 256, "no padding");
 
 /* The MAC of VM's interface: QEMU's prefix and the VM's number. 18 bytes with the NUL. */
+static inline void helper_vm_mac_bytes(uint32_t vm, uint8_t ret[6])
+{
+	const uint8_t mac[6] = {0x52, 0x54, 0, (uint8_t)(vm >> 16), (uint8_t)(vm >> 8), (uint8_t)vm};
+
+	memcpy(ret, mac, sizeof(mac));
+}
+
 static inline void helper_vm_mac(uint32_t vm, char ret[18])
 {
-	snprintf(ret, 18, "52:54:00:%02x:%02x:%02x", vm >> 16 & 255, vm >> 8 & 255, vm & 255);
+	uint8_t m[6];
+
+	helper_vm_mac_bytes(vm, m);
+	snprintf(ret, 18, "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
 }
 
 /* Where systemd runs the machine: VM's scope of INSTANCE ("": the default one), in HELPER_SLICE. 48 bytes with the NUL. */
