@@ -9,8 +9,15 @@ check_begin()
 	CHECK_COUNTS=$CHECK_DIR/counts
 	echo "0 0 0" >"$CHECK_COUNTS"
 	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1
-	trap 'rm -rf "$CHECK_DIR"' EXIT
+	CHECK_HOSTS=
+	trap check_clean EXIT
 	trap 'exit 130' INT TERM
+}
+
+check_clean()
+{
+	[ -z "$CHECK_HOSTS" ] || { kill -- -"$CHECK_HOSTS" && wait "$CHECK_HOSTS"; } 2>/dev/null
+	rm -rf "$CHECK_DIR"
 }
 
 # count PASSED FAILED [SKIPPED]
@@ -85,47 +92,90 @@ fuzz_tests()
 	done
 }
 
-# The longest cases begin first, so that none is left to run alone.
-CASES_LONG='umoci|many|doctor|spoof|registry|storage|restart|firecracker'
+# The longest begin first, so that none is left to run alone: tests by their names without folders, in this order.
+TESTS_LONG='storage|restart|install|doctor|killed-helper|ssh-brought|many|cgroup|firecracker|figures|power-cut|network|spoof|umoci|registry|files|filetrouble|stopped|hostile_sizes|stream|layers_at_once'
 
-# case_tests NAME FOLDER [BUT]: all of its cases, but for those whose names match BUT.
+# sorted_tests TEST...: a line each.
+sorted_tests()
+{
+	printf '%s\n' "$@" | perl -e '
+		my ($n, %place) = 0;
+		$place{$_} = $n++ for split /\|/, shift;
+		print sort { place($a) <=> place($b) } <STDIN>; # equals stay in order
+		sub place { my ($name) = $_[0] =~ m{([^/=]+)=}; $place{$name} // $n }' "$TESTS_LONG"
+}
+
+# case_tests NAME FOLDER BIN [BUT [SETTING]]: all of its cases with the programs in BIN, but for those whose names match BUT.
 case_tests()
 {
-	local file
-	for file in $(ls "$2"/*.sh | grep -E "/($CASES_LONG)\.sh$") $(ls "$2"/*.sh | grep -Ev "/($CASES_LONG)\.sh$"); do
-		[ -z "${3:-}" ] || ! grep -Eqx -- "$3" <<<"$(basename "$file" .sh)" || continue
-		listed "$1/$(basename "$file" .sh)" bash "$file"
+	local file name
+	for file in "$2"/*.sh; do
+		name=$(basename "$file" .sh)
+		[ -z "${4:-}" ] || ! grep -Eqx -- "$4" <<<"$name" || continue
+		listed "$1/$name" env "BANGER_BIN=$3" ${5:+"$5"} bash "$file"
 	done
 }
 
+# run_tests WHAT JOBS TEST...
 run_tests()
 {
-	local jobs=$1
-	shift
+	local what=$1 jobs=$2 began=$SECONDS
+	shift 2
 	[ $# -gt 0 ] || return 0
-	tests/harness.pl -j "$jobs" -o "$CHECK_COUNTS" "${@//$'\x1f'/ }"
+	mapfile -t tests < <(sorted_tests "$@")
+	nice -n "${CHECK_NICE:-0}" tests/harness.pl -j "$jobs" -o "$CHECK_COUNTS" "${tests[@]//$'\x1f'/ }"
+	echo "$what: $# programs ($((SECONDS - began)) s)"
 }
 
-# host_tests BUILD: the cases that run in a whole host, of what is in BUILD.
+# host_tests BUILD: begins with the cases that run in a whole host, of what is in BUILD, beside whatever comes next.
 host_tests()
 {
 	local names
-	names=$(case_tests host tests/host | sed 's|^host/||; s/=.*//')
-	[ -n "$names" ] || return 0
-	echo "--- tests/host"
-	# Where there was none, its counts are as they were.
-	B=$1 COUNTS=$CHECK_COUNTS tests/host/run $names || [ $? != 3 ] || count 0 1
+	mapfile -t names < <(cd tests/host && for file in *.sh; do listed "host/${file%.sh}" ""; done)
+	[ ${#names[@]} -gt 0 ] || return 0
+	mapfile -t names < <(sorted_tests "${names[@]}" | sed 's|^host/||; s/=.*//')
+	echo "0 0 0" >"$CHECK_DIR/host.counts"
+	B=$1 COUNTS=$CHECK_DIR/host.counts setsid tests/host/run "${names[@]}" >"$CHECK_DIR/host.log" 2>&1 </dev/null &
+	CHECK_HOSTS=$!
+}
+
+# Until they are through; what they said.
+host_await()
+{
+	local status began=$SECONDS
+	[ -n "$CHECK_HOSTS" ] || return 0
+	wait "$CHECK_HOSTS"
+	status=$?
+	CHECK_HOSTS=
+	echo "--- tests/host, beside the cases ($((SECONDS - began)) s more than those)"
+	cat "$CHECK_DIR/host.log"
+	# Where there was no host, no case of it has counted.
+	if [ $status = 3 ]; then count 0 1; else count $(<"$CHECK_DIR/host.counts"); fi
+}
+
+# Sizes that show that each benchmark works; without them it measures at those that the documentation's figures are of.
+bench_sizes()
+{
+	case $1 in
+	disk) echo SIZE=150 ;;
+	files) echo FILES=300 MEGABYTES=60 TREES=1000 ;;
+	prepare) echo SIZE_MIB=60 FILES=2000 ;;
+	pull) echo BENCH_ROUNDS=1 ;;
+	start) echo BENCH_ROUNDS=4 ;;
+	tree) echo ROUNDS=2000 ;;
+	esac
 }
 
 # Figures, side by side with a peer; printed, and failing only when they measured nothing.
 stage_bench()
 {
-	local file
+	local file name began
 	for file in tests/bench/*.sh; do
-		[ -e "$file" ] || continue
-		grep -Eq -- "$CHECK_PATTERN" <<<"bench/$(basename "$file" .sh)" || continue
-		echo "--- bench/$(basename "$file" .sh)"
-		if bash "$file"; then count 1 0; else count 0 1; fi
+		name=$(basename "$file" .sh) began=$SECONDS
+		grep -Eq -- "$CHECK_PATTERN" <<<"bench/$name" || continue
+		echo "--- bench/$name"
+		if env $(bench_sizes "$name") bash "$file"; then count 1 0; else count 0 1; fi
+		echo "--- bench/$name: $((SECONDS - began)) s"
 	done
 }
 
@@ -133,6 +183,7 @@ check_end()
 {
 	local p f s
 	read -r p f s <"$CHECK_COUNTS"
+	echo "after $((SECONDS / 60)) min $((SECONDS % 60)) s"
 	echo "$p passed, $f failed, $s skipped"
 	[ "$f" = 0 ] && [ "$p" -gt 0 ]
 }
