@@ -1,6 +1,6 @@
 /*
- * Requests about files of guests, and for their jobs, whose agents this daemon, taking over from another, has not found yet: they wait a moment, so that nobody notices.
- * Loop thread.
+ * Requests that come too early, and wait a moment, so that nobody notices: about files of guests, and for their jobs, whose agents this daemon, taking over from another,
+ * has not found yet; and about files of a VM that is on its way up or down, which somebody else is about to serve. Loop thread.
  */
 #include <errno.h>
 #include <linux/fuse.h>
@@ -12,6 +12,7 @@
 #include "tree/node.h"
 
 #define WAIT_USEC 20000000 /* an agent that isn't there by then is not expected any more */
+#define WAY_SEC   60       /* on its way for longer: whoever asks is told */
 #define LOOK_USEC 10000
 #define KEPT_MAX  4096
 
@@ -20,6 +21,7 @@ struct early {
 	uint32_t vm;
 	uint64_t unique;
 	bool again;
+	uint64_t until; /* CLOCK_MONOTONIC usec */
 	size_t size;
 	char data[];
 };
@@ -41,6 +43,23 @@ static bool is_awaited(struct server *s, uint32_t id)
 	return v.state == VM_RUNNING && !vm_agent(vm);
 }
 
+static bool is_on_its_way(struct server *s, uint32_t id)
+{
+	struct vm *vm = tree_vm(s->tree, id);
+
+	return vm && vm_is_on_its_way(vm);
+}
+
+static void say_late(struct server *s, uint32_t id)
+{
+	_cleanup_free_ char *text = NULL;
+
+	if (asprintf(&text, "files: it has been on its way up or down for %u s: see ops/, and try again",
+		    WAY_SEC) < 0)
+		text = NULL;
+	vm_set_error(tree_vm(s->tree, id), -EBUSY, 0, text ? text : "files");
+}
+
 static void release(struct server *s)
 {
 	STAILQ_HEAD(, early) ready = STAILQ_HEAD_INITIALIZER(ready);
@@ -48,7 +67,7 @@ static void release(struct server *s)
 
 	for (e = STAILQ_FIRST(&s->early); e; e = after) {
 		after = STAILQ_NEXT(e, link);
-		if (is_awaited(s, e->vm))
+		if (io_now_usec() < e->until && (is_awaited(s, e->vm) || is_on_its_way(s, e->vm)))
 			continue;
 		STAILQ_REMOVE(&s->early, e, early, link);
 		s->early_count--;
@@ -58,7 +77,11 @@ static void release(struct server *s)
 		struct fuse_buf buf = {.size = e->size, .mem = e->data};
 
 		STAILQ_REMOVE_HEAD(&ready, link);
+		s->late = io_now_usec() >= e->until;
+		if (s->late && is_on_its_way(s, e->vm))
+			say_late(s, e->vm);
 		server_process(s, &buf, e->again);
+		s->late = false;
 		free(e);
 	}
 }
@@ -117,24 +140,17 @@ static bool is_for_guest(struct server *s, const struct fuse_in_header *in, uint
 	return n.kind == KIND_EXEC && in->opcode == FUSE_WRITE;
 }
 
-bool early_keep(struct server *s, const struct fuse_buf *buf, bool again)
+/* BUF is copied. */
+static bool keep(struct server *s, const struct fuse_buf *buf, uint32_t vm, bool again, uint64_t until)
 {
-	const struct fuse_in_header *in = buf->mem;
-	struct early *e;
-	uint32_t vm;
+	struct early *e = s->early_count < KEPT_MAX ? malloc(sizeof(*e) + buf->size) : NULL;
 
-	if (s->early_until == 0 || io_now_usec() >= s->early_until || buf->size < sizeof(*in))
-		return false;
-	if (in->opcode == FUSE_INTERRUPT)
-		return interrupt(s, buf);
-	if (!is_for_guest(s, in, &vm) || !is_awaited(s, vm) || s->early_count >= KEPT_MAX)
-		return false;
-	e = malloc(sizeof(*e) + buf->size);
 	if (!e)
 		return false;
 	e->vm = vm;
-	e->unique = in->unique;
+	e->unique = ((const struct fuse_in_header *)buf->mem)->unique;
 	e->again = again;
+	e->until = until;
 	e->size = buf->size;
 	memcpy(e->data, buf->mem, buf->size);
 	STAILQ_INSERT_TAIL(&s->early, e, link);
@@ -144,6 +160,28 @@ bool early_keep(struct server *s, const struct fuse_buf *buf, bool again)
 			s->config.event, &s->early_timer, CLOCK_MONOTONIC, LOOK_USEC, 1000, on_look, s);
 	else
 		sd_event_source_set_enabled(s->early_timer, SD_EVENT_ONESHOT);
+	return true;
+}
+
+bool early_keep(struct server *s, const struct fuse_buf *buf, bool again)
+{
+	const struct fuse_in_header *in = buf->mem;
+	uint32_t vm;
+
+	if (buf->size < sizeof(*in))
+		return false;
+	if (in->opcode == FUSE_INTERRUPT)
+		return !STAILQ_EMPTY(&s->early) && interrupt(s, buf);
+	return s->early_until != 0 && io_now_usec() < s->early_until && is_for_guest(s, in, &vm) &&
+	       is_awaited(s, vm) && keep(s, buf, vm, again, s->early_until);
+}
+
+bool early_wait(struct server *s, fuse_req_t req, uint32_t vm)
+{
+	if (s->late || !s->now || fuse_req_interrupted(req) || !is_on_its_way(s, vm) ||
+		!keep(s, s->now, vm, s->again, io_now_usec() + WAY_SEC * 1000000ull))
+		return false;
+	fuse_reply_none(req);
 	return true;
 }
 

@@ -116,6 +116,8 @@ void guest_changed_in_root(const struct ask *a);
 /* -ESTALE; -EBUSY: nobody serves the VM's files. place_find() sees to it that somebody does, where that can be. */
 int place_find(struct server *s, uint64_t number, struct place *ret);
 int place_look(struct server *s, uint64_t number, struct place *ret);
+/* Whose it is; 0: nobody's. */
+uint32_t place_vm(uint64_t number);
 
 /*
  * Writing behind (guest_behind.c). A file is written behind while it is open for writing: behind_opened() and behind_released() count that. NODE is the file's,

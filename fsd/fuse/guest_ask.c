@@ -54,6 +54,13 @@ int place_look(struct server *s, uint64_t number, struct place *ret)
 	return find(s, number, false, ret);
 }
 
+uint32_t place_vm(uint64_t number)
+{
+	struct node n;
+
+	return !node_parse(number, &n) ? 0 : n.guest ? n.vm : (uint32_t)n.row;
+}
+
 struct agent *ask_agent(const struct ask *a)
 {
 	struct vm *vm = tree_vm(a->s->tree, a->vm);
@@ -130,7 +137,8 @@ struct ask *ask_new(fuse_req_t req, uint64_t node, struct agent **ret_agent)
 
 	if (r < 0) {
 		free(a);
-		fuse_reply_err(req, -r);
+		if (r != -EBUSY || !early_wait(s, req, place_vm(node)))
+			fuse_reply_err(req, -r);
 		return NULL;
 	}
 	a->s = s;

@@ -38,10 +38,12 @@ void guest_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct server *s = fuse_req_userdata(req);
 	struct guest_cache *c;
 	struct place at;
-	int r = guest_is_removed(s, req, ino) ? -EBUSY : place_find(s, ino, &at);
+	bool removed = guest_is_removed(s, req, ino);
+	int r = removed ? -EBUSY : place_find(s, ino, &at);
 
 	if (r < 0) {
-		fuse_reply_err(req, -r);
+		if (r != -EBUSY || removed || !early_wait(s, req, place_vm(ino)))
+			fuse_reply_err(req, -r);
 		return;
 	}
 	/* First: with a new watch all pins go. */

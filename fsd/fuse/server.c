@@ -236,7 +236,9 @@ void server_process(struct server *s, const struct fuse_buf *buf, bool again)
 
 	s->unique = unique & ~UNIQUE_RESEND;
 	s->again = again || (unique & UNIQUE_RESEND);
+	s->now = buf;
 	fuse_session_process_buf(s->session, buf);
+	s->now = NULL;
 }
 
 static int turn(struct server *s)

@@ -68,8 +68,10 @@ struct server {
 	sd_event_source *early_timer;
 	STAILQ_HEAD(, early) early;
 	size_t early_count;
-	bool adopted;        /* the mount is an earlier daemon's: what was open is open */
-	struct asked *asked; /* NULL: the kernel asks again by itself */
+	const struct fuse_buf *now; /* the request at work, while it is taken apart */
+	bool late;                  /* it has waited (early_wait()) */
+	bool adopted;               /* the mount is an earlier daemon's: what was open is open */
+	struct asked *asked;        /* NULL: the kernel asks again by itself */
 	sd_event_source *asked_source;
 	uint64_t unique; /* of the request at work; one that was asked of an earlier daemon has the same */
 	bool again;      /* it was asked of one */
@@ -178,10 +180,12 @@ void behinds_end(struct behinds *all);
 struct behinds *behinds_free(struct behinds *all);
 void behinds_forget(struct server *s, uint32_t vm);
 
-/* early.c: requests about guests that are not found again yet. From now on, for a while: */
+/* early.c: requests that come too early: about guests that are not found again yet, from now on, for a while: */
 void early_begin(struct server *s);
 /* AGAIN as server_process() is told. True: it waits; its buffer was copied. */
 bool early_keep(struct server *s, const struct fuse_buf *buf, bool again);
+/* REQ is about files of the VM, which nobody serves. True: it is on its way up or down, and REQ, which is gone, is taken up again when it is there, or after a minute. */
+bool early_wait(struct server *s, fuse_req_t req, uint32_t vm);
 void early_end(struct server *s);
 
 /* server.c: AGAIN: an earlier daemon may have done it already. The kernel marks what it sends again by itself; nothing else does. */

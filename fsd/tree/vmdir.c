@@ -278,8 +278,9 @@ static const struct attr vm_attrs[] = {
 		.flags = ATTR_WORKSPACE,
 		.doc = "The guest's /root/workspace, with the full semantics of files: live, and while the "
 		       "VM "
-		       "is stopped from its disk (a start waits for what is being written; EBUSY on the way "
-		       "up and down, while it is paused, and before the first start). The "
+		       "is stopped from its disk. On the way up and down each waits for the other: a start "
+		       "for what is being written, who asks then until it is there, a minute at most "
+		       "(EBUSY). EBUSY also while it is paused, and before the first start. The "
 		       "guest's root is shown as the owner of the instance."},
 	{.id = 18,
 		.name = "root",

@@ -166,6 +166,8 @@ struct agent *vm_agent(struct vm *vm);
 struct agent *vm_files(struct vm *vm);
 /* The same, and where it does not run somebody begins to serve them: 0, or -EBUSY in another state; else why that can't be (the VM's error says it in words). */
 int vm_files_begin(struct vm *vm, struct agent **ret);
+/* It comes up or goes down: somebody else is about to serve them. */
+bool vm_is_on_its_way(const struct vm *vm);
 
 /*
  * Use (promise A11): from vm_use() to vm_unuse() autostop leaves the VM alone, whether it runs or not; they are counted. vm_touch(): it was

@@ -232,6 +232,12 @@ int vm_files_begin(struct vm *vm, struct agent **ret)
 	return 0;
 }
 
+bool vm_is_on_its_way(const struct vm *vm)
+{
+	/* Whose guest has ended by itself is being cleaned up after. */
+	return vm->state == VM_STARTING || vm->state == VM_STOPPING || (vm->deleting && vm->pidfd >= 0);
+}
+
 struct execs *execs_of(struct vms *vms)
 {
 	return vms->execs;

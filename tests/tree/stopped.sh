@@ -82,11 +82,27 @@ kill -9 "$(fsd_pid)"
 ok "the next daemon" banger up --owner "$OWNER"
 is "what was closed is there" "$(cat "$W/before" "$W/again" | tr '\n' ' ')" "before again "
 
-# A start while something is copied.
+# A start while something is copied, and a way down and up again: whoever asks meanwhile waits.
+as_owner perl -e '
+	my ($w, $i) = ($ARGV[0], 0);
+	until (-e "$w/enough") {
+		open my $f, "<", "$w/before" or die "open: $!";
+		<$f> eq "before\n" or die "read: $!";
+		open my $g, ">", "$w/n$i" or die "create: $!";
+		print $g $i++;
+		close $g or die "close: $!";
+		select undef, undef, undef, 0.02;
+	}
+	print $i' "$W" >"$CASE_DIR/asked" 2>&1 & asker=$!
 (as_owner cp -a "$src" "$W/copying") 2>/dev/null & writer=$!
 await test -e "$W/copying/dir"
 ok "a start waits for the write in progress" start
 wait $writer
+ok "restart" sh -c "echo restart > $FS/vms/box/ctl"
+as_owner touch "$W/enough"
+wait $asker
+is "nobody is refused on the way" "$?" 0
+is "nor is anything lost" "$(guest 'find . -maxdepth 1 -name "n[0-9]*" -size +0 | wc -l')" "$(cat "$CASE_DIR/asked")"
 is "the guest sees what was written" "$(guest 'cat again before d/e/f; echo; sha256sum < synced/big')" "again
 before
 new

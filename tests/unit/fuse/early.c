@@ -23,6 +23,11 @@ static struct {
 	size_t count;
 	uint64_t now;
 	bool found[VMS]; /* its agent */
+	bool on_its_way[VMS];
+	int said;         /* that one is for too long */
+	bool late;        /* what was let through last has waited */
+	bool interrupted; /* the request at work */
+	int gone;         /* requests that are taken up later */
 	enum vm_state state[VMS];
 	int out[2];
 } at;
@@ -66,10 +71,36 @@ int fuse_session_fd(struct fuse_session *se)
 	return at.out[1];
 }
 
+bool vm_is_on_its_way(const struct vm *vm)
+{
+	return at.on_its_way[(const bool *)vm - at.found];
+}
+
+void vm_set_error(struct vm *vm, int code, uint64_t op, const char *text)
+{
+	(void)vm;
+	(void)op;
+	assert_int_equal(code, -EBUSY);
+	assert_non_null(strstr(text, "on its way"));
+	at.said++;
+}
+
+int fuse_req_interrupted(fuse_req_t req)
+{
+	(void)req;
+	return at.interrupted;
+}
+
+void fuse_reply_none(fuse_req_t req)
+{
+	(void)req;
+	at.gone++;
+}
+
 void server_process(struct server *s, const struct fuse_buf *buf, bool again)
 {
-	(void)s;
 	at.again[at.count] = again;
+	at.late = s->late;
 	at.seen[at.count++] = ((struct fuse_in_header *)buf->mem)->unique;
 }
 
@@ -210,6 +241,67 @@ static void an_end_answers_none(void **state)
 	assert_int_equal(read(at.out[0], &byte, 1), -1);
 }
 
+/* What nobody serves: is it taken up later? */
+static bool waits(struct bench *b, uint64_t unique, uint32_t vm)
+{
+	struct fuse_in_header h = {
+		.len = sizeof(h), .opcode = FUSE_GETATTR, .nodeid = file_of(vm), .unique = unique};
+	struct fuse_buf buf = {.size = sizeof(h), .mem = &h};
+	int gone = at.gone;
+	bool r;
+
+	b->s.now = &buf;
+	r = early_wait(&b->s, NULL, vm);
+	b->s.now = NULL;
+	assert_int_equal(at.gone, gone + r);
+	return r;
+}
+
+static void who_comes_up_or_goes_down(void **state)
+{
+	struct bench *b = *state;
+
+	/* Neither. */
+	assert_false(waits(b, 2, 1));
+	at.on_its_way[1] = true;
+	at.interrupted = true;
+	assert_false(waits(b, 2, 1));
+	at.interrupted = false;
+	assert_true(waits(b, 2, 1));
+	b->s.again = true;
+	assert_true(waits(b, 4, 1));
+	b->s.again = false;
+	assert_false(waits(b, 6, 2));
+	look(b, 0);
+	assert_int_equal(at.count, 0);
+	assert_true(keep(b, FUSE_INTERRUPT, 0, 3, 2));
+	at.on_its_way[1] = false;
+	look(b, 1);
+	assert_int_equal(at.count, 1);
+	assert_int_equal(at.seen[0], 4);
+	assert_true(at.again[0] && !at.late);
+	assert_int_equal(at.said, 0);
+}
+
+static void for_a_minute(void **state)
+{
+	struct bench *b = *state;
+
+	at.on_its_way[1] = true;
+	assert_true(waits(b, 2, 1));
+	at.now += 59000000;
+	look(b, 0);
+	assert_int_equal(at.count, 0);
+	at.now += 2000000;
+	look(b, 1);
+	assert_int_equal(at.count, 1);
+	assert_true(at.late);
+	assert_int_equal(at.said, 1);
+	/* Then it is answered, whatever. */
+	b->s.late = true;
+	assert_false(waits(b, 2, 1));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -218,6 +310,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_does_not_wait, setup, teardown),
 		cmocka_unit_test_setup_teardown(can_be_interrupted, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_end_answers_none, setup, teardown),
+		cmocka_unit_test_setup_teardown(who_comes_up_or_goes_down, setup, teardown),
+		cmocka_unit_test_setup_teardown(for_a_minute, setup, teardown),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -115,6 +115,16 @@ bool guest_is_removed(struct server *s, fuse_req_t req, uint64_t node)
 	return false;
 }
 
+bool early_wait(struct server *s, fuse_req_t req, uint32_t vm)
+{
+	return false;
+}
+
+uint32_t place_vm(uint64_t number)
+{
+	return 0;
+}
+
 void ask_sent(struct ask *a, int r)
 {
 	assert_int_equal(r, 0);
