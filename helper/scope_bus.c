@@ -24,8 +24,9 @@
 	X(sd_bus_set_address)                                                                                \
 	X(sd_bus_start)                                                                                      \
 	X(sd_bus_flush_close_unref)                                                                          \
-	X(sd_bus_match_signal)                                                                               \
+	X(sd_bus_match_signal_async)                                                                         \
 	X(sd_bus_call_method)                                                                                \
+	X(sd_bus_call_method_async)                                                                          \
 	X(sd_bus_process)                                                                                    \
 	X(sd_bus_wait)                                                                                       \
 	X(sd_bus_message_read)                                                                               \
@@ -127,15 +128,16 @@ static int connect_bus(sd_bus **ret, struct waiting *w)
 		if (r >= 0)
 			r = lib.sd_bus_start(bus);
 	}
-	/* Asked for before anything is done, so that nothing is missed. */
+	/* Asked for before anything is done, so that nothing is missed; answered meanwhile. A match that is refused ends the connection (sd_bus_add_match(3)). */
 	if (r >= 0)
-		r = lib.sd_bus_match_signal(
-			bus, NULL, NULL, MANAGER_PATH, MANAGER, "JobRemoved", on_job_removed, w);
+		r = lib.sd_bus_match_signal_async(
+			bus, NULL, NULL, MANAGER_PATH, MANAGER, "JobRemoved", on_job_removed, NULL, w);
 	if (r >= 0)
-		r = lib.sd_bus_match_signal(
-			bus, NULL, NULL, MANAGER_PATH, MANAGER, "UnitRemoved", on_unit_removed, w);
+		r = lib.sd_bus_match_signal_async(
+			bus, NULL, NULL, MANAGER_PATH, MANAGER, "UnitRemoved", on_unit_removed, NULL, w);
 	if (r >= 0)
-		r = lib.sd_bus_call_method(bus, SYSTEMD, MANAGER_PATH, MANAGER, "Subscribe", NULL, NULL, "");
+		r = lib.sd_bus_call_method_async(
+			bus, NULL, SYSTEMD, MANAGER_PATH, MANAGER, "Subscribe", NULL, NULL, "");
 	if (r < 0) {
 		lib.sd_bus_flush_close_unref(bus);
 		return r;

@@ -97,7 +97,7 @@ static void client_new(const struct instance *inst, int listen_fd, struct client
 static void log_call(const struct client *c, const struct helper_request *q, const char *name,
 	const struct helper_reply *reply, uint64_t usec)
 {
-	char op[40], vm[24], caller[32], call[32], code[24], took[40], line[sizeof(reply->text) + 128];
+	char op[40], vm[24], caller[32], call[32], code[24], took[40], line[sizeof(reply->text) + 160];
 	const char *const fields[] = {op, vm, caller, call, code, took, NULL};
 
 	/* Looking changes nothing and isn't worth a line. */
@@ -110,8 +110,8 @@ static void log_call(const struct client *c, const struct helper_request *q, con
 	snprintf(call, sizeof(call), "CALL=%s", name);
 	snprintf(code, sizeof(code), "CODE=%d", reply->code);
 	snprintf(took, sizeof(took), "DURATION_USEC=%" PRIu64, usec);
-	snprintf(line, sizeof(line), "op=%" PRIu64 " uid=%u call=%s vm=%u code=%d%s%s", q->op, c->uid, name,
-		q->vm, reply->code, *reply->text ? " " : "", reply->text);
+	snprintf(line, sizeof(line), "op=%" PRIu64 " uid=%u call=%s vm=%u code=%d usec=%" PRIu64 "%s%s",
+		q->op, c->uid, name, q->vm, reply->code, usec, *reply->text ? " " : "", reply->text);
 	if (!journald_line(reply->code < 0 ? LOG_WARNING : LOG_INFO, line, fields))
 		fprintf(stderr, "banger-helper: %s\n", line);
 }

@@ -339,10 +339,10 @@ static const struct step steps[] = {
 	{"sockets", step_sockets, undo_sockets},
 	{"network", step_network, NULL},
 	{"tap", step_tap, undo_tap},
-	{"nat", step_nat, NULL},
 	{"jail", step_jail, NULL},
 	{"launch", step_launch, undo_launch},
 	{"boot", step_boot, NULL},
+	{"nat", step_nat, NULL},
 	{"agent", step_agent, NULL},
 };
 
