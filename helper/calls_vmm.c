@@ -120,23 +120,13 @@ static int check_launch(const struct call *c, struct err *e)
 	return check_launch_fds(c->fds, c->nfds, c->s->inst->owner, e);
 }
 
-/* Firecracker opens its tap by name: it is lent to its user, and no longer held by us. */
-static int lend_tap(struct helper_state *s, struct held *h, struct err *e)
-{
-	int r = bridge_lend(h->tap_fd, vm_user(s, h->vm), e);
-
-	if (r == 0)
-		h->tap_fd = close_fd(h->tap_fd);
-	return r;
-}
-
 static int launch(
 	struct call *c, struct held *h, const int fds[LAUNCH_FD_COUNT], struct record *rec, struct err *e)
 {
 	struct helper_state *s = c->s;
 	int jailed = c->q->u.launch.engine == HELPER_ENGINE_FIRECRACKER;
 	int no_network = (int)c->q->u.launch.no_network, r = 0;
-	_cleanup_close_ int sockets = -EBADF;
+	_cleanup_close_ int sockets = -EBADF, lent = -EBADF;
 	struct launch what = {
 		.request = c->q,
 		.cid = c->reply->u.launch.cid,
@@ -144,10 +134,12 @@ static int launch(
 		.fds = fds,
 		.tap_fd = no_network || jailed ? -EBADF : h->tap_fd,
 		.mounts_fd = jailed ? h->mounts_fd : -EBADF,
+		.lent_fd = &lent,
 	};
 
-	if (jailed && !no_network)
-		r = lend_tap(s, h, e);
+	/* Firecracker opens its tap by name: it is lent to its user, and no longer held by us. */
+	if (jailed && !no_network && (r = bridge_lend(h->tap_fd, what.user, e)) == 0)
+		lent = TAKE_FD(h->tap_fd);
 	if (r == 0 && jailed)
 		r = jail_open(s->inst, c->q->vm, &sockets, e);
 	what.sockets_fd = sockets;

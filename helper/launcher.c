@@ -428,5 +428,7 @@ int launcher_run(struct launcher *l, const struct launch *what, launcher_record_
 	if (r < 0)
 		return err_sys(e, r, "the launcher");
 	theirs = close_fd(theirs);
+	/* Here, for the kernel takes its time (tun.c: __tun_detach() waits for all processors), and the reaper is on its way meanwhile. */
+	*what->lent_fd = close_fd(*what->lent_fd);
 	return converse(l, mine, record, data, ret_pidfd, e);
 }

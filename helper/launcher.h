@@ -26,10 +26,11 @@ struct launch {
 	const int *fds;            /* LAUNCH_FD_COUNT or, of a jailed one, LAUNCH_FD_COUNT_JAILED */
 	int tap_fd;                /* QEMU's; -1: none */
 	int mounts_fd, sockets_fd; /* a jailed one's: stage.h */
+	int *lent_fd; /* -1, or a tap that the VMM will open by name: closed before RECORD is called */
 };
 
 /*
- * Starts a VM, with descriptors that stay the caller's. Comes back when the VMM's program runs, or the jailer that becomes it. *RET_PIDFD is
+ * Starts a VM, with descriptors that stay the caller's but for the one lent. Comes back when the VMM's program runs, or the jailer that becomes it. *RET_PIDFD is
  * the caller's. -ENOENT, -EPERM: no usable program.
  */
 int launcher_run(struct launcher *l, const struct launch *what, launcher_record_fn record, void *data,

@@ -13,7 +13,7 @@
 #define MANAGER      "org.freedesktop.systemd1.Manager"
 #define MANAGER_PATH "/org/freedesktop/systemd1"
 #define UNIT_EXISTS  "org.freedesktop.systemd1.UnitExists"
-/* systemd's own door, where there is no bus: only root gets in. */
+/* systemd's own door, by which systemctl goes too: only root gets in, and no bus has to carry each word. */
 #define MANAGER_SOCKET "unix:path=/run/systemd/private"
 #define LIMIT_USEC     15000000 /* for systemd to do it; loaded machines are slow */
 
@@ -118,15 +118,18 @@ static int wait_until(sd_bus *bus, const bool *flag, uint64_t end)
 static int connect_bus(sd_bus **ret, struct waiting *w)
 {
 	sd_bus *bus = NULL;
-	int r = lib.sd_bus_open_system(&bus);
+	int r = lib.sd_bus_new(&bus);
 
+	if (r >= 0)
+		r = lib.sd_bus_set_address(bus, MANAGER_SOCKET);
+	if (r >= 0)
+		r = lib.sd_bus_start(bus);
 	if (r < 0) {
+		lib.sd_bus_flush_close_unref(bus);
 		bus = NULL;
-		r = lib.sd_bus_new(&bus);
-		if (r >= 0)
-			r = lib.sd_bus_set_address(bus, MANAGER_SOCKET);
-		if (r >= 0)
-			r = lib.sd_bus_start(bus);
+		r = lib.sd_bus_open_system(&bus);
+		if (r < 0)
+			bus = NULL;
 	}
 	/* Asked for before anything is done, so that nothing is missed; answered meanwhile. A match that is refused ends the connection (sd_bus_add_match(3)). */
 	if (r >= 0)

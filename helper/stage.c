@@ -223,7 +223,7 @@ static int make_fifos(const struct stage *s, int folder)
 	return r;
 }
 
-int stage_jail(const struct stage *s, enum launch_step *ret_step)
+int stage_jail(const struct stage *s, int *ret_root, enum launch_step *ret_step)
 {
 	_cleanup_close_ int base = -EBADF, root = -EBADF, sockets = -EBADF, program = -EBADF, folder = -EBADF;
 	struct files files;
@@ -251,9 +251,13 @@ int stage_jail(const struct stage *s, enum launch_step *ret_step)
 		*ret_step = STEP_DISKS;
 		r = make_nodes(s, root);
 	}
-	if (r == 0) {
-		*ret_step = STEP_INITRD;
-		r = copy_initrd(s->fds[LAUNCH_FD_INITRD], root);
-	}
+	if (r == 0)
+		*ret_root = TAKE_FD(root);
 	return r;
+}
+
+int stage_fill(const struct stage *s, int root, enum launch_step *ret_step)
+{
+	*ret_step = STEP_INITRD;
+	return copy_initrd(s->fds[LAUNCH_FD_INITRD], root);
 }

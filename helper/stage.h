@@ -32,7 +32,12 @@ struct stage {
 /* Names in INSTANCE_JAIL_BASE, for the jailer's command line. */
 #define STAGE_PROGRAM "bin/firecracker"
 
-/* The process has a mount namespace of its own afterwards. -errno, *RET_STEP says of what. */
-int stage_jail(const struct stage *s, enum launch_step *ret_step);
+/*
+ * The jail but for what takes memory: *RET_ROOT, the caller's, is its root. The process has a mount namespace of its own afterwards. -errno, *RET_STEP says
+ * of what.
+ */
+int stage_jail(const struct stage *s, int *ret_root, enum launch_step *ret_step);
+/* The rest, for when the process is in the VM's cgroup. Likewise. */
+int stage_fill(const struct stage *s, int root, enum launch_step *ret_step);
 
 #endif

@@ -99,6 +99,15 @@ static _Noreturn void become_qemu(const struct vmm *v)
 	run(v, &argv);
 }
 
+/* In the VM's cgroup, and on record, from here on. */
+static void await_go(const struct vmm *v)
+{
+	char byte;
+
+	if (read(v->go_fd, &byte, 1) != 1)
+		_exit(1);
+}
+
 /* The jailer is root until its chroot is done. */
 static _Noreturn void become_jailer(const struct vmm *v)
 {
@@ -114,8 +123,13 @@ static _Noreturn void become_jailer(const struct vmm *v)
 	};
 	enum launch_step step = STEP_JAIL;
 	struct argv argv;
-	int r = stage_jail(&stage, &step);
+	/* Mounts of its own namespace, while the cgroup is being made. */
+	int root = -EBADF, r = stage_jail(&stage, &root, &step);
 
+	await_go(v);
+	if (r == 0)
+		r = stage_fill(&stage, root, &step);
+	close_fd(root);
 	if (r < 0)
 		fail(v, r, step);
 	r = argv_jailer(v->request, v->user, v->inst->helper_dir, &argv, NULL);
@@ -132,11 +146,8 @@ static _Noreturn void become_jailer(const struct vmm *v)
 
 _Noreturn void vmm_become(const struct vmm *v)
 {
-	char byte;
-
-	if (read(v->go_fd, &byte, 1) != 1)
-		_exit(1);
 	if (v->request->u.launch.engine == HELPER_ENGINE_FIRECRACKER)
 		become_jailer(v);
+	await_go(v);
 	become_qemu(v);
 }
