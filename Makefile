@@ -192,7 +192,8 @@ endif
 
 PREFIX  ?= /usr
 LIBEXEC  = $(PREFIX)/libexec/banger
-UNITS   := helper/banger-helper.socket helper/banger-helper.service fsd/banger.service ctl/banger-names.service
+UNITS   := helper/banger-helper.socket helper/banger-helper.service helper/banger-vsock.socket helper/banger-vsock@.service fsd/banger.service \
+           ctl/banger-names.service
 unit_dir = $(DESTDIR)$(PREFIX)/lib/systemd/system
 install: all
 	install -D -m 0755 $(B)/bin/banger $(DESTDIR)$(PREFIX)/bin/banger

@@ -9,16 +9,19 @@
 #include <time.h>
 
 #include "banger/cleanup.h"
+#include "banger/dial_proto.h"
 #include "banger/io.h"
 #include "banger/landlock.h"
 #include "doctor_rows.h"
+#include "service.h"
 #include "show.h"
 
 /* Documentation/admin-guide/devices.txt: misc. */
-#define MISC_MAJOR 10
-#define FUSE_MINOR 229
-#define TUN_MINOR  200
-#define KVM_MINOR  232
+#define MISC_MAJOR        10
+#define FUSE_MINOR        229
+#define TUN_MINOR         200
+#define KVM_MINOR         232
+#define VHOST_VSOCK_MINOR 241
 
 #define STATE_WANTED (2ull << 30) /* a kernel, an image, and VMs that write a little */
 #define STATE_NEEDED                                                                                         \
@@ -107,6 +110,29 @@ static void check_kvm_device(struct doctor *d, struct finding *f)
 			"/dev/kvm has mode %04o: the users of the VMs cannot open it, so VMs are emulated",
 			st.st_mode & 07777);
 	}
+}
+
+/* The helper opens it, as root (docs/privileges.md, vsock). */
+static void check_vsock(struct doctor *d, struct finding *f)
+{
+	struct stat st;
+
+	if (stat("/dev/vhost-vsock", &st) < 0)
+		found_bad(f, GRADE_WARN, mend_as_root(d, "modprobe vhost_vsock"),
+			"/dev/vhost-vsock is not there: QEMU's guests are spoken to by virtio-serial");
+	else if (!S_ISCHR(st.st_mode) || st.st_rdev != makedev(MISC_MAJOR, VHOST_VSOCK_MINOR))
+		found_bad(f, GRADE_WARN,
+			mend_as_root(d,
+				"rm -f /dev/vhost-vsock && %smodprobe -r vhost_vsock && %smodprobe "
+				"vhost_vsock",
+				d->root ? "" : "sudo ", d->root ? "" : "sudo "),
+			"/dev/vhost-vsock is something else than that device");
+	else if (service_installed(d->c) && access(DIAL_SOCKET, F_OK) < 0)
+		found_bad(f, GRADE_WARN, mend_as_root(d, "systemctl start banger-vsock.socket"),
+			"nobody connects the daemon to vsocks (" DIAL_SOCKET
+			"): QEMU's guests are spoken to by virtio-serial");
+	else
+		found_good(f, "/dev/vhost-vsock is there: QEMU's guests are spoken to by vsock");
 }
 
 /* By it QEMU, and the worker that makes images, open nothing but what is theirs. */
@@ -198,6 +224,7 @@ const struct row doctor_rows_host[] = {
 	{"fuse", check_fuse},
 	{"tun", check_tun},
 	{"kvm-device", check_kvm_device},
+	{"vsock", check_vsock},
 	{"landlock", check_landlock},
 	{"space", check_space},
 	{"run-space", check_run_space},

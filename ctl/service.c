@@ -16,6 +16,7 @@
 
 #define SOCKET   "banger-helper.socket"
 #define HELPER   "banger-helper.service"
+#define VSOCK    "banger-vsock.socket"
 #define FSD      "banger.service"
 #define NAMES    "banger-names.service"
 #define SLICE    "banger.slice"
@@ -23,7 +24,7 @@
 #define OWNER    "owner.conf"
 #define MOUNT    "/run/banger/fs" /* what the units serve (place.h) */
 
-static const char *const units[] = {SOCKET, HELPER, FSD};
+static const char *const units[] = {SOCKET, HELPER, VSOCK, FSD};
 
 /* systemctl ARG...; what it says on failure is said. Its output goes to *RET when that is given. */
 static int systemctl(const char *const *args, char **ret)
@@ -96,13 +97,13 @@ int service_end_fsd(void)
 
 int service_end_helper(void)
 {
-	return SYSTEMCTL("stop", SOCKET, HELPER);
+	return SYSTEMCTL("stop", SOCKET, VSOCK, HELPER);
 }
 
 void service_clear_run(const char *run)
 {
 	_cleanup_close_ int fd = open(run, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	static const char *const files[] = {"helper/journal", "helper/lock", "helper.sock"};
+	static const char *const files[] = {"helper/journal", "helper/lock", "helper.sock", "vsock.sock"};
 	static const char *const folders[] = {"helper/jail", "helper", "jails", "fsd", "fs"};
 
 	for (size_t i = 0; fd >= 0 && i < ELEMENTSOF(files); i++)
@@ -169,6 +170,8 @@ static int give_owner(uid_t owner)
 		return ctl_fail("out of memory");
 	r = write_drop_in(SOCKET, socket);
 	if (r == EXIT_OK)
+		r = write_drop_in(VSOCK, socket);
+	if (r == EXIT_OK)
 		r = write_drop_in(HELPER, helper);
 	if (r == EXIT_OK)
 		r = write_drop_in(FSD, fsd);
@@ -226,7 +229,8 @@ static int install(struct ctl *c, int argc, char **argv)
 		(r = begin(c, "system install")) != EXIT_OK ||
 		(r = system_owner("system install", named, &owner)) != EXIT_OK)
 		return r;
-	if (systemctl((const char *const[]){"cat", SOCKET, HELPER, FSD, NAMES, NULL}, &text) != EXIT_OK)
+	if (systemctl((const char *const[]){"cat", SOCKET, HELPER, VSOCK, FSD, NAMES, NULL}, &text) !=
+		EXIT_OK)
 		return ctl_fail(
 			"system install: banger's units are not there: install its package (make deb)");
 	lock = daemons_lock(c);
@@ -240,7 +244,7 @@ static int install(struct ctl *c, int argc, char **argv)
 	if (r == EXIT_OK)
 		r = SYSTEMCTL("enable", "--quiet", SOCKET, FSD, NAMES);
 	if (r == EXIT_OK)
-		r = SYSTEMCTL("start", SOCKET, HELPER, FSD);
+		r = SYSTEMCTL("start", SOCKET, HELPER, VSOCK, FSD);
 	if (r != EXIT_OK)
 		return ctl_fail("system install: look at journalctl -u banger -u banger-helper; banger "
 				"system uninstall "
@@ -276,7 +280,7 @@ static int status(struct ctl *c, int argc, char **argv)
 		      strcmp(service_property(text, "ActiveState", active, sizeof(active)), "active") == 0;
 		printf("%s: %s (%s)", units[i], service_property(text, "ActiveState", active, sizeof(active)),
 			service_property(text, "SubState", sub, sizeof(sub)));
-		if (strcmp(units[i], SOCKET) != 0)
+		if (!strstr(units[i], ".socket"))
 			printf(", process %s, restarted by itself: %s",
 				service_property(text, "MainPID", pid, sizeof(pid)),
 				service_property(text, "NRestarts", restarts, sizeof(restarts)));

@@ -1,6 +1,7 @@
 /*
  * banger-helper --owner UID [--instance NAME]: the only part of banger that is root. docs/privileges.md says what it does for whom.
  * banger-helper --keep-namespace: has the service manager keep the host's mount namespace, for the helper that is to be started.
+ * banger-helper --dial: connects the daemon, whose unit can't by itself, to guests' vsocks; on its standard input, as anybody.
  * banger-helper --compare-nft [--instance NAME]: for `banger doctor`, whether the nft tables are as the helper makes them; changes nothing.
  */
 #include <errno.h>
@@ -17,6 +18,7 @@
 #include "banger/parse.h"
 #include "calls.h"
 #include "caps.h"
+#include "dial.h"
 #include "filter.h"
 #include "instance.h"
 #include "journal.h"
@@ -155,11 +157,12 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {{"owner", required_argument, NULL, 'o'},
 		{"instance", required_argument, NULL, 'i'}, {"compare-nft", no_argument, NULL, 'c'},
-		{"keep-namespace", no_argument, NULL, 'k'}, {"version", no_argument, NULL, 'v'}, {0}};
+		{"keep-namespace", no_argument, NULL, 'k'}, {"dial", no_argument, NULL, 'd'},
+		{"version", no_argument, NULL, 'v'}, {0}};
 	_cleanup_err_ struct err e = {0};
 	struct service *service = NULL;
 	const char *name = "";
-	bool compare = false, keep = false;
+	bool compare = false, keep = false, dial = false;
 	uint64_t owner = 0;
 	int option, r;
 
@@ -187,6 +190,9 @@ int main(int argc, char **argv)
 		case 'k':
 			keep = true;
 			break;
+		case 'd':
+			dial = true;
+			break;
 		case 'v':
 			puts("banger-helper " BANGER_VERSION);
 			return 0;
@@ -196,6 +202,8 @@ int main(int argc, char **argv)
 	}
 	if (compare && owner == 0 && optind == argc && geteuid() == 0)
 		return compare_nft(name);
+	if (dial && owner == 0 && optind == argc)
+		return dial_serve(STDIN_FILENO) < 0;
 	if (keep && owner == 0 && optind == argc)
 		return keep_namespace();
 	if (owner == 0 || optind != argc || geteuid() != 0) {

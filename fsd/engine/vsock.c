@@ -4,11 +4,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <linux/vm_sockets.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "banger/cleanup.h"
+#include "banger/dial_proto.h"
 #include "banger/io.h"
 #include "banger/parse.h"
+#include "banger/vsock.h"
 #include "engine/engine.h"
 #include "engine/vsock.h"
 
@@ -99,25 +102,56 @@ static int try_firecracker(
 	return r;
 }
 
-/* Whatever the kernel says of a number that is a VM's while that lives: its guest isn't as far. */
-static int try_kernel(const struct vsock_place *at, const struct vsock_wait *w, int *ret_fd, struct err *e)
+/*
+ * Where this process may have no such sockets itself, one of who makes them for it (banger/dial_proto.h), on *DIALER, which is connected where it isn't.
+ * 1; 0: not now.
+ */
+static int ask_dialer(
+	const struct vsock_place *at, const struct vsock_wait *w, int *dialer, int *ret_fd, struct err *e)
 {
-	struct sockaddr_vm address = {.svm_family = AF_VSOCK, .svm_cid = at->cid, .svm_port = at->port};
-	_cleanup_close_ int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	socklen_t size = sizeof(int);
-	int code = 0, r;
+	const struct dial_request q = {.cid = at->cid, .port = at->port};
+	_cleanup_close_ int fd = TAKE_FD(*dialer), guest = -EBADF;
+	struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = DIAL_SOCKET};
+	struct dial_reply reply;
+	size_t n = 0;
+	int r;
 
-	if (fd < 0)
-		return err_sys(e, -errno, "vsock");
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
-		if (errno != EINPROGRESS)
-			return 0;
-		r = wait_for(w, fd, POLLOUT, io_now_usec() + TRY_USEC, e);
-		if (r <= 0)
-			return r;
-		if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &size) < 0 || code != 0)
+	if (fd < 0) {
+		fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+		if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 			return 0;
 	}
+	if (io_send_fds(fd, &q, sizeof(q), NULL, 0) < 0)
+		return 0;
+	r = wait_for(w, fd, POLLIN, w->end, e);
+	if (r <= 0)
+		return r;
+	if (io_recv_fds(fd, &reply, sizeof(reply), &guest, 1, &n, 0) != sizeof(reply))
+		return 0;
+	*dialer = TAKE_FD(fd);
+	*ret_fd = TAKE_FD(guest);
+	return *ret_fd >= 0;
+}
+
+/* Whatever the kernel says of a number that is a VM's while that lives: its guest isn't as far. */
+static int try_kernel(
+	const struct vsock_place *at, const struct vsock_wait *w, int *dialer, int *ret_fd, struct err *e)
+{
+	_cleanup_close_ int fd = -EBADF;
+	socklen_t size = sizeof(int);
+	int code = 0, r = vsock_begin(at->cid, at->port, &fd);
+
+	if (r == -EAFNOSUPPORT)
+		r = ask_dialer(at, w, dialer, &fd, e);
+	else if (r < 0)
+		return 0;
+	if (fd < 0)
+		return r;
+	r = wait_for(w, fd, POLLOUT, io_now_usec() + TRY_USEC, e);
+	if (r <= 0)
+		return r;
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &size) < 0 || code != 0)
+		return 0;
 	*ret_fd = TAKE_FD(fd);
 	return 1;
 }
@@ -126,7 +160,7 @@ bool engine_has_vsock(void)
 {
 	_cleanup_close_ int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	return fd >= 0;
+	return fd >= 0 || (errno == EAFNOSUPPORT && access(DIAL_SOCKET, W_OK) == 0);
 }
 
 int vsock_pause(const struct vsock_wait *w, struct err *e)
@@ -138,8 +172,10 @@ int vsock_pause(const struct vsock_wait *w, struct err *e)
 
 int vsock_connect(const struct vsock_place *at, const struct vsock_wait *w, int *ret_fd, struct err *e)
 {
+	_cleanup_close_ int dialer = -EBADF;
+
 	for (;;) {
-		int r = at->cid ? try_kernel(at, w, ret_fd, e) : try_firecracker(at, w, ret_fd, e);
+		int r = at->cid ? try_kernel(at, w, &dialer, ret_fd, e) : try_firecracker(at, w, ret_fd, e);
 
 		if (r != 0)
 			return r < 0 ? r : 0;

@@ -14,7 +14,7 @@ fails "nor does a user install it" as_owner banger system install --owner "$OWNE
 ok "banger system install" banger system install --owner "$OWNER"
 ok "again: it is so already" banger system install --owner "$OWNER"
 ok "status" banger system status
-for unit in banger-helper.socket banger-helper.service banger.service; do
+for unit in banger-helper.socket banger-helper.service banger-vsock.socket banger.service; do
 	is "$unit runs" "$(unit $unit ActiveState)" active
 done
 is "the daemon is the owner" "$(stat -c %U "/proc/$(unit banger.service MainPID)")" "$OWNER"

@@ -23,6 +23,7 @@ is "memory in bytes" "$(cat "$FS/vms/box1/memory")" 335544320
 ok "echo start returns when the guest answers" as_owner sh -c "echo start > $FS/vms/box1/ctl"
 is "it runs" "$(cat "$FS/vms/box1/state")" running
 like "a pid" "$(cat "$FS/vms/box1/pid")" '^[1-9][0-9]*$'
+like "its agent's channel" "$(cat "$FS/vms/box1/channel")" '^(vsock [0-9]+|virtio-serial)$'
 like "the guest's boot_id" "$(cat "$FS/vms/box1/boot_id")" '^[0-9a-f-]{36}$'
 like "an address" "$(cat "$FS/vms/box1/ip")" '^10\.66\.[0-9]+\.[0-9]+$'
 like "a mac" "$(cat "$FS/vms/box1/mac")" '^52:54:00(:[0-9a-f]{2}){3}$'
