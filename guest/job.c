@@ -12,7 +12,7 @@
 #include "spawn.h"
 #include "watch.h"
 
-#define CHUNK (32u * 1024)
+#define CHUNK (128u * 1024)
 #define LINGER_USEC                                                                                          \
 	2000000 /* what else holds a stream of an ended job open has this long (agent_proto.h, EXIT) */
 

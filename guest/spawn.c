@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
 #include <signal.h>
 #include <string.h>
@@ -16,7 +17,9 @@
 #include "banger/parse.h"
 #include "spawn.h"
 
-#define ARGS_MAX  1024
+#define ARGS_MAX 1024
+/* What a job can write ahead of the agent: as much as the host takes before it gives more credit. */
+#define PIPE_SIZE AGENT_WINDOW
 #define BASE_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 int spawn_parse(const uint8_t *payload, size_t n, struct spawn *ret)
@@ -150,6 +153,38 @@ static int open_tty(uint16_t rows, uint16_t cols, int *ret_master, int *ret_slav
 	return 0;
 }
 
+/*
+ * As execvp(3), but that it looks first: an execve(2) that finds nothing has made an address space before it knows. Comes back with errno when there is no
+ * such program.
+ */
+static void exec_found(char *const argv[])
+{
+	const char *at = getenv("PATH"), *name = argv[0];
+	bool denied = false;
+	char path[PATH_MAX];
+
+	if (strchr(name, '/')) {
+		execv(name, argv);
+		return;
+	}
+	while (*name && at) {
+		size_t n = strcspn(at, ":");
+
+		/* An empty one is the folder that we are in. */
+		if (snprintf(path, sizeof(path), "%.*s%s%s", (int)n, at, n ? "/" : "", name) <
+				(int)sizeof(path) &&
+			access(path, X_OK) == 0)
+			execv(path, argv);
+		else
+			errno = errno == EACCES ? EACCES : ENOENT;
+		denied |= errno == EACCES;
+		if (errno != EACCES && errno != ENOENT && errno != ENOTDIR)
+			return;
+		at = at[n] ? at + n + 1 : NULL;
+	}
+	errno = denied ? EACCES : ENOENT;
+}
+
 /* The program, with the tools that mise has for the folder. Comes back where there is no mise. */
 static void exec_by_mise(const struct spawn *s, const char *home)
 {
@@ -165,12 +200,11 @@ static void exec_by_mise(const struct spawn *s, const char *home)
 	argv[n] = NULL;
 	/* What was prepared is what the user has on his host. */
 	setenv("MISE_TRUSTED_CONFIG_PATHS", GUEST_WORKSPACE, 0);
-	execvp(argv[0], argv);
-	if (asprintf(&own, "%s/.local/bin/mise", home) < 0) {
+	exec_found(argv);
+	if (asprintf(&own, "%s/.local/bin/mise", home) < 0)
 		own = NULL;
-		return;
-	}
-	execv(own, argv);
+	else if (access(own, X_OK) == 0)
+		execv(own, argv);
 }
 
 /* In the child, up to the program; what goes wrong is written to REPORT. */
@@ -217,7 +251,7 @@ static void child(const struct spawn *s, const struct account *a, const int fds[
 		goto failed;
 	if (s->by_mise)
 		exec_by_mise(s, a->home);
-	execvp(s->argv[0], s->argv);
+	exec_found(s->argv);
 failed:
 	r = errno;
 	(void)!write(report, &r, sizeof(r));
@@ -261,6 +295,7 @@ static int make_pipes(const struct spawn *s, struct pipes *p)
 	p->child[2] = err[1];
 	for (int i = 0; i < 2; i++)
 		fcntl(p->out[i], F_SETFL, O_NONBLOCK);
+	fcntl(p->out[0], F_SETPIPE_SZ, PIPE_SIZE);
 	if (p->in >= 0)
 		fcntl(p->in, F_SETFL, O_NONBLOCK);
 	return p->child[0] < 0 ? -errno : 0;
