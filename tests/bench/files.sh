@@ -2,31 +2,14 @@
 # Files of a running guest beside tar over ssh and sshfs to the same guest, and the raw rate of its channel; git status beside a local disk.
 # FILES, MEGABYTES, TREES: how many small files, how large a large one, how many files the git tree that is prepared has.
 . "$(dirname "$0")/../lib/case.sh"
-if [ -z "${CASE_INSIDE:-}" ]; then
-	export BANGER_TEMPLATE=${BANGER_TEMPLATE:-}-debian
-	[ -f "$BANGER_TEMPLATE.skip" ] && skip mirror "apt can't reach its archive: $(cat "$BANGER_TEMPLATE.skip")"
-fi
+. "$(dirname "$0")/../lib/sshd.sh"
+sshd_template
 command -v sshfs >/dev/null || skip sshfs "no sshfs"
 case_begin "$@"
 up
-mkdir "$FS/vms/box"
-echo debian >"$FS/vms/box/image"
-echo 512M >"$FS/vms/box/memory"
-echo start >"$FS/vms/box/ctl" || { fail "start"; case_logs; exit 1; }
-eventually "sshd listens" banger vm exec box -- systemctl is-active ssh
+sshd_up
 W=$FS/vms/box/workspace
 files=${FILES:-1000} megabytes=${MEGABYTES:-200} trees=${TREES:-20000} rounds=${BENCH_ROUNDS:-1}
-cat >"$CASE_DIR/ssh" <<END
-Host *
-	User root
-	IdentityFile $(ls "$STATE"/ssh/id_* | grep -v pub | head -n 1)
-	IdentitiesOnly yes
-	StrictHostKeyChecking no
-	UserKnownHostsFile /dev/null
-	LogLevel ERROR
-END
-options=(-F "$CASE_DIR/ssh")
-to=$(cat "$FS/vms/box/ip")
 clock() { perl -MTime::HiRes=time -e 'printf "%d\n", time() * 1e6'; }
 # took COMMAND...: its time in milliseconds into $msec.
 took()
@@ -40,7 +23,6 @@ ratio() { perl -e 'printf "%.2f", $ARGV[0] / ($ARGV[1] || 1)' "$1" "$2"; }
 
 mkdir "$CASE_DIR/src" "$CASE_DIR/sshfs"
 for ((i = 0; i < files; i++)); do head -c 4096 /dev/urandom >"$CASE_DIR/src/$i"; done
-ssh "${options[@]}" "$to" true || fail "ssh"
 sshfs "${options[@]}" "$to:/root" "$CASE_DIR/sshfs" || fail "sshfs"
 for ((round = 1; round <= rounds; round++)); do
 	took cp -a "$CASE_DIR/src" "$W/in$round"; ours=$msec

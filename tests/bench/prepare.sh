@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# A checkout of SIZE_MIB in FILES files into a guest: prepare beside `tar c | vm exec tar x` over the same channel, and beside tar over ssh to the same guest where
-# its image has an sshd; again with one file changed; a job's start and its output.
+# A checkout of SIZE_MIB in FILES files into a guest: prepare beside tar over ssh to the same guest, and beside `tar c | vm exec tar x` over the same channel;
+# again with one file changed; a job's start, its output, and a published port's.
 . "$(dirname "$0")/../lib/case.sh"
+. "$(dirname "$0")/../lib/sshd.sh"
+sshd_template
 case_begin "$@"
 SIZE_MIB=${SIZE_MIB:-300} FILES=${FILES:-10000}
 SRC=$CASE_DIR/src
@@ -24,19 +26,21 @@ perl -e '
 chown -R "$OWNER" "$SRC"
 as_owner sh -c "cd $SRC && git init -q -b main . && git config user.name me && git config user.email me@example.com && git add . && git commit -q -m one"
 up
-mkdir "$FS/vms/box"
-echo 512M >"$FS/vms/box/memory"
-echo start >"$FS/vms/box/ctl" || { cat "$FS/vms/box/error"; exit 1; }
+sshd_up
 prepare() { echo "prepare $SRC" >"$FS/vms/box/workspace.ctl"; }
 by_tar() { tar -C "$SRC" -c . | banger vm exec -i --cwd /root/tar box -- tar x; }
 banger vm exec box -- mkdir /root/tar
 tar=$(took by_tar)
+by_ssh() { tar -C "$SRC" -c . | ssh "${options[@]}" "$to" tar -C tar -x; }
+banger vm exec box -- sh -c 'rm -r /root/tar && mkdir /root/tar'
+ssh=$(took by_ssh)
 banger vm exec box -- rm -r /root/tar
 ours=$(took prepare)
 again=$(took prepare)
 echo more >>"$SRC/d1/f1"
 one=$(took prepare)
-echo "$FILES files, $SIZE_MIB MiB, and their history: prepare $ours ms, tar c | vm exec tar x $tar ms: $(ratio "$ours" "$tar");" \
+echo "$FILES files, $SIZE_MIB MiB, and their history: prepare $ours ms, tar c | ssh tar x $ssh ms: $(ratio "$ours" "$ssh")," \
+	"tar c | vm exec tar x $tar ms: $(ratio "$ours" "$tar");" \
 	"again: nothing changed $again ms, one file $one ms"
 
 spawn() { banger vm exec box -- true; }
@@ -45,8 +49,14 @@ for i in 1 2 3 4 5; do all[i]=$(took spawn); done
 # The agent's own round trip: a question that it answers at once.
 ask() { cat "$FS/vms/box/health"; }
 for i in 1 2 3 4 5; do asked[i]=$(took ask); done
+# What a spawn costs in the guest by itself: a shell's, 100 of them.
+spawns() { banger vm exec box -- sh -c 'i=0; while [ $i -lt '"$1"' ]; do /bin/true; i=$((i + 1)); done'; }
+for i in 1 2 3 4 5; do
+	many=$(took spawns 100) none=$(took spawns 0)
+	spawned[i]=$(((many - none) / 100))
+done
 median() { printf '%s\n' "$@" | sort -n | sed -n '3p'; }
-echo "exec of true: $(median "${all[@]}") ms; the agent asked: $(median "${asked[@]}") ms"
+echo "exec of true: $(median "${all[@]}") ms; the agent asked: $(median "${asked[@]}") ms, a spawn in the guest: $(median "${spawned[@]}") ms"
 # What the channel gives: a file of the guest's, read past the host's cache; then the same bytes as a job's output.
 banger vm exec box -- dd if=/dev/zero of=/root/workspace/zeros bs=64k count=1600 2>/dev/null
 raw() { dd if="$FS/vms/box/workspace/zeros" of=/dev/null bs=1M iflag=direct; }
@@ -55,6 +65,16 @@ into() { dd if=/dev/zero bs=1M count=100 status=none | banger vm exec -i box -- 
 for i in 1 2 3 4 5; do raws[i]=$(took raw) outs[i]=$(took out) intos[i]=$(took into); done
 raw_ms=$(median "${raws[@]}") ms=$(median "${outs[@]}") in_ms=$(median "${intos[@]}")
 echo "100 MiB: the channel $((104857 / raw_ms)) MB/s, a job's output $((104857 / ms)) MB/s: $(ratio "$raw_ms" "$ms"); its input $((104857 / in_ms)) MB/s"
-[ "${ours:-0}" -gt 0 ] && [ "${tar:-0}" -gt 0 ] && [ "${ms:-0}" -gt 0 ] || fail "measured nothing"
+# A server in the guest, on a port of the host's.
+banger vm exec -d box -- perl -MIO::Socket::INET -e '
+	my $l = IO::Socket::INET->new(Listen => 5, LocalAddr => "127.0.0.1", LocalPort => 8000, ReuseAddr => 1) or die;
+	while (my $c = $l->accept) { print $c "x" x 65536 for 1 .. 1600; close $c }' >/dev/null
+echo 18000 8000 >"$FS/vms/box/publish" || fail "publish"
+published() { [ "$(cat </dev/tcp/127.0.0.1/18000 | wc -c)" = 104857600 ]; }
+await published || fail "publish"
+for i in 1 2 3 4 5; do ports[i]=$(took published); done
+port_ms=$(median "${ports[@]}")
+echo "100 MiB out of a published port: $((104857 / port_ms)) MB/s: $(ratio "$ms" "$port_ms") of a job's output"
+[ "${ours:-0}" -gt 0 ] && [ "${ssh:-0}" -gt 0 ] && [ "${tar:-0}" -gt 0 ] && [ "${ms:-0}" -gt 0 ] || fail "measured nothing"
 pass "measured"
 case_end
