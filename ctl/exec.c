@@ -224,6 +224,18 @@ static int make_job(struct ctl *c, const char *vm, int *ret_fd, char **ret_dir)
 	return 0;
 }
 
+/* Nobody is there to run it. */
+static int no_agent(struct ctl *c, const char *vm)
+{
+	_cleanup_free_ char *state = tree_read(c, "vms/%s/state", vm);
+
+	return state && strcmp(state, "running") == 0
+		       ? ctl_fail("vm exec %s: the guest's agent does not answer: try again, and see "
+				  "vms/%s/health",
+				 vm, vm)
+		       : ctl_fail("vm exec %s: the VM is not running: banger vm start %s", vm, vm);
+}
+
 static int set_up(struct ctl *c, const struct exec_request *q, const char *dir)
 {
 	int r = q->argv ? 0 : tree_write(c, q->setup ? q->setup : "main", "%s/ctl", dir);
@@ -371,9 +383,7 @@ int exec_run(struct ctl *c, const struct exec_request *q, bool *ret_began)
 		return EXIT_FAILED;
 	code = make_job(c, q->vm, &keep, &running.dir);
 	if (code < 0)
-		return code == -ENOTCONN ? ctl_fail("vm exec %s: the VM is not running: banger vm start %s",
-						   q->vm, q->vm)
-					 : tree_failure(c, "vm exec", object, code);
+		return code == -ENOTCONN ? no_agent(c, q->vm) : tree_failure(c, "vm exec", object, code);
 	dir = running.dir;
 	code = set_up(c, q, dir);
 	if (code == 0 && !q->detach) {
@@ -398,7 +408,7 @@ int exec_run(struct ctl *c, const struct exec_request *q, bool *ret_began)
 										     : EXIT_FAILED;
 
 		if (code == -ENOTCONN)
-			ctl_fail("vm exec %s: the VM is not running: banger vm start %s", q->vm, q->vm);
+			no_agent(c, q->vm);
 		else if (exit_as == EXIT_NO_PROGRAM && q->argv)
 			ctl_fail("vm exec %s: %s: %s", q->vm, q->argv[0], strerror(-code));
 		else

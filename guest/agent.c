@@ -142,6 +142,17 @@ static void on_hello(struct agent *a, const struct agent_header *h, const uint8_
 	channel_send(&a->channel, AGENT_HELLO, 0, 0, &hello, sizeof(hello), NULL, 0);
 }
 
+/* What the host has asked the one before is answered by nobody. */
+static void say_begun_again(struct agent *a)
+{
+	struct {
+		uint32_t version;
+		uint8_t cookie[AGENT_COOKIE];
+	} hello = {.version = AGENT_VERSION};
+
+	channel_send(&a->channel, AGENT_HELLO, 0, 0, &hello, sizeof(hello), NULL, 0);
+}
+
 static void on_text(struct agent *a, const struct agent_header *h)
 {
 	_cleanup_free_ char *text = NULL;
@@ -353,7 +364,7 @@ static int watch_signals(void)
 	return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 }
 
-static void protect(void)
+void agent_protect(void)
 {
 	_cleanup_close_ int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 
@@ -362,20 +373,20 @@ static void protect(void)
 }
 
 int agent_run(int fd, enum channel_kind kind, const uint8_t *token, const char *root, const char *tree,
-	enum agent_mode mode)
+	enum agent_mode mode, struct agent_life *life)
 {
 	struct agent a = {.mode = mode, .token = token};
 	static struct pollfd polls[JOB_POLL_MAX + FORWARDS_MAX + PORTS_POLL_MAX + 4];
 	_cleanup_close_ int signals = watch_signals();
 	uint64_t end = mode == AGENT_PROBE ? io_now_usec() + PROBE_USEC : 0;
-	int r = channel_init(&a.channel, fd, kind, token);
+	int r = channel_init(&a.channel, fd, kind, token, &life->half_said);
 
 	if (r < 0 || signals < 0)
 		return r < 0 ? r : -errno;
 	if (kind != CHANNEL_VSOCK)
 		fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 	if (mode != AGENT_BY_HAND) {
-		protect();
+		agent_protect();
 		/* Every file open on the host is one here (1024 * 1024: the kernel's own upper limit, fs.nr_open). */
 		setrlimit(RLIMIT_NOFILE, &(struct rlimit){1 << 20, 1 << 20});
 	}
@@ -384,6 +395,9 @@ int agent_run(int fd, enum channel_kind kind, const uint8_t *token, const char *
 		if (r < 0)
 			guest_say("work disk: %s", strerror(-r));
 	}
+	/* A port has no other way to tell. */
+	if (life->again && kind == CHANNEL_PORT)
+		say_begun_again(&a);
 	while (!a.end && !a.channel.broken) {
 		struct agent_header h;
 		const uint8_t *payload;

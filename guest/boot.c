@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -19,6 +20,8 @@
 #include "network.h"
 #include "place.h"
 #include "power.h"
+
+#define AGENT_REST_SEC 1 /* between two, should each of them fail at once */
 
 static const char *const inits[] = {"/sbin/init", "/lib/systemd/systemd", "/etc/init", "/bin/init"};
 
@@ -130,8 +133,75 @@ static void on_end(int sig)
 	told_to_end = 1;
 }
 
+/* What an agent is given, and the one that takes its place. */
+struct agent_place {
+	int port;
+	enum channel_kind kind;
+	const struct config *config;
+	enum agent_mode mode;
+	char *name; /* argv[0] of this process */
+	struct agent_life *life;
+};
+
+/*
+ * What is called @... systemd neither ends nor waits for at shutdown (systemd.io: ROOT_STORAGE_DAEMONS): the agent sees to it that the machine
+ * goes off in time.
+ */
+static void stay(const struct agent_place *p)
+{
+	setsid();
+	if (p->name && *p->name)
+		p->name[0] = '@';
+}
+
+static pid_t start_agent(const struct agent_place *p)
+{
+	pid_t pid = fork();
+
+	if (pid != 0)
+		return pid;
+	stay(p);
+	agent_run(p->port, p->kind, p->config->has_token ? p->config->token : NULL, "/root", "/", p->mode,
+		p->life);
+	_exit(1);
+}
+
+/* The agent was killed. Without one nobody could do anything with this machine. */
+static pid_t next_agent(const struct agent_place *p)
+{
+	pid_t pid = -1;
+
+	p->life->again = true;
+	if (p->kind != CHANNEL_PORT || !p->life->half_said) {
+		guest_say("the agent has ended; another one begins");
+		nanosleep(&(struct timespec){.tv_sec = AGENT_REST_SEC}, NULL);
+		pid = start_agent(p);
+	}
+	if (pid < 0) {
+		guest_say("the agent has ended, and no other can take its place");
+		power_off_now();
+	}
+	return pid;
+}
+
+/* Beside an init, which knows nothing of agents. */
+static pid_t start_keeper(const struct agent_place *p)
+{
+	pid_t pid = fork(), agent;
+
+	if (pid != 0)
+		return pid;
+	stay(p);
+	agent_protect();
+	agent = start_agent(p);
+	while (agent > 0)
+		if (waitpid(agent, NULL, 0) == agent)
+			agent = next_agent(p);
+	_exit(1);
+}
+
 /* The image has no init: orphans are reaped here. */
-static void reap_for_ever(pid_t agent)
+static void reap_for_ever(const struct agent_place *p, pid_t agent)
 {
 	struct sigaction end = {.sa_handler = on_end};
 
@@ -140,33 +210,13 @@ static void reap_for_ever(pid_t agent)
 	for (;;) {
 		pid_t pid = waitpid(-1, NULL, 0);
 
-		if (told_to_end) {
+		if (told_to_end)
 			power_off_now();
-		} else if (pid == agent) {
-			guest_say("the agent has ended");
-			power_off_now();
-		} else if (pid < 0 && errno == ECHILD) {
+		else if (pid == agent)
+			agent = next_agent(p);
+		else if (pid < 0 && errno == ECHILD)
 			pause();
-		}
 	}
-}
-
-static pid_t start_agent(
-	int port, enum channel_kind kind, const struct config *c, enum agent_mode mode, char *name)
-{
-	pid_t pid = fork();
-
-	if (pid != 0)
-		return pid;
-	setsid();
-	/*
-	 * What is called @... systemd neither ends nor waits for at shutdown (systemd.io: ROOT_STORAGE_DAEMONS): the agent
-	 * sees to it that the machine goes off in time.
-	 */
-	if (name && *name)
-		name[0] = '@';
-	agent_run(port, kind, c->has_token ? c->token : NULL, "/root", "/", mode);
-	_exit(1);
 }
 
 static void set_clock(const struct config *c)
@@ -184,6 +234,8 @@ void boot_run(char *name)
 	struct config c;
 	const char *init;
 	enum channel_kind kind;
+	struct agent_place place;
+	struct agent_life *life;
 	pid_t agent;
 	int port;
 
@@ -195,8 +247,13 @@ void boot_run(char *name)
 	set_clock(&c);
 	if (agent_open(&port, &kind, &e) < 0)
 		die("agent's channel", &e);
+	life = mmap(NULL, sizeof(*life), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (life == MAP_FAILED) {
+		err_sys(&e, -errno, "memory");
+		die("agent", &e);
+	}
 	if (c.probe) {
-		agent_run(port, kind, c.has_token ? c.token : NULL, "/", "/", AGENT_PROBE);
+		agent_run(port, kind, c.has_token ? c.token : NULL, "/", "/", AGENT_PROBE, life);
 		power_off_now();
 	}
 	if (disks_mount(&c, &e) < 0)
@@ -212,18 +269,24 @@ void boot_run(char *name)
 	mount_late();
 	power_place_last_act();
 	init = find_init();
-	agent = start_agent(port, kind, &c, init ? AGENT_BESIDE_INIT : AGENT_WITHOUT_INIT, name);
+	place = (struct agent_place){.port = port,
+		.kind = kind,
+		.config = &c,
+		.mode = init ? AGENT_BESIDE_INIT : AGENT_WITHOUT_INIT,
+		.name = name,
+		.life = life};
+	agent = init ? start_keeper(&place) : start_agent(&place);
 	if (agent < 0) {
 		err_sys(&e, -errno, "fork");
 		die("agent", &e);
 	}
-	close_fd(port);
 	if (init) {
+		close_fd(port);
 		umask(022);
 		execl(init, init, NULL);
 		guest_say("%s: %s", init, strerror(errno));
 	}
 	umask(022);
-	reap_for_ever(agent);
+	reap_for_ever(&place, agent);
 	power_off_now();
 }

@@ -11,14 +11,15 @@
 #define IN_SIZE (FRAME_MAX + 65536)
 #define OUT_MAX (16u << 20)
 
-int channel_init(struct channel *c, int fd, enum channel_kind kind, const uint8_t *token)
+int channel_init(struct channel *c, int fd, enum channel_kind kind, const uint8_t *token, bool *half_said)
 {
 	int r;
 
 	*c = (struct channel){.fd = fd,
 		.hello = 4 + AGENT_COOKIE + (token ? AGENT_TOKEN : 0),
 		.kind = kind,
-		.connected = kind != CHANNEL_VSOCK};
+		.connected = kind != CHANNEL_VSOCK,
+		.half_said = half_said};
 	if (kind == CHANNEL_VSOCK) {
 		c->fd = -EBADF;
 		r = token ? door_new(fd, token, &c->door) : -EINVAL;
@@ -160,6 +161,8 @@ size_t channel_waiting(const struct channel *c)
 
 void channel_flush(struct channel *c)
 {
+	if (channel_waiting(c) > 0)
+		*c->half_said = true;
 	while (c->connected && channel_waiting(c) > 0) {
 		size_t n = channel_waiting(c);
 		ssize_t k = write(c->fd, c->out + c->out_at, n < 65536 ? n : 65536);
@@ -177,6 +180,7 @@ void channel_flush(struct channel *c)
 		c->out_at += (size_t)k;
 	}
 	if (c->out_at == c->out_end) {
+		*c->half_said = false;
 		c->out_at = c->out_end = 0;
 		if (c->out_size > 2 * FRAME_MAX) {
 			free(c->out);

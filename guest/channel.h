@@ -22,9 +22,10 @@ struct channel {
 	size_t hello; /* bytes of a HELLO's payload */
 	enum channel_kind kind;
 	bool connected;
-	bool broken;   /* a socket that has closed */
-	bool astray;   /* what came was no frame: all is passed over until HELLO */
-	bool overflow; /* out was more than it may be: nothing more until HELLO */
+	bool broken;     /* a socket that has closed */
+	bool astray;     /* what came was no frame: all is passed over until HELLO */
+	bool overflow;   /* out was more than it may be: nothing more until HELLO */
+	bool *half_said; /* whether the host may have heard a part of a frame; not NULL */
 	uint8_t *in;
 	size_t in_at, in_end;
 	uint8_t *out;
@@ -34,8 +35,8 @@ struct channel {
 /* Unsent bytes above which nobody may add output of jobs. */
 #define CHANNEL_OUT_SOFT (512u * 1024)
 
-/* FD stays the caller's, but a listening one. TOKEN: AGENT_TOKEN bytes, NULL: none; a vsock has one. -EINVAL */
-int channel_init(struct channel *c, int fd, enum channel_kind kind, const uint8_t *token);
+/* FD stays the caller's, but a listening one. HALF_SAID: kept by the caller, who may outlive this process. TOKEN: AGENT_TOKEN bytes, NULL: none; a vsock has one. -EINVAL */
+int channel_init(struct channel *c, int fd, enum channel_kind kind, const uint8_t *token, bool *half_said);
 
 /* What to poll for input; negative: nothing that poll(2) would tell, but to be looked at now and then. */
 int channel_poll_fd(const struct channel *c);

@@ -32,6 +32,7 @@ void guest_say(const char *fmt, ...)
  */
 static int agent_by_hand(int argc, char **argv)
 {
+	struct agent_life life = {0};
 	enum channel_kind kind = CHANNEL_SOCKET;
 	const char *root = "/root", *tree = NULL;
 	uint8_t token[AGENT_TOKEN];
@@ -51,7 +52,7 @@ static int agent_by_hand(int argc, char **argv)
 	/* Not the jobs'. */
 	fcntl((int)fd, F_SETFD, FD_CLOEXEC);
 	return agent_run((int)fd, kind, kind == CHANNEL_VSOCK ? token : NULL, root, tree ? tree : root,
-		       AGENT_BY_HAND) < 0;
+		       AGENT_BY_HAND, &life) < 0;
 }
 
 static const struct {

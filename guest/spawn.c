@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -246,6 +247,8 @@ static void child(const struct spawn *s, const struct account *a, const int fds[
 		goto failed;
 	if (setgid(a->gid) < 0 || setuid(a->uid) < 0)
 		goto failed;
+	/* Nobody else knows of it. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (*s->cwd ? chdir(s->cwd) < 0
 		    : (chdir(GUEST_WORKSPACE) < 0 && chdir(a->home) < 0 && chdir("/") < 0))
 		goto failed;

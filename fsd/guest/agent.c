@@ -17,6 +17,7 @@
 #define OUT_LOW     (256u * 1024)
 #define ERRNO_MAX   4095
 #define TIMER_SLACK 10000 /* usec */
+#define HELLO_MIN   (sizeof(uint32_t) + AGENT_COOKIE)
 #define ONCE_PARTS  16
 
 static void drop_requests(struct agent *a, int code)
@@ -207,6 +208,13 @@ static int on_reply(struct agent *a, const struct agent_header *h, const uint8_t
 	return 0;
 }
 
+static bool is_unasked(const uint8_t *hello)
+{
+	static const uint8_t zeros[AGENT_COOKIE];
+
+	return memcmp(hello + sizeof(uint32_t), zeros, sizeof(zeros)) == 0;
+}
+
 static void on_frame(struct agent *a, const struct agent_header *h, const uint8_t *payload)
 {
 	int r = 0;
@@ -230,7 +238,10 @@ static void on_frame(struct agent *a, const struct agent_header *h, const uint8_
 			a->ports_changed(a->ports_user, NULL, 0);
 		break;
 	case AGENT_HELLO:
-		/* To a hello that was said more than once. */
+		/* To a hello that was said more than once; or of another agent. */
+		if (h->length >= HELLO_MIN && is_unasked(payload))
+			agent_break(
+				a, -ECONNRESET, "the agent has ended in the guest, and another has begun");
 		break;
 	default:
 		r = -EPROTO;

@@ -12,6 +12,7 @@
 #define TRY_MSEC      2000 /* the first try to reach an agent; each further one is twice as long, up to: */
 #define TRY_DOUBLINGS 4    /* 32 s: a guest may be slow, emulated on a loaded host; a dead one costs little */
 #define RETRY_USEC    2000000
+#define SOON_USEC     100000
 #define REST_USEC     30000000 /* between tries when the longest were in vain */
 #define TRIES_AT_ONCE 4        /* of the workers: guests without an agent hold up nobody's start */
 #define CONSOLE_CHUNK 16384
@@ -73,12 +74,16 @@ static int on_retry(sd_event_source *s, uint64_t usec, void *user)
 	return 0;
 }
 
-static void retry_later(struct vm *vm)
+static void retry_in(struct vm *vm, uint64_t usec)
 {
 	sd_event_source_disable_unref(vm->retry);
 	vm->retry = NULL;
-	sd_event_add_time_relative(vm->vms->event, &vm->retry, CLOCK_MONOTONIC,
-		vm->tries > TRY_DOUBLINGS ? REST_USEC : RETRY_USEC, 0, on_retry, vm);
+	sd_event_add_time_relative(vm->vms->event, &vm->retry, CLOCK_MONOTONIC, usec, 0, on_retry, vm);
+}
+
+static void retry_later(struct vm *vm)
+{
+	retry_in(vm, vm->tries > TRY_DOUBLINGS ? REST_USEC : RETRY_USEC);
 }
 
 static void on_lost(void *user, const struct err *why)
@@ -94,8 +99,10 @@ static void on_lost(void *user, const struct err *why)
 	if (!vm->deed)
 		vm_log(vm, "%s", err_text(why));
 	vm_changed(vm);
-	/* The VMM may be about to end: its end is seen by itself. */
-	if (vm->pidfd >= 0)
+	/* The VMM may be about to end: its end is seen by itself. Another agent is there already; how often it says so is the guest's to say. */
+	if (vm->pidfd >= 0 && why->code == -ECONNRESET)
+		retry_in(vm, SOON_USEC);
+	else if (vm->pidfd >= 0)
 		retry_later(vm);
 }
 

@@ -20,6 +20,9 @@
  * it: after 5 s without an answer the next host sends AGENT_HEADER + AGENT_PAYLOAD_MAX zeros before its HELLO; the agent passes over
  * what can't be a frame (type 0 or unknown, too long) byte by byte.
  *
+ * An agent that takes the place of one that was killed says so on a port, which doesn't close with it: a HELLO of 16 zeros, unasked. What the one before was
+ * asked is not answered any more; its jobs have ended with it, and nothing is pinned.
+ *
  * Every request gets exactly one reply of type AGENT_REPLY, except where a type says otherwise. Requests on files may be
  * answered out of order.
  */

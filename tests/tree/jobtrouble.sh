@@ -75,7 +75,9 @@ is "resume" "$(errno_write "$BOX/ctl" resume)" OK
 wait $through
 is "and a job goes on" "$?$(tr '\n' ' ' <"$CASE_DIR/through")" "0begun over "
 wait $copier || like "the copy was told why it did not" "$(cat "$CASE_DIR/copied")" 'busy|timed out'
-eventually "who was left has gone too" sh -c "! $BANGER_BIN/banger vm exec box -- pgrep -x sleep"
+asleep() { run asleep box -- sh -c 'ps | grep -c "[s]leep 1000"' >/dev/null; cat "$CASE_DIR/asleep"; }
+none() { [ "$(asleep)" = 0 ]; }
+eventually "who was left has gone too" none
 ok "a copy in its place" cp "$CASE_DIR/big" "$W/big"
 ok "is whole" cmp "$CASE_DIR/big" "$W/big"
 is "a folder into itself" "$(mkdir -p "$W/a/b"; errno_call rename "$W/a" "$W/a/b/c")" EINVAL
@@ -94,6 +96,25 @@ await sh -c "kill -TERM $deaf; grep -q alone $CASE_DIR/deaf"
 wait $deaf
 is "who says so three times is let go" $? 143
 like "and it is said" "$(cat "$CASE_DIR/deaf")" 'told to end 3 times'
+
+# The agent is killed: what it was at is lost, and another one takes its place.
+"$BANGER_BIN/banger" vm exec box -- sh -c 'echo begun; sleep 1000' >"$CASE_DIR/agent" 2>&1 & job=$!
+cp "$CASE_DIR/big" "$W/big2" 2>/dev/null & copier=$!
+await grep -q begun "$CASE_DIR/agent"
+boot=$(cat "$BOX/boot_id")
+# shellcheck disable=SC2016
+"$BANGER_BIN/banger" vm exec -d box -- sh -c 'sleep 1; for p in /proc/[0-9]*; do case "$(tr "\\0" " " <"$p/cmdline" 2>/dev/null)" in @*) agent=${p#/proc/} ;; esac; done; kill -9 "$agent"' >/dev/null
+wait $job
+is "a job whose agent is killed" "$?" 255
+like "is told so" "$(cat "$CASE_DIR/agent")" 'the job was lost'
+timeout "$PATIENCE" tail --pid=$copier -f /dev/null
+is "and a copy ends" $? 0
+await sh -c "[ \$(cat $BOX/state) != running ] || grep -q '^agent [0-9]' $BOX/health"
+is "start, where it is not running any more" "$(errno_write "$BOX/ctl" start)" OK
+is "jobs run" "$(run said box -- echo here)$(cat "$CASE_DIR/said")" 0here
+# On a port that was in the middle of a word no other can go on.
+[ "$(cat "$BOX/boot_id")" != "$boot" ] || is "and what the agent had begun has ended with it" "$(asleep)" 0
+ok "copies are made" cp "$CASE_DIR/big" "$W/big2"
 
 # Killed in the middle of it all.
 "$BANGER_BIN/banger" vm exec -i box -- sh -c 'echo begun; sleep 1000' >"$CASE_DIR/killed" 2>&1 </dev/null & killed=$!

@@ -204,6 +204,27 @@ static void queue_is_bounded(void **state)
 		-EMSGSIZE);
 }
 
+/* An agent that was killed, and one that begins anew in its place. */
+static void another_agent_has_begun(void **state)
+{
+	struct bench *b = *state;
+	uint8_t hello[4 + AGENT_COOKIE] = {0};
+
+	ask(b, 0);
+	hello[4] = 1;
+	say(b, AGENT_HELLO, 0, 0, hello, sizeof(hello));
+	say(b, AGENT_HELLO, 0, 0, hello, 4);
+	settle(b);
+	assert_int_equal(b->lost, 0);
+	hello[4] = 0;
+	say(b, AGENT_HELLO, 0, 0, hello, sizeof(hello));
+	settle(b);
+	assert_int_equal(b->replies, 1);
+	assert_int_equal(b->code, -ENOTCONN);
+	assert_int_equal(b->lost, 1);
+	assert_int_equal(b->lost_code, -ECONNRESET);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -216,6 +237,7 @@ int main(void)
 		TEST(requests_from_the_guest),
 		TEST(no_errno),
 		TEST(ends_in_a_frame),
+		TEST(another_agent_has_begun),
 		TEST(freed_in_a_callback),
 		TEST(times_out),
 		TEST(others_have_their_turn),
