@@ -1,7 +1,10 @@
 #include <errno.h>
 
 #include "banger/cleanup.h"
+#include "fuse/signals.h"
 #include "fuse/state.h"
+
+#define LOOK_USEC 100000 /* how long a signal that means it may be overlooked behind one that doesn't */
 
 static void send(struct request *r, int code, const void *data, size_t n)
 {
@@ -35,6 +38,14 @@ static void send(struct request *r, int code, const void *data, size_t n)
 	}
 }
 
+static void request_free(struct request *r)
+{
+	LIST_REMOVE(r, live);
+	sd_event_source_disable_unref(r->look);
+	free(r->data);
+	free(r);
+}
+
 static void on_done(struct call *call, int code, const void *data, size_t n)
 {
 	struct request *r = (struct request *)call;
@@ -58,8 +69,7 @@ static void on_done(struct call *call, int code, const void *data, size_t n)
 		}
 	}
 	send(r, code, data, n);
-	LIST_REMOVE(r, live);
-	free(r);
+	request_free(r);
 }
 
 void request_release_held(struct server *s)
@@ -74,9 +84,7 @@ void request_release_held(struct server *s)
 			return;
 		TAILQ_REMOVE(&s->held, r, link);
 		send(r, r->code, r->data, r->n);
-		LIST_REMOVE(r, live);
-		free(r->data);
-		free(r);
+		request_free(r);
 	}
 }
 
@@ -86,10 +94,8 @@ void requests_free(struct server *s)
 
 	/* libfuse frees its part with an answer only; by now answers lead nowhere (server_detach()). */
 	while ((r = LIST_FIRST(&s->live))) {
-		LIST_REMOVE(r, live);
 		fuse_reply_err(r->req, EINTR);
-		free(r->data);
-		free(r);
+		request_free(r);
 	}
 }
 
@@ -113,12 +119,34 @@ struct request *request_new(struct server *s, fuse_req_t req, enum reply_kind ki
 	return r;
 }
 
+/* The kernel tells of the first signal only. */
+static int on_look(sd_event_source *source, uint64_t usec, void *user)
+{
+	struct request *r = user;
+
+	if (r->answered || !r->call.cancel)
+		return 0;
+	if (signals_mean_it(r->call.pid)) {
+		r->call.cancel(&r->call);
+		return 0;
+	}
+	sd_event_source_set_time(source, usec + LOOK_USEC);
+	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+/* True: it has begun something that is not left for a signal by the way. What only waits is asked again by whoever wants to. */
+static bool look_later(struct request *r)
+{
+	return r->kind != REPLY_DATA && sd_event_add_time_relative(r->s->config.event, &r->look,
+						CLOCK_MONOTONIC, LOOK_USEC, LOOK_USEC / 10, on_look, r) >= 0;
+}
+
 static void on_interrupt(fuse_req_t req, void *data)
 {
 	struct request *r = data;
 
 	(void)req;
-	if (!r->answered && r->call.cancel)
+	if (!r->answered && r->call.cancel && !r->look && (signals_mean_it(r->call.pid) || !look_later(r)))
 		r->call.cancel(&r->call);
 }
 

@@ -37,6 +37,7 @@ struct request {
 	fuse_req_t req;
 	enum reply_kind kind;
 	size_t size;
+	sd_event_source *look; /* for a signal that means it (signals.h) */
 	/* Answered, but what it tells of is not invalidated yet: */
 	bool answered;
 	uint64_t after;

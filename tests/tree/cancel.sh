@@ -41,6 +41,20 @@ kill -TERM $starter
 wait $starter
 ended "a signal"
 
+# A child of the writer's that ends, or its window's size, is no reason; a signal that comes after that is one.
+perl -e '$SIG{CHLD} = $SIG{WINCH} = sub { }; my $child = fork // die; if (!$child) { sleep 1000; exit }
+	print "$child\n"; close STDOUT; open my $f, ">", $ARGV[0] or die; syswrite $f, "start\n"' "$FS/vms/box/ctl" >"$CASE_DIR/child" 2>/dev/null &
+starter=$!
+await sh -c "grep -qx pull $FS/ops/*/kind"
+kill -9 "$(cat "$CASE_DIR/child")"
+kill -WINCH $starter
+await grep -q 'ShdPnd:.*0000000008010000' "/proc/$starter/status"
+is "what is asked of the daemon meanwhile" "$(mkdir "$FS/vms/other" && rmdir "$FS/vms/other" && echo done)" done
+is "the end of a child cancels nothing" "$(cat "$(op_of start)/stage")" kernel
+kill -TERM $starter
+wait $starter
+ended "a signal behind others"
+
 begin
 is "cancel of the pull itself" "$(errno_write "$(op_of pull)/ctl" cancel)" OK
 wait $starter
