@@ -48,19 +48,17 @@ static void add_disk(
 	add(a, "-blockdev");
 	add(a, "driver=raw,file=f%d,node-name=d%d,%sdiscard=unmap,read-only=%s", set, set,
 		disk->block ? "cache.direct=on," : "", readonly);
-	if (rate || ops) {
-		add(a, "-object");
-		add(a,
-			"{\"qom-type\":\"throttle-group\",\"id\":\"t%d\",\"limits\":{\"bps-total\":%" PRIu64
-			",\"iops-total\":%" PRIu64 "}}",
-			set, rate, ops);
-		add(a, "-blockdev");
-		add(a, "driver=throttle,node-name=l%d,throttle-group=t%d,file=d%d,discard=unmap,read-only=%s",
-			set, set, set, readonly);
-	}
+	/* Also of one without limits: it can be given some while it runs. */
+	add(a, "-object");
+	add(a,
+		"{\"qom-type\":\"throttle-group\",\"id\":\"t%d\",\"limits\":{\"bps-total\":%" PRIu64
+		",\"iops-total\":%" PRIu64 "}}",
+		set, rate, ops);
+	add(a, "-blockdev");
+	add(a, "driver=throttle,node-name=l%d,throttle-group=t%d,file=d%d,discard=unmap,read-only=%s", set,
+		set, set, readonly);
 	add(a, "-device");
-	add(a, "virtio-blk-device,drive=%c%d,id=%s,serial=%s", rate || ops ? 'l' : 'd', set, disk->serial,
-		disk->serial);
+	add(a, "virtio-blk-device,drive=l%d,id=%s,serial=%s", set, disk->serial, disk->serial);
 }
 
 static void add_disks(struct argv *a, const struct helper_request *q)

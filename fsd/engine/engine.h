@@ -47,13 +47,18 @@ enum engine_status {
 	ENGINE_OTHER, /* neither: shut down, panicked, still loading */
 };
 
+/* What a guest may do a second, on each disk and each way; 0: no limit. */
+struct engine_rates {
+	uint64_t disk, ops, net;
+};
+
 /* What a VM is to be, for an engine that is told so after its launch. */
 struct engine_machine {
 	uint64_t memory;
 	uint32_t vcpus, vm;
 	enum helper_storage storage;
-	uint64_t disk_rate, disk_ops, net_rate; /* a second, on each disk, each way; 0: no limit */
-	const char *tap;                        /* "": neither network nor disks, a probe */
+	struct engine_rates rates;
+	const char *tap; /* "": neither network nor disks, a probe */
 };
 
 struct engine {
@@ -73,6 +78,9 @@ struct engine {
 	 */
 	int (*boot)(int vm_dir_fd, int pidfd, const struct engine_machine *m, struct op *op, char **ret_note,
 		struct err *e);
+	/* From now on, of a VM that runs or is paused; what it can't keep is ignored (limits_net). */
+	int (*set_rates)(int vm_dir_fd, enum helper_storage storage, const struct engine_rates *rates,
+		struct op *op, struct err *e);
 	int (*pause)(int vm_dir_fd, struct op *op, struct err *e);
 	int (*resume)(int vm_dir_fd, struct op *op, struct err *e);
 	/* The power button: asks the guest's kernel, returns at once. */

@@ -87,11 +87,31 @@ static void add_limit(struct body *b, const char *key, const struct fc_limit *l)
 	add_body(b, key, &limit);
 }
 
+/* In the place of what there was: what a limit leaves out would stay. */
+static void change_limit(struct body *b, const char *key, const struct fc_limit *l)
+{
+	const struct fc_bucket *const buckets[] = {&l->bandwidth, &l->ops};
+	static const char *const names[] = {"bandwidth", "ops"};
+	struct body limit;
+
+	body_begin(&limit);
+	for (size_t i = 0; i < ELEMENTSOF(buckets); i++) {
+		struct body bucket;
+
+		body_begin(&bucket);
+		/* Both 0: none (docs/api_requests/patch-block.md in its sources). */
+		add_number(&bucket, "size", is_limit(buckets[i]) ? buckets[i]->size : 0);
+		add_number(&bucket, "refill_time", is_limit(buckets[i]) ? buckets[i]->refill_msec : 0);
+		add_body(&limit, names[i], &bucket);
+	}
+	add_body(b, key, &limit);
+}
+
 /* Sends B and lets go of it. */
-static int put(struct fc_api *a, const char *path, struct body *b, struct err *e)
+static int send_body(struct fc_api *a, const char *method, const char *path, struct body *b, struct err *e)
 {
 	int r = b->failed ? err_sys(e, -ENOMEM, "Firecracker")
-			  : fc_api_call(a, "PUT", path, b->o, FC_MSEC, NULL, e);
+			  : fc_api_call(a, method, path, b->o, FC_MSEC, NULL, e);
 
 	json_object_put(b->o);
 	return r;
@@ -212,7 +232,7 @@ static int put_part(struct fc_api *a, const struct part *p, const struct fc_mach
 		json_object_put(b.o);
 		return 0;
 	}
-	return put(a, p->path, &b, e);
+	return send_body(a, "PUT", p->path, &b, e);
 }
 
 static int put_disk(struct fc_api *a, const struct fc_disk *d, struct err *e)
@@ -233,7 +253,7 @@ static int put_disk(struct fc_api *a, const struct fc_disk *d, struct err *e)
 	/* The default offers the guest no flush: what it synced would be lost with the host's power. */
 	add_text(&b, "cache_type", d->readonly ? "Unsafe" : "Writeback");
 	add_limit(&b, "rate_limiter", &d->limit);
-	return put(a, path, &b, e);
+	return send_body(a, "PUT", path, &b, e);
 }
 
 int fc_machine_configure(
@@ -248,6 +268,32 @@ int fc_machine_configure(
 	for (size_t i = 0; r == 0 && i < m->disk_count; i++)
 		r = put_disk(a, &m->disks[i], e);
 	return r;
+}
+
+int fc_machine_limit_disk(struct fc_api *a, const char *id, const struct fc_limit *limit, struct err *e)
+{
+	_cleanup_free_ char *path = NULL;
+	struct body b;
+
+	if (asprintf(&path, "/drives/%s", id) < 0) {
+		path = NULL;
+		return err_sys(e, -ENOMEM, "Firecracker");
+	}
+	body_begin(&b);
+	add_text(&b, "drive_id", id);
+	change_limit(&b, "rate_limiter", limit);
+	return send_body(a, "PATCH", path, &b, e);
+}
+
+int fc_machine_limit_network(struct fc_api *a, const struct fc_limit *limit, struct err *e)
+{
+	struct body b;
+
+	body_begin(&b);
+	add_text(&b, "iface_id", "net");
+	change_limit(&b, "rx_rate_limiter", limit);
+	change_limit(&b, "tx_rate_limiter", limit);
+	return send_body(a, "PATCH", "/network-interfaces/net", &b, e);
 }
 
 int fc_machine_start(struct fc_api *a, struct err *e)

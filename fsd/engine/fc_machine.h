@@ -47,4 +47,8 @@ int fc_machine_configure(
 /* Lets the guest run: comes back when it does. */
 int fc_machine_start(struct fc_api *a, struct err *e);
 
+/* Of a machine that runs: from now on disk ID, or the network, has LIMIT, and no other. */
+int fc_machine_limit_disk(struct fc_api *a, const char *id, const struct fc_limit *limit, struct err *e);
+int fc_machine_limit_network(struct fc_api *a, const struct fc_limit *limit, struct err *e);
+
 #endif

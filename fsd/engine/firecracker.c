@@ -173,8 +173,8 @@ static int firecracker_boot(int vm_dir_fd, int pidfd, const struct engine_machin
 		.mac = mac,
 		.vsock = "/" HELPER_JAIL_SOCKETS "/" HELPER_JAIL_VSOCK,
 		.cid = GUEST_CID,
-		.receive.bandwidth = bucket(m->net_rate),
-		.transmit.bandwidth = bucket(m->net_rate),
+		.receive.bandwidth = bucket(m->rates.net),
+		.transmit.bandwidth = bucket(m->rates.net),
 		.balloon_stats_sec = BALLOON_SEC,
 		.log = "/" HELPER_JAIL_SOCKETS "/" HELPER_JAIL_LOG,
 		.metrics = "/" HELPER_JAIL_SOCKETS "/" HELPER_JAIL_METRICS,
@@ -190,7 +190,7 @@ static int firecracker_boot(int vm_dir_fd, int pidfd, const struct engine_machin
 		disks[i] = (struct fc_disk){.id = staged[i].serial,
 			.path = paths[i],
 			.readonly = staged[i].readonly,
-			.limit = {bucket(m->disk_rate), bucket(m->disk_ops)}};
+			.limit = {bucket(m->rates.disk), bucket(m->rates.ops)}};
 	}
 	if (r == 0)
 		r = fc_api_wait(a, pidfd, FC_START_MSEC, e);
@@ -205,6 +205,21 @@ static int firecracker_boot(int vm_dir_fd, int pidfd, const struct engine_machin
 	return r;
 }
 
+static int firecracker_set_rates(int vm_dir_fd, enum helper_storage storage, const struct engine_rates *rates,
+	struct op *op, struct err *e)
+{
+	const struct fc_limit disk = {bucket(rates->disk), bucket(rates->ops)},
+			      net = {.bandwidth = bucket(rates->net)};
+	_cleanup_(fc_api_freep) struct fc_api *a = NULL;
+	size_t n;
+	const struct launch_disk *disks = launch_disks(storage, &n);
+	int r = fc_api_new(vm_dir_fd, op, &a, e);
+
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = fc_machine_limit_disk(a, disks[i].serial, &disk, e);
+	return r == 0 ? fc_machine_limit_network(a, &net, e) : r;
+}
+
 const struct engine engine_firecracker = {
 	.name = "firecracker",
 	.id = HELPER_ENGINE_FIRECRACKER,
@@ -215,6 +230,7 @@ const struct engine engine_firecracker = {
 	.programs = firecracker_programs,
 	.check = firecracker_check,
 	.boot = firecracker_boot,
+	.set_rates = firecracker_set_rates,
 	.pause = firecracker_pause,
 	.resume = firecracker_resume,
 	.powerdown = firecracker_powerdown,

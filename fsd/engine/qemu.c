@@ -1,6 +1,8 @@
 #include <errno.h>
+#include <inttypes.h>
 
 #include "banger/cleanup.h"
+#include "banger/launch_disks.h"
 #include "banger/program.h"
 #include "engine/engines.h"
 #include "engine/qmp.h"
@@ -35,6 +37,30 @@ static int qemu_status(int vm_dir_fd, enum engine_status *ret, struct err *e)
 						 : ENGINE_OTHER;
 	json_object_put(o);
 	return 0;
+}
+
+/* Of the groups that argv.c of the helper's has made, a disk each. */
+static int qemu_set_rates(int vm_dir_fd, enum helper_storage storage, const struct engine_rates *rates,
+	struct op *op, struct err *e)
+{
+	_cleanup_(qmp_closep) struct qmp *q = NULL;
+	size_t n;
+	int r = qmp_open(vm_dir_fd, QMP_MSEC, op, &q, e);
+
+	launch_disks(storage, &n);
+	for (size_t i = 1; r == 0 && i <= n; i++) {
+		_cleanup_free_ char *limits = NULL;
+
+		if (asprintf(&limits,
+			    "{\"path\":\"/objects/t%zu\",\"property\":\"limits\","
+			    "\"value\":{\"bps-total\":%" PRIu64 ",\"iops-total\":%" PRIu64 "}}",
+			    i, rates->disk, rates->ops) < 0) {
+			limits = NULL;
+			return err_sys(e, -ENOMEM, "QEMU's monitor");
+		}
+		r = qmp_call(q, "qom-set", limits, NULL, e);
+	}
+	return r;
 }
 
 static const char *const disk_names[] = {"rd_bytes", "wr_bytes", "rd_operations", "wr_operations"};
@@ -80,6 +106,7 @@ const struct engine engine_qemu = {
 	.programs = qemu_programs,
 	.pause = qemu_pause,
 	.resume = qemu_resume,
+	.set_rates = qemu_set_rates,
 	.powerdown = qemu_powerdown,
 	.status = qemu_status,
 	.stats = qemu_stats,

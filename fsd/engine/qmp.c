@@ -10,7 +10,6 @@
 #include "engine/vmm_json.h"
 
 #define QMP_LINE_MAX 65536
-#define QMP_MSEC     5000
 
 struct qmp {
 	int fd;

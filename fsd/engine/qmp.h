@@ -10,6 +10,8 @@
 #include "banger/err.h"
 #include "job/op.h"
 
+#define QMP_MSEC 5000 /* for a command */
+
 /*
  * Connects to ENGINE_QMP_SOCKET below VM_DIR_FD, says COMMAND (no arguments) and waits for its answer at most 5 s. *RET (may be NULL) is what
  * it returned, the caller's (json_object_put()). -EIO with QEMU's own text when it refused; -ETIMEDOUT, -ECONNREFUSED, -EPROTO, -EINTR.

@@ -39,8 +39,8 @@ struct vm {
 	struct store_vm row;
 	enum vm_state state;
 	struct deed *deed;
-	bool deleting, reconnecting;
-	unsigned tries; /* to reach its agent, in a row */
+	bool deleting, reconnecting, telling; /* telling: of a setting, those who run it */
+	unsigned tries;                       /* to reach its agent, in a row */
 	/* While its VMM lives: */
 	const struct engine *engine; /* that runs it; NULL: none */
 	int pid, pidfd, run_fd, tty_fd;

@@ -1,5 +1,6 @@
 /* A VM's settings: a row each. */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 
 #include "banger/cleanup.h"
@@ -24,10 +25,19 @@
 
 #define AUTOSTOP_MAX (366u * 86400) /* seconds */
 
+static int must_be_idle(const struct vm *vm, const char *what, struct err *e)
+{
+	return vm->deed || vm->deleting || vm->telling
+		       ? err_set(e, -EBUSY, "%s: something is at work on the VM: try again", what)
+		       : 0;
+}
+
 static int must_not_run(const struct vm *vm, const char *what, struct err *e)
 {
-	if (vm->deed || vm->deleting)
-		return err_set(e, -EBUSY, "%s: something is at work on the VM: try again", what);
+	int r = must_be_idle(vm, what, e);
+
+	if (r < 0)
+		return r;
 	if (vm->pidfd >= 0)
 		return err_set(e, -EBUSY, "%s: the VM is %s: stop it first, it is read at the next start",
 			what, vm_state_name(vm->state));
@@ -226,9 +236,7 @@ static int check_nat(const struct vm *vm, const char *text, struct err *e)
 
 	if (parse_bool(text, &v) < 0)
 		return err_set(e, -EINVAL, "nat: 0 or 1");
-	if (vm->deed || vm->deleting)
-		return err_set(e, -EBUSY, "nat: something is at work on the VM: try again");
-	return 0;
+	return must_be_idle(vm, "nat", e);
 }
 
 static int apply_nat(struct vm *vm, const char *text, struct err *e)
@@ -279,7 +287,7 @@ static int check_rate(const struct vm *vm, const char *what, const char *text, u
 {
 	int r = strcmp(text, "max") == 0 ? 0 : check_number(what, text, min, RATE_MAX, true, e);
 
-	return r < 0 ? r : must_not_run(vm, what, e);
+	return r < 0 ? r : must_be_idle(vm, what, e);
 }
 
 static int apply_rate(uint64_t *field, const char *what, const char *text, struct err *e)
@@ -330,7 +338,12 @@ static void show_net_rate(const struct vm *vm, FILE *out)
 
 static int check_net_rate(const struct vm *vm, const char *text, struct err *e)
 {
-	return check_rate(vm, "net_rate", text, RATE_MIN, e);
+	int r = check_rate(vm, "net_rate", text, RATE_MIN, e);
+
+	if (r == 0 && vm->engine && !vm->engine->limits_net && strcmp(text, "max") != 0)
+		return err_set(e, -EOPNOTSUPP, "net_rate: %s, which runs the VM, cannot keep to it",
+			vm->engine->name);
+	return r;
 }
 
 static int apply_net_rate(struct vm *vm, const char *text, struct err *e)
@@ -354,50 +367,82 @@ static int check_publish(const struct vm *vm, const char *text, struct err *e)
 	return r;
 }
 
+/* A change: in the model at once, told to those who run the VM, then stored; taken back when either couldn't be. */
+struct change {
+	struct vms *vms;
+	uint32_t id;
+	const struct vm_setting *setting;
+	char *old;
+	vm_done_fn done;
+	void *user;
+	/* The worker's: copies. */
+	bool nat;
+	uint32_t address;
+	const struct engine *engine;
+	int run_fd;
+	enum helper_storage storage;
+	struct engine_rates rates;
+};
+
+static int tell_nat(void *data, struct err *e)
+{
+	struct change *c = data;
+
+	return helper_nat(c->vms->config.helper, 0, c->id, c->address, c->nat, e);
+}
+
+static int tell_rates(void *data, struct err *e)
+{
+	struct change *c = data;
+
+	return c->engine->set_rates(c->run_fd, c->storage, &c->rates, NULL, e);
+}
+
 const struct vm_setting vm_settings[] = {
 	{"image", "The image that the root file system is of. Read at the start.", show_image, check_image,
-		apply_image},
-	{"kernel", "The kernel that it boots.", show_kernel, check_kernel, apply_kernel},
+		apply_image, NULL},
+	{"kernel", "The kernel that it boots.", show_kernel, check_kernel, apply_kernel, NULL},
 	{"engine",
 		"What runs it: `firecracker`, `qemu`, or `auto`, which `config/engine` and the host decide "
 		"at "
 		"the start; "
 		"while it runs, what does.",
-		show_engine, check_engine, apply_engine},
+		show_engine, check_engine, apply_engine, NULL},
 	{"storage",
 		"How the root is made writable: `dm`, a device-mapper snapshot of the image, or `overlay`, "
 		"in the "
 		"guest over the read-only image. `auto` until the first start, which chooses what the host "
 		"has.",
-		show_storage, check_storage, apply_storage},
-	{"vcpus", "Virtual CPUs, 1 to 64.", show_vcpus, check_vcpus, apply_vcpus},
-	{"memory", "Bytes of memory, whole MiB, 64 MiB or more.", show_memory, check_memory, apply_memory},
+		show_storage, check_storage, apply_storage, NULL},
+	{"vcpus", "Virtual CPUs, 1 to 64.", show_vcpus, check_vcpus, apply_vcpus, NULL},
+	{"memory", "Bytes of memory, whole MiB, 64 MiB or more.", show_memory, check_memory, apply_memory,
+		NULL},
 	{"disk",
 		"Bytes of each of its disks: the work disk at /root and the one over the image. With storage "
 		"`dm` the "
 		"root is as large as the image where that is larger, and `disk` is how much of it can be "
 		"written. Grows at "
 		"the next start, never shrinks.",
-		show_disk, check_disk, apply_disk},
+		show_disk, check_disk, apply_disk, NULL},
 	{"nat", "Whether the guest reaches the world through the host: `0` or `1`, also while it runs.",
-		show_nat, check_nat, apply_nat},
+		show_nat, check_nat, apply_nat, tell_nat},
 	{"autostop",
 		"Seconds after which a VM that nobody uses is stopped; `max`: never. What is use says "
 		"`idle`.",
-		show_autostop, check_autostop, apply_autostop},
+		show_autostop, check_autostop, apply_autostop, NULL},
 	{"disk_rate",
 		"Bytes a second that the guest may read and write on each of its disks, 64 KiB or more; "
 		"`max`: no limit. "
-		"Read at the start.",
-		show_disk_rate, check_disk_rate, apply_disk_rate},
+		"Also while it runs.",
+		show_disk_rate, check_disk_rate, apply_disk_rate, tell_rates},
 	{"disk_ops", "Likewise operations a second, 10 or more.", show_disk_ops, check_disk_ops,
-		apply_disk_ops},
+		apply_disk_ops, tell_rates},
 	{"net_rate",
 		"Bytes a second that the guest may send, and as many that it may receive, 64 KiB or more; "
 		"`max`: no "
-		"limit. Read at the start. Firecracker keeps it; QEMU has nothing for it, and such a VM "
+		"limit. Also while it runs. Firecracker keeps it; QEMU has nothing for it, and such a VM "
 		"doesn't start in it.",
-		show_net_rate, check_net_rate, apply_net_rate},
+		show_net_rate, check_net_rate, apply_net_rate, tell_rates},
 	{"publish",
 		"Ports of the guest on this host's loopback (127.0.0.1, ::1): lines of `HOST GUEST`, a port "
 		"each or ranges as "
@@ -407,7 +452,7 @@ const struct vm_setting vm_settings[] = {
 		"long as they do, 64 at most. Carried by the agent: no network is needed. EADDRINUSE: "
 		"another "
 		"program has one of the host's.",
-		show_publish, check_publish, publish_set},
+		show_publish, check_publish, publish_set, NULL},
 };
 const size_t vm_settings_count = ELEMENTSOF(vm_settings);
 
@@ -415,18 +460,6 @@ bool vm_setting_has_lines(const struct vm_setting *s)
 {
 	return s->check == check_publish;
 }
-
-/* A change: in the model at once, told when it is stored, taken back when it couldn't be. */
-struct change {
-	struct vms *vms;
-	uint32_t id;
-	const struct vm_setting *setting;
-	char *old;
-	vm_done_fn done;
-	void *user;
-	bool on; /* of nat */
-	uint32_t address;
-};
 
 static void change_end(struct change *c, int code, const struct err *e)
 {
@@ -462,23 +495,41 @@ static void store_change(struct change *c)
 	}
 }
 
-static int work_nat(void *data, struct err *e)
+static void done_telling(void *data, int code, struct err *e)
 {
 	struct change *c = data;
+	struct vm *vm = vms_get(c->vms, c->id);
 
-	return helper_nat(c->vms->config.helper, 0, c->id, c->address, c->on, e);
-}
-
-static void done_nat(void *data, int code, struct err *e)
-{
-	struct change *c = data;
-
+	close_fd(c->run_fd);
+	if (vm)
+		vm->telling = false;
 	if (code < 0) {
-		err_wrap(e, "nat");
+		err_wrap(e, "%s", c->setting->name);
 		change_end(c, code, e);
 	} else {
 		store_change(c);
 	}
+}
+
+static int begin_telling(struct vm *vm, struct change *c, struct err *e)
+{
+	int r;
+
+	c->nat = vm->row.nat;
+	c->address = vm_address(vm);
+	c->engine = vm->engine;
+	c->storage = strcmp(vm->row.storage, disks_storage_name(HELPER_STORAGE_DM)) == 0
+			     ? HELPER_STORAGE_DM
+			     : HELPER_STORAGE_OVERLAY;
+	c->rates = (struct engine_rates){vm->row.disk_rate, vm->row.disk_ops, vm->row.net_rate};
+	c->run_fd = fcntl(vm->run_fd, F_DUPFD_CLOEXEC, 3);
+	r = c->run_fd < 0 ? err_sys(e, -errno, "%s", c->setting->name)
+			  : job_submit(vm->vms->jobs, c->setting->tell, done_telling, c, e);
+	if (r < 0)
+		close_fd(c->run_fd);
+	else
+		vm->telling = true;
+	return r;
 }
 
 int vm_set(struct vm *vm, const struct vm_setting *s, const char *text, vm_done_fn done, void *user,
@@ -508,10 +559,8 @@ int vm_set(struct vm *vm, const struct vm_setting *s, const char *text, vm_done_
 	}
 	vm->row.changed = io_wall_usec();
 	vm_log(vm, "%s: %s", s->name, text);
-	c->on = vm->row.nat;
-	c->address = vm_address(vm);
-	if (strcmp(s->name, "nat") == 0 && vm->pidfd >= 0) {
-		r = job_submit(vm->vms->jobs, work_nat, done_nat, c, e);
+	if (s->tell && vm->pidfd >= 0) {
+		r = begin_telling(vm, c, e);
 		if (r < 0) {
 			s->apply(vm, c->old, NULL);
 			free(c->old);

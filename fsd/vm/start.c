@@ -28,7 +28,8 @@ struct start {
 	uint32_t id, vcpus, address;
 	bool has_ip6;
 	uint8_t ip6[16], token[AGENT_TOKEN];
-	uint64_t memory, console_max, timeout_usec, disk_rate, disk_ops, net_rate;
+	uint64_t memory, console_max, timeout_usec;
+	struct engine_rates rates;
 	bool nat, no_driver;
 	char *name, *want_engine, *want_accel, *want_storage, *dns, *image_file;
 	struct disks disks;
@@ -100,7 +101,7 @@ static int step_engine(void *ctx, struct err *e)
 	if (r == 0)
 		r = engine_choose(
 			s->vms->config.helper, &wish, s->deed->op, &s->engine, &s->accel, &s->accel_why, e);
-	if (r == 0 && s->net_rate && !s->engine->limits_net)
+	if (r == 0 && s->rates.net && !s->engine->limits_net)
 		return err_set(e, -EOPNOTSUPP,
 			"%s cannot keep to net_rate: echo max > net_rate, or echo firecracker > engine",
 			s->engine->name);
@@ -248,8 +249,8 @@ static int step_launch(void *ctx, struct err *e)
 		.accel = s->accel,
 		.storage = s->disks.storage,
 		.engine = s->engine->id,
-		.disk_rate = s->engine->jailed ? 0 : s->disk_rate,
-		.disk_ops = s->engine->jailed ? 0 : s->disk_ops,
+		.disk_rate = s->engine->jailed ? 0 : s->rates.disk,
+		.disk_ops = s->engine->jailed ? 0 : s->rates.ops,
 		.vsock = wants_vsock(s),
 	};
 	int r;
@@ -294,9 +295,7 @@ static int step_boot(void *ctx, struct err *e)
 		.vcpus = s->vcpus,
 		.vm = s->id,
 		.storage = s->disks.storage,
-		.disk_rate = s->disk_rate,
-		.disk_ops = s->disk_ops,
-		.net_rate = s->net_rate,
+		.rates = s->rates,
 		.tap = s->process.tap};
 	_cleanup_err_ struct err mine = {0};
 	int r;
@@ -475,9 +474,7 @@ static void start_launch(struct deed *d)
 		.id = vm->row.id,
 		.vcpus = vm->row.vcpus,
 		.memory = vm->row.memory,
-		.disk_rate = vm->row.disk_rate,
-		.disk_ops = vm->row.disk_ops,
-		.net_rate = vm->row.net_rate,
+		.rates = {vm->row.disk_rate, vm->row.disk_ops, vm->row.net_rate},
 		.nat = vm->row.nat,
 		.address = vm_address(vm),
 		.want_engine = strdup(*vm->row.engine ? vm->row.engine : settings_get(settings, "engine")),

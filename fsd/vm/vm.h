@@ -148,6 +148,8 @@ struct vm_setting {
 	int (*check)(const struct vm *vm, const char *text, struct err *e);
 	/* TEXT passed check; puts it into the row to be stored. -EADDRINUSE of `publish`: nothing was changed. */
 	int (*apply)(struct vm *vm, const char *text, struct err *e);
+	/* Of a VM that runs, tells those who run it of a change (settings.c); a worker's. NULL: nobody has to be told. */
+	int (*tell)(void *change, struct err *e);
 };
 extern const struct vm_setting vm_settings[];
 extern const size_t vm_settings_count;

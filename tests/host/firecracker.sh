@@ -184,6 +184,10 @@ before=$(date +%s%N)
 # The host answers echoes alone: 300 of 20 KB are 6 MB each way.
 as_owner banger vm exec box1 -- ping -q -c 300 -A -s 20000 "$(ip -4 -o addr show bg0 | awk '{sub("/.*", "", $4); print $4}')" >/dev/null
 ok "and 3 MB over the network" test $(($(date +%s%N) - before)) -gt 2000000000
+is "others while it runs" "$(errno_write "$VM/disk_rate" 1M) $(errno_write "$VM/net_rate" max)" "OK OK"
+before=$(date +%s%N)
+ok "4 MiB to a disk" as_owner banger vm exec box1 -- dd if=/dev/zero of=/root/zeros bs=64k count=64 conv=fsync
+ok "take more of it" test $(($(date +%s%N) - before)) -gt 3000000000
 is "stop" "$(errno_write "$VM/ctl" stop)" OK
 ok "rmdir" as_owner rmdir "$VM"
 rm -f /usr/local/bin/firecracker /usr/local/bin/jailer

@@ -102,6 +102,12 @@ is "without it" "$(errno_write "$FS/vms/box2/net_rate" max) $(errno_write "$FS/v
 before=$(date +%s%N)
 ok "6 MiB to a disk" banger vm exec box2 -- dd if=/dev/zero of=/root/zeros bs=64k count=96 conv=fsync
 ok "take their time" test $(($(date +%s%N) - before)) -gt 2000000000
+is "less while it runs" "$(errno_write "$FS/vms/box2/disk_rate" 1M) $(cat "$FS/vms/box2/disk_rate")" "OK 1048576"
+before=$(date +%s%N)
+ok "4 MiB to a disk" banger vm exec box2 -- dd if=/dev/zero of=/root/zeros bs=64k count=64 conv=fsync
+ok "take more" test $(($(date +%s%N) - before)) -gt 3000000000
+is "no limit any more" "$(errno_write "$FS/vms/box2/disk_rate" max) $(errno_write "$FS/vms/box2/disk_ops" max)" "OK OK"
+is "of the network QEMU knows none" "$(errno_write "$FS/vms/box2/net_rate" 1M) $(cat "$FS/vms/box2/net_rate")" "ENOTSUP max"
 is "stop" "$(errno_write "$FS/vms/box2/ctl" stop)" OK
 ok "rm -r of a stopped VM" as_owner rm -r "$FS/vms/box2"
 fails "it is gone" test -e "$FS/vms/box2"

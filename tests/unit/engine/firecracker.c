@@ -195,6 +195,28 @@ static void status(void **state)
 	}
 }
 
+/* Of a machine that runs: a limit takes the place of whatever there was, also of a part that it hasn't. */
+static void other_limits(void **state)
+{
+	const struct fc_limit some = {.bandwidth = {.size = 100, .refill_msec = 50}, .ops = {.size = 7}};
+	_cleanup_(fc_api_freep) struct fc_api *a = NULL;
+	struct server s;
+
+	(void)state;
+	begin(&s, NULL);
+	assert_int_equal(fc_api_new(s.dir, NULL, &a, NULL), 0);
+	assert_int_equal(fc_machine_limit_disk(a, "work", &some, NULL), 0);
+	assert_int_equal(fc_machine_limit_network(a, &(const struct fc_limit){0}, NULL), 0);
+	finish(&s);
+	assert_string_equal(s.log,
+		"PATCH /drives/work {\"drive_id\":\"work\",\"rate_limiter\":{\"bandwidth\":{\"size\":100,"
+		"\"refill_time\":50},\"ops\":{\"size\":0,\"refill_time\":0}}}\n"
+		"PATCH /network-interfaces/net {\"iface_id\":\"net\",\"rx_rate_limiter\":{\"bandwidth\":{"
+		"\"size\":0,\"refill_time\":0},\"ops\":{\"size\":0,\"refill_time\":0}},\"tx_rate_limiter\":{"
+		"\"bandwidth\":{\"size\":0,\"refill_time\":0},\"ops\":{\"size\":0,\"refill_time\":0}}}\n");
+	end(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -203,6 +225,7 @@ int main(void)
 		cmocka_unit_test(verbs),
 		cmocka_unit_test(no_pause),
 		cmocka_unit_test(status),
+		cmocka_unit_test(other_limits),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

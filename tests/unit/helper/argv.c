@@ -46,7 +46,10 @@ static char *line(const struct helper_request *q, uint32_t cid)
 #define DISK(name, fd, set, ro)                                                                              \
 	" -add-fd fd=" fd ",set=" set " -blockdev driver=file,filename=/dev/fdset/" set ",node-name=f" set   \
 	",locking=off,discard=unmap,read-only=" ro " -blockdev driver=raw,file=f" set ",node-name=d" set     \
-	",discard=unmap,read-only=" ro " -device virtio-blk-device,drive=d" set ",id=" name ",serial=" name
+	",discard=unmap,read-only=" ro " -object {\"qom-type\":\"throttle-group\",\"id\":\"t" set            \
+	"\",\"limits\":{\"bps-total\":0,\"iops-total\":0}} -blockdev driver=throttle,node-name=l" set        \
+	",throttle-group=t" set ",file=d" set ",discard=unmap,read-only=" ro                                 \
+	" -device virtio-blk-device,drive=l" set ",id=" name ",serial=" name
 
 static const char before_cpu[] = "qemu-system-x86_64 -name banger-74565 -M microvm";
 static const char machine[] = " -nodefaults -no-user-config -nographic -no-reboot -kernel /proc/self/fd/8 "
