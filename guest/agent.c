@@ -228,21 +228,19 @@ static void on_clock(struct agent *a, const struct agent_header *h, const uint8_
 
 static void on_frame(struct agent *a, const struct agent_header *h, const uint8_t *payload)
 {
-	switch (h->type) {
-	case AGENT_HELLO:
+	if (h->type == AGENT_HELLO)
 		on_hello(a, h, payload);
+	/* What somebody says who hasn't said who he is, is not heard. */
+	if (h->type == AGENT_HELLO || !a->greeted)
 		return;
+	switch (h->type) {
 	case AGENT_STDIN:
 	case AGENT_CREDIT:
 	case AGENT_SIGNAL:
 	case AGENT_WINSIZE:
 		if (!forward_frame(&a->channel, h, payload))
 			job_frame(&a->channel, h, payload);
-		return;
-	}
-	if (!a->greeted)
-		return;
-	switch (h->type) {
+		break;
 	case AGENT_PING:
 		reply(a, h, 0, NULL, 0);
 		break;
