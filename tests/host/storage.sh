@@ -125,7 +125,7 @@ is "are gone" "$(ours; our_loops)" ""
 began=$(date +%s)
 for round in {1..12}; do
 	cost 4 >/dev/null 2>&1 &
-	read -r -t "0.$(printf %02d $((round * 7)))" <> <(:)
+	nap "0.$(printf %02d $((round * 7)))"
 	kill -9 "$(unit banger-helper.service MainPID)"
 	wait $!
 	systemctl reset-failed banger-helper.service

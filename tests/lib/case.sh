@@ -146,6 +146,13 @@ errno_call()
 	' "$@"
 }
 
+# nap SECONDS: without a process for it. Thousands of them in a case use up the numbers of processes, and a shell that finds one again waits for the wrong one.
+exec {NAP}<> <(:)
+nap()
+{
+	read -r -t "$1" <&"$NAP"
+}
+
 # eventually WHAT COMMAND...: COMMAND succeeds within PATIENCE.
 eventually()
 {
@@ -157,7 +164,7 @@ eventually()
 			diag "not within $PATIENCE s: $*"
 			return 1
 		fi
-		read -r -t 0.1 <> <(:)
+		nap 0.1
 	done
 	pass "$what"
 }
@@ -171,7 +178,7 @@ await()
 			diag "not within $PATIENCE s: $*"
 			return 1
 		fi
-		read -r -t 0.05 <> <(:)
+		nap 0.05
 	done
 	return 0
 }
@@ -268,11 +275,12 @@ fsd_pid()
 	cat "$RUN/fsd/pid"
 }
 
+# Its children are of its session, and may have lower numbers.
 helper_pid()
 {
-	pgrep -f "banger-helper --owner $(id -u $OWNER)" | while read -r p; do
-		[ "$(readlink "/proc/$p/ns/net")" = "$(readlink /proc/self/ns/net)" ] && echo "$p"
-	done | sort -n | head -n 1
+	pgrep --ns $$ --nslist net -f "banger-helper --owner $(id -u $OWNER)" | while read -r p; do
+		[ "$(ps -o sid= -p "$p")" -eq "$p" ] 2>/dev/null && echo "$p"
+	done
 }
 
 vm_pid()
