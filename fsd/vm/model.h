@@ -27,10 +27,13 @@ struct deed {
 
 struct vm_waiter {
 	TAILQ_ENTRY(vm_waiter) link;
-	struct deed *deed;
+	struct deed *deed; /* NULL: none yet, it is in vm->held */
 	vm_done_fn done;
 	void *user;
 	bool wants_it_down; /* a stop that cancelled a start: that it was cancelled is its success */
+	/* Of one that is held: */
+	struct vm *vm;
+	enum vm_verb verb;
 };
 
 struct vm {
@@ -40,7 +43,10 @@ struct vm {
 	enum vm_state state;
 	struct deed *deed;
 	bool deleting, reconnecting, telling; /* telling: of a setting, those who run it */
-	unsigned tries;                       /* to reach its agent, in a row */
+	bool clearing; /* what an ended VMM left is cleared away; who has a verb is held until then */
+	TAILQ_HEAD(, vm_waiter) held;
+	bool going;     /* a stop was cut off by the end of the daemon before: the VMM's is no failure */
+	unsigned tries; /* to reach its agent, in a row */
 	/* While its VMM lives: */
 	const struct engine *engine; /* that runs it; NULL: none */
 	int pid, pidfd, run_fd, tty_fd;
@@ -163,6 +169,9 @@ void stop_remove_sockets(struct vms *vms, uint32_t id);
 /* verbs.c */
 /* The deed is over: waiters are told, state and error set. E may be NULL when CODE is 0. */
 void deed_end(struct deed *d, int code, const struct err *e);
+
+/* Nothing is cleared away any more: who was held goes on. */
+void vm_let_go_on(struct vm *vm);
 
 /* uses.c: images and kernels ask the model from now on who uses them. */
 void uses_begin(struct vms *vms);

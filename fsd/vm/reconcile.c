@@ -78,6 +78,7 @@ static int adopt(struct vm *vm, const struct helper_process *process, int pidfd,
 		return r;
 	if (vm->run_fd >= 0)
 		vm->engine->status(vm->run_fd, &status, NULL);
+	vm->going = vm->state == VM_STOPPING;
 	vm_set_state(vm, status == ENGINE_PAUSED ? VM_PAUSED : VM_RUNNING);
 	vm_log(vm, "goes on under a new daemon, process %d", process->pid);
 	return 0;

@@ -134,11 +134,15 @@ static int work_down(void *data, struct err *e)
 	if (!gone(s, 0)) {
 		_cleanup_err_ struct err mine = {0};
 
-		if (helper_signal(h, op, s->id, HELPER_SIGKILL, &mine) < 0 && mine.code != -ESRCH)
+		/* An answer that was lost may have been that it is sent. */
+		if (helper_signal(h, op, s->id, HELPER_SIGKILL, &mine) < 0 && mine.code != -ESRCH &&
+			mine.code != -EPIPE)
 			return err_move(e, &mine);
 		if (!gone(s, KILL_MSEC))
-			return err_set(e, -ETIMEDOUT,
-				"the VMM doesn't go, not by SIGKILL either: is its disk hanging?");
+			return mine.code == -EPIPE ? err_move(e, &mine)
+						   : err_set(e, -ETIMEDOUT,
+							     "the VMM doesn't go, not by SIGKILL either: is "
+							     "its disk hanging?");
 	}
 	return clean(s, e);
 }
@@ -285,21 +289,25 @@ static void done_after_exit(void *data, int code, struct err *e)
 	struct vm *vm = vms_get(s->vms, s->id);
 
 	if (vm) {
-		vm->deleting = false;
+		bool failed = s->why < 0 && !vm->going;
+
+		vm->clearing = vm->going = false;
 		vm_dead(vm);
 		vm->row.started = 0;
 		vm_set_text(&vm->row.boot_id, "");
 		vm_set_text(&vm->row.accel, "");
-		if (s->why < 0) {
+		if (failed) {
 			err_wrap(&s->why_err, "run");
 			vm_set_error(vm, s->why, 0, err_text(&s->why_err));
 			vm_set_state(vm, VM_FAILED);
 		} else {
-			vm_log(vm, "the guest switched itself off");
+			vm_log(vm,
+				s->why < 0 ? "it ended, as it was told to" : "the guest switched itself off");
 			vm_set_state(vm, VM_STOPPED);
 		}
 		if (code < 0)
 			vm_log(vm, "cleaning up: %s", err_text(e));
+		vm_let_go_on(vm);
 	}
 	stop_free(s);
 }
@@ -311,9 +319,9 @@ void stop_after_exit(struct vm *vm)
 	if (!s)
 		return;
 	/* Nothing begins on it before what is left has been cleared away. */
-	vm->deleting = true;
+	vm->clearing = true;
 	if (job_submit(vm->vms->jobs, work_after_exit, done_after_exit, s, NULL) < 0) {
-		vm->deleting = false;
+		vm->clearing = false;
 		stop_free(s);
 	}
 }

@@ -61,11 +61,18 @@ static int wait_for(struct deed *d, vm_done_fn done, void *user, bool wants_it_d
 	return 0;
 }
 
-static void nobody(void *user, int code, const struct err *e)
+/* Nothing begins on a VM before what its VMM left has been cleared away. */
+static int hold(
+	struct vm *vm, enum vm_verb v, vm_done_fn done, void *user, struct vm_waiter **ret, struct err *e)
 {
-	(void)user;
-	(void)code;
-	(void)e;
+	struct vm_waiter *w = calloc(1, sizeof(*w));
+
+	if (!w)
+		return err_sys(e, -ENOMEM, "%s", verbs[v].name);
+	*w = (struct vm_waiter){.vm = vm, .verb = v, .done = done, .user = user};
+	TAILQ_INSERT_TAIL(&vm->held, w, link);
+	*ret = w;
+	return 0;
 }
 
 static int refuse(struct vm *vm, struct err *e, struct err *mine)
@@ -156,6 +163,8 @@ int vm_verb(struct vm *vm, enum vm_verb v, vm_done_fn done, void *user, struct v
 		err_set(&mine, -EBUSY, "%s: it is being changed or deleted: try again", verbs[v].name);
 		return refuse(vm, e, &mine);
 	}
+	if (vm->clearing)
+		return hold(vm, v, done, user, ret, e);
 	if (vm->deed)
 		return join(vm, v, done, user, ret, e);
 	if (verbs[v].idle & IN(vm->state)) {
@@ -190,6 +199,7 @@ int vm_verb(struct vm *vm, enum vm_verb v, vm_done_fn done, void *user, struct v
 	}
 	op_on_cancel(d->op, on_cancel, d);
 	vm->deed = d;
+	vm->going = false;
 	vm_log(vm, "%s: operation %" PRIu64, verbs[v].name, op_id(d->op));
 	if (verbs[v].during != vm->state)
 		vm_set_state(vm, verbs[v].during);
@@ -205,34 +215,66 @@ void vm_unwait(struct vm_waiter *w)
 	_cleanup_err_ struct err e = {0};
 	struct deed *d = w->deed;
 
-	TAILQ_REMOVE(&d->waiters, w, link);
+	if (d)
+		TAILQ_REMOVE(&d->waiters, w, link);
+	else
+		TAILQ_REMOVE(&w->vm->held, w, link);
 	err_set(&e, -EINTR, "cancelled");
 	w->done(w->user, -EINTR, &e);
 	free(w);
 	/* Only a start can go back to where it began; what brings a guest down, or holds it, is finished. */
-	if (TAILQ_EMPTY(&d->waiters) && (d->verb == VM_START || d->starting_again))
+	if (d && TAILQ_EMPTY(&d->waiters) && (d->verb == VM_START || d->starting_again))
 		ops_cancel(d->vm->vms->ops, op_id(d->op));
 }
 
-/* The start was too far to be cancelled: whoever wanted the VM down gets a stop of their own; W goes over to it. */
-static int stop_after_all(struct vm *vm, struct vm_waiter *w, struct err *e)
-{
-	struct deed *d = vm->deed;
-	struct vm_waiter *first;
-	int r;
+struct outcome {
+	int code;
+	struct err *e;
+};
 
-	if (!d) {
-		r = vm_verb(vm, VM_STOP, nobody, NULL, &first, e);
-		d = vm->deed;
-		if (r < 0 || !d)
-			return r < 0 ? r : err_set(e, -EIO, "stop: it could not be begun");
-		TAILQ_REMOVE(&d->waiters, first, link);
-		free(first);
-	}
-	w->deed = d;
-	w->wants_it_down = false;
-	TAILQ_INSERT_TAIL(&d->waiters, w, link);
+static void remember(void *user, int code, const struct err *e)
+{
+	struct outcome *o = user;
+
+	o->code = code;
+	if (code < 0)
+		err_copy(o->e, e);
+}
+
+/* W, which is in no list, waits for V from now on; or V is over already: *RET_OVER, and what came of it is returned. */
+static int hand_over(struct vm *vm, enum vm_verb v, struct vm_waiter *w, bool *ret_over, struct err *e)
+{
+	struct outcome o = {.e = e};
+	struct vm_waiter *stand_in;
+	int r = vm_verb(vm, v, remember, &o, &stand_in, e);
+
+	*ret_over = r < 0 || !stand_in;
+	if (*ret_over)
+		return r < 0 ? r : o.code;
+	w->deed = stand_in->deed;
+	w->wants_it_down = stand_in->wants_it_down;
+	TAILQ_INSERT_AFTER(&w->deed->waiters, stand_in, w, link);
+	TAILQ_REMOVE(&w->deed->waiters, stand_in, link);
+	free(stand_in);
 	return 0;
+}
+
+void vm_let_go_on(struct vm *vm)
+{
+	struct vm_waiter *w;
+
+	while (!vm->clearing && (w = TAILQ_FIRST(&vm->held))) {
+		_cleanup_err_ struct err e = {0};
+		bool over;
+		int r;
+
+		TAILQ_REMOVE(&vm->held, w, link);
+		r = hand_over(vm, w->verb, w, &over, &e);
+		if (!over)
+			continue;
+		w->done(w->user, r, &e);
+		free(w);
+	}
 }
 
 void deed_end(struct deed *d, int code, const struct err *e)
@@ -250,18 +292,22 @@ void deed_end(struct deed *d, int code, const struct err *e)
 		vm_log(vm, "%s: done", verbs[d->verb].name);
 	while ((w = TAILQ_FIRST(&d->waiters))) {
 		_cleanup_err_ struct err mine = {0};
-		bool down = IN(vm->state) & DOWN;
+		bool down = IN(vm->state) & DOWN, over = true;
 
 		TAILQ_REMOVE(&d->waiters, w, link);
-		if (!w->wants_it_down)
+		if (!w->wants_it_down) {
 			w->done(w->user, code, e);
-		else if (down)
+		} else if (down) {
 			w->done(w->user, 0, NULL);
-		else if (stop_after_all(vm, w, &mine) < 0)
-			w->done(w->user, mine.code, &mine);
-		else
-			continue;
-		free(w);
+		} else {
+			/* The start was too far to be cancelled: who wanted the VM down gets a stop of their own. */
+			int r = hand_over(vm, VM_STOP, w, &over, &mine);
+
+			if (over)
+				w->done(w->user, r, &mine);
+		}
+		if (over)
+			free(w);
 	}
 	free(d);
 }

@@ -169,7 +169,7 @@ void vm_view(const struct vm *vm, struct vm_view *ret)
 		.created = vm->row.created,
 		.started = vm->row.started,
 		.changed = vm->row.changed,
-		.busy = vm->deed != NULL || vm->deleting,
+		.busy = vm->deed != NULL || vm->deleting || vm->clearing,
 		.op = vm->deed ? op_id(vm->deed->op) : 0,
 	};
 	ret->has_ip6 = vm_ip6(vm, ret->ip6);
@@ -263,6 +263,7 @@ struct vm *vm_new(struct vms *vms)
 	if (vm) {
 		vm->vms = vms;
 		vm->pidfd = vm->run_fd = vm->tty_fd = -EBADF;
+		TAILQ_INIT(&vm->held);
 	}
 	return vm;
 }
