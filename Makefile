@@ -98,11 +98,13 @@ endef
 $(B)/bin/banger: LIBS := $(CTL_LIBS)
 $(B)/bin/banger: $(B)/obj/ctl/main.o $(B)/lib/ctl.a $(call room_lib,net) $(B)/lib/banger.a
 	$(link)
+FSD_PARTS    := $(B)/obj/fsd/main.o $(B)/obj/fsd/facts.o $(foreach r,$(ROOMS),$(call room_lib,$(r))) $(B)/lib/banger.a
+HELPER_PARTS := $(B)/obj/helper/main.o $(B)/lib/helper.a $(B)/lib/banger.a
 $(B)/bin/banger-fsd: LIBS := $(FSD_LIBS)
-$(B)/bin/banger-fsd: $(B)/obj/fsd/main.o $(B)/obj/fsd/facts.o $(foreach r,$(ROOMS),$(call room_lib,$(r))) $(B)/lib/banger.a
+$(B)/bin/banger-fsd: $(FSD_PARTS)
 	$(link)
 $(B)/bin/banger-helper: LIBS := $(HELPER_LIBS)
-$(B)/bin/banger-helper: $(B)/obj/helper/main.o $(B)/lib/helper.a $(B)/lib/banger.a
+$(B)/bin/banger-helper: $(HELPER_PARTS)
 	$(link)
 
 # The guest's binary: static, musl, small. The kernel's headers and the BSD lists are the host's (musl ships none).
@@ -180,9 +182,20 @@ TREE_BIN := $(patsubst tests/tree/%.c,$(B)/tree/%,$(wildcard tests/tree/*.c))
 $(B)/tree/imagelist: LIBS := $(FSD_LIBS)
 $(B)/tree/%: $(B)/obj/tests/tree/%.o $(B)/lib/banger.a
 	$(link)
+# The daemons with a count of what they do, and an end at the count they are told (tests/fault/steps.c), beside the other programs as they are.
+COUNTED := $(addprefix $(B)/fault/,banger banger-fsd banger-helper banger-guest)
+$(B)/fault/banger-fsd: LIBS := $(FSD_LIBS)
+$(B)/fault/banger-fsd: $(B)/obj/tests/fault/steps.o $(FSD_PARTS)
+	$(link)
+$(B)/fault/banger-helper: LIBS := $(HELPER_LIBS)
+$(B)/fault/banger-helper: $(B)/obj/tests/fault/steps.o $(HELPER_PARTS)
+	$(link)
+$(B)/fault/%: $(B)/bin/%
+	@mkdir -p $(@D)
+	@ln -f $< $@
 .PHONY: bench programs
 bench: $(BENCH_BIN)
-programs: $(TREE_BIN)
+programs: $(TREE_BIN) $(COUNTED)
 
 # What counts is linked into each program of the host's.
 ifdef COVERAGE

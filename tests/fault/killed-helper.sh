@@ -1,51 +1,34 @@
 #!/usr/bin/env bash
-# The helper killed in the middle of a start and of a stop: at each write of its journal, one after the other, until there are no more; and at other system
-# calls. After `banger up` the start works, and nothing is left behind. Each round must really have reached its kill.
+# The helper killed at each step of its work in a start, and in what undoes it, counted; and the next one while it recovers. After `banger up` a start
+# does what it did, and nothing is left behind.
 . "$(dirname "$0")/../lib/case.sh"
+. "$(dirname "$0")/../lib/steps.sh"
 case_begin "$@"
+steps_begin
 up
-mkdir "$FS/vms/box"
-echo start >"$FS/vms/box/ctl" || { fail "start"; case_logs; exit 1; }
-echo stop >"$FS/vms/box/ctl"
-reached=0
-# killed SYSCALL NTH VERB: the helper dies at its NTH SYSCALL of VERB; fails where it doesn't come to that many.
-killed()
+VM=$FS/vms/box
+mkdir "$VM"
+is "a VM that runs" "$(errno_write "$VM/ctl" start)" OK
+is "and stops" "$(errno_write "$VM/ctl" stop)" OK
+
+# No guest is waited for in one that its VMM can't give the memory.
+again()
 {
-	local syscall=$1 nth=$2 helper tracer
-	helper=$(helper_pid)
-	cat "$RUN/helper.log" >>"$CASE_DIR/helper.log" 2>/dev/null
-	strace -qq -o "$CASE_DIR/strace" -p "$helper" -e trace="$syscall" -e inject="$syscall:signal=KILL:when=$nth" 2>/dev/null &
-	tracer=$!
-	await sh -c "grep -q 'TracerPid:[[:space:]]*[1-9]' /proc/$helper/status"
-	echo "$3" >"$FS/vms/box/ctl" 2>/dev/null
-	kill $tracer 2>/dev/null
-	wait $tracer 2>/dev/null
-	banger up --owner "$OWNER" >"$CASE_DIR/up.log" 2>&1 || fail "up after a kill at $syscall $nth"
-	await sh -c "grep -Eqx 'running|stopped|failed|created' $FS/vms/box/state"
-	[ "$(helper_pid)" != "$helper" ] && reached=$((reached + 1))
+	is "$what: the next fails by itself" "$(errno_write "$VM/ctl" start) $(cat "$VM/state")" "EIO failed"
+	nothing_left
 }
-# works WHAT: after WHAT it starts and stops.
-works()
+echo 1T >"$VM/memory"
+each banger-helper 1 1 "a start that fails" "" again errno_write "$VM/ctl" start
+
+# A stop, of which the VMM's end is a part.
+stopped()
 {
-	is "$1: start" "$(errno_write "$FS/vms/box/ctl" start)" OK
-	is "$1: stop" "$(errno_write "$FS/vms/box/ctl" stop)" OK
-	is "$1: no tap is left" "$(ip -o link | grep -c 'bg0-')" 0
+	is "$what: it can be stopped" "$(errno_write "$VM/ctl" stop) $(cat "$VM/state")" "OK stopped"
+	nothing_left
+	is "$what: it starts" "$(errno_write "$VM/ctl" start)" OK
 }
-for verb in start stop; do
-	for ((nth = 1; ; nth++)); do
-		[ $verb = start ] || is "it runs" "$(errno_write "$FS/vms/box/ctl" start)" OK
-		killed pwrite64 $nth $verb || break
-		works "write $nth of the journal in $verb"
-	done
-	ok "$verb writes it $((nth - 1)) times" test $((nth - 1)) -ge 3
-	[ $verb = stop ] || is "undisturbed, it runs" "$(cat "$FS/vms/box/state")" running
-	echo stop >"$FS/vms/box/ctl"
-done
-for syscall in sendmsg ioctl recvmsg sendto; do
-	for nth in 1 3; do
-		killed $syscall $nth start
-		works "$syscall $nth"
-	done
-done
-ok "$reached kills were reached" test $reached -ge 11
+echo 256M >"$VM/memory"
+is "it starts" "$(errno_write "$VM/ctl" start)" OK
+each banger-helper 1 5 "a kill" "" stopped errno_write "$VM/ctl" kill
+recoveries
 case_end
