@@ -151,6 +151,30 @@ ends KILL 'killed by signal 9'
 ends SEGV 'exit code 150 .an error of memory'
 like "its own log is in the VM's" "$(cat "$VM/log")" 'the VMM: .*intercepting signal 11'
 ends ILL 'exit code 157 .an instruction that this processor'
+# A system call that its filter forbids, by the signal that tells it so: none but the kernel can send that, or who traces it. The 59th is execve.
+# bad_syscall PID: of its first thread.
+bad_syscall()
+{
+	perl -e '
+		my $pid = $ARGV[0] + 0;
+		sub trace { syscall(101, $_[0], $pid, 0, $_[1]) >= 0 or die "ptrace $_[0]: $!\n" }
+		sub stopped { waitpid($pid, 0x40000000) == $pid or die "waitpid: $!\n" } # __WALL
+		trace(16, 0); # PTRACE_ATTACH
+		stopped();
+		syscall(234, $pid, $pid, 31); # tgkill, SIGSYS
+		trace(7, 0); # PTRACE_CONT
+		stopped();
+		trace(0x4203, pack("l3 x4 Q l L x96", 31, 0, 1, 0, 59, 0xc000003e)); # PTRACE_SETSIGINFO: SYS_SECCOMP
+		trace(17, 31); # PTRACE_DETACH
+	' "$1"
+}
+is "start" "$(errno_write "$VM/ctl" start)" OK
+pid=$(vm_pid box1)
+ok "a bad system call" bad_syscall "$pid"
+eventually "after it, it has failed" grep -q failed "$VM/state"
+like "and says why" "$(cat "$VM/error")" 'exit code 148 .it made a system call that its filter forbids'
+like "and which" "$(cat "$VM/log")" 'the VMM: .*intercepting a bad syscall .59.'
+eventually "nothing is left" nothing
 is "start" "$(errno_write "$VM/ctl" start)" OK
 pid=$(vm_pid box1)
 as_owner banger vm exec box1 -- sh -c 'echo c >/proc/sysrq-trigger' >/dev/null 2>&1 &
@@ -163,6 +187,28 @@ kill -STOP "$pid"
 start=$SECONDS
 is "one that is held still stops too" "$(errno_write "$VM/ctl" stop)" OK
 ok "within the limits" test $((SECONDS - start)) -lt 90
+eventually "nothing is left" nothing
+
+# Held still before it has been told what to run.
+limit=$(cat "$FS/config/start_timeout_usec")
+echo 60000000 >"$FS/config/start_timeout_usec"
+errno_write "$VM/ctl" start >"$CASE_DIR/start" &
+await pgrep -x firecracker
+pid=$(pgrep -x firecracker)
+kill -STOP "$pid"
+wait $!
+is "one that hangs while it is told what to run" "$(cat "$CASE_DIR/start") $(cat "$VM/state")" "ETIMEDOUT failed"
+like "and says so" "$(cat "$VM/error")" "Firecracker doesn't|no answer from the guest's agent"
+eventually "nothing is left" nothing
+echo "$limit" >"$FS/config/start_timeout_usec"
+
+# A jail that was left, mounted twice, with something in it.
+mkdir "/run/banger/jails/$id"
+for round in 1 2; do mount -t tmpfs left "/run/banger/jails/$id" && touch "/run/banger/jails/$id/$round"; done
+is "start over a jail that was left" "$(errno_write "$VM/ctl" start)" OK
+pid=$(vm_pid box1)
+is "its own has nothing of that" "$(stat -c '%u %a' "/run/banger/jails/$id") $(ls "/run/banger/jails/$id" | grep -cx '[12]')" "$user 2770 0"
+is "kill" "$(errno_write "$VM/ctl" kill)" OK
 eventually "nothing is left" nothing
 
 # All at once, and nobody there to clear up.
