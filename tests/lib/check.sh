@@ -64,12 +64,14 @@ listed()
 	echo "$name=$*"
 }
 
+# unit_tests NAME BUILD [BUT]: all of its unit tests, but for those whose names match BUT.
 unit_tests()
 {
-	local source
-	for source in tests/unit/*/*.c; do
-		source=${source#tests/unit/}
-		listed "unit-$1/${source%.c}" "$2/unit/${source%.c}"
+	local name
+	for name in tests/unit/*/*.c; do
+		name=${name#tests/unit/} name=${name%.c}
+		[ -z "${3:-}" ] || ! grep -Eqx -- "$3" <<<"$name" || continue
+		listed "unit-$1/$name" "$2/unit/$name"
 	done
 }
 
@@ -93,7 +95,7 @@ fuzz_tests()
 }
 
 # The longest begin first, so that none is left to run alone: tests by their names without folders, in this order.
-TESTS_LONG='storage|restart|install|doctor|killed-helper|ssh-brought|many|cgroup|firecracker|figures|power-cut|network|spoof|umoci|registry|files|filetrouble|stopped|hostile_sizes|stream|layers_at_once'
+TESTS_LONG='storage|restart|install|doctor|killed-helper|ssh-brought|many|cgroup|firecracker|figures|power-cut|network|spoof|umoci|registry|files|filetrouble|stopped|hostile_floods|stream|layers_at_once'
 
 # sorted_tests TEST...: a line each.
 sorted_tests()
@@ -105,14 +107,15 @@ sorted_tests()
 		sub place { my ($name) = $_[0] =~ m{([^/=]+)=}; $place{$name} // $n }' "$TESTS_LONG"
 }
 
-# case_tests NAME FOLDER BIN [BUT [SETTING]]: all of its cases with the programs in BIN, but for those whose names match BUT.
+# case_tests NAME FOLDER BIN [BUT [ONLY]]: its cases with the programs in BIN, but for those whose names match BUT, or ONLY those that match.
 case_tests()
 {
 	local file name
 	for file in "$2"/*.sh; do
 		name=$(basename "$file" .sh)
 		[ -z "${4:-}" ] || ! grep -Eqx -- "$4" <<<"$name" || continue
-		listed "$1/$name" env "BANGER_BIN=$3" ${5:+"$5"} bash "$file"
+		[ -z "${5:-}" ] || grep -Eqx -- "$5" <<<"$name" || continue
+		listed "$1/$name" env "BANGER_BIN=$PWD/$3" bash "$file"
 	done
 }
 
