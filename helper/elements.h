@@ -1,9 +1,9 @@
 /*
  * Elements of nf_tables' sets, put in and taken out by one message to the kernel and its answer: libnftables lists all tables anew before each command, which
- * takes a hundred times as long, and more the more rules others have.
+ * takes ten times as long, and more the more rules others have.
  *
- * The kernel counts the changes of all tables of a network namespace, whoever makes them (nft(8): `list ruleset` of a generation); a batch can be made to
- * hold only for a generation. Who knows how tables were at one, and that there was no other since, needn't look at them.
+ * The kernel numbers what its tables are, in a network namespace, from change to change, whoever makes it: generations. A change can be made to hold only
+ * for a generation. Who knows how the tables were at one, and that there was no other since, needn't look at them.
  */
 #ifndef BANGER_ELEMENTS_H
 #define BANGER_ELEMENTS_H
