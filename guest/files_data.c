@@ -30,10 +30,15 @@ static int open_and_pin(struct file_id id, int path_fd, uint32_t flags, size_t *
 	r = handle_pin(id, fd, writable);
 	if (r < 0)
 		return r;
-	r = files_answer_attr(id, path_fd, ret_n);
-	if (r < 0)
+	/* Opening has changed nothing that was seen before, but for this. */
+	r = flags & O_TRUNC ? handle_attr(id, path_fd, &attr) : 0;
+	if (r < 0) {
 		handle_unpin(id);
-	return r;
+		return r;
+	}
+	memcpy(files_answer, &attr, sizeof(attr));
+	*ret_n = sizeof(attr);
+	return 0;
 }
 
 int fs_open(const struct file_request *q, size_t *ret_n)

@@ -28,8 +28,10 @@ static void on_init(void *user, struct fuse_conn_info *conn)
 
 	s->epochs = conn->proto_major == 7 && conn->proto_minor >= 44;
 	conn->want |= conn->capable &
-		      (FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
-			      FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_READ | FUSE_CAP_AUTO_INVAL_DATA);
+		      (FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_READDIRPLUS | FUSE_CAP_PARALLEL_DIROPS |
+			      FUSE_CAP_ASYNC_READ | FUSE_CAP_AUTO_INVAL_DATA);
+	/* What is listed comes with what it is like, all of it: a guest would be asked for each file that is looked at later. */
+	conn->want &= ~(unsigned)FUSE_CAP_READDIRPLUS_AUTO;
 	/* Pages are dropped when they are told to be stale, or when a guest's file has another time or size; writes are never put off. */
 	conn->want &= ~(unsigned)(FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
 				  FUSE_CAP_SPLICE_MOVE | FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_IOCTL_DIR |
