@@ -27,9 +27,9 @@ static void on_init(void *user, struct fuse_conn_info *conn)
 	struct server *s = user;
 
 	s->epochs = conn->proto_major == 7 && conn->proto_minor >= 44;
-	conn->want |= conn->capable &
-		      (FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_READDIRPLUS | FUSE_CAP_PARALLEL_DIROPS |
-			      FUSE_CAP_ASYNC_READ | FUSE_CAP_AUTO_INVAL_DATA);
+	conn->want |=
+		conn->capable & (FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_READDIRPLUS | FUSE_CAP_PARALLEL_DIROPS |
+					FUSE_CAP_ASYNC_READ | FUSE_CAP_AUTO_INVAL_DATA);
 	/* What is listed comes with what it is like, all of it: a guest would be asked for each file that is looked at later. */
 	conn->want &= ~(unsigned)FUSE_CAP_READDIRPLUS_AUTO;
 	/* Pages are dropped when they are told to be stale, or when a guest's file has another time or size; writes are never put off. */
