@@ -148,8 +148,7 @@ static void check_landlock(struct doctor *d, struct finding *f)
 			mend_text("start the kernel with landlock in its lsm= (CONFIG_SECURITY_LANDLOCK, "
 				  "Linux 5.13)"),
 			"this kernel has no Landlock: what QEMU may open is bounded by its mount namespace "
-			"and seccomp "
-			"alone");
+			"and seccomp alone");
 }
 
 static void find_room(

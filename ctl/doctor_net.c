@@ -212,8 +212,7 @@ static void check_forwarding6(struct doctor *d, struct finding *f)
 				"sysctl -w net.ipv6.conf.%s.accept_ra=2 net.ipv6.conf.all.forwarding=1",
 				uplink),
 			"guests reach no further than this host by IPv6: it doesn't forward, and its kernel "
-			"can't for "
-			"banger alone (Linux 6.17 can)");
+			"can't for banger alone (Linux 6.17 can)");
 	else
 		found_good(f, "what guests send by IPv6 is forwarded");
 }

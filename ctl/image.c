@@ -221,8 +221,7 @@ const struct command commands_image[] = {
 	{"image push", "NAME REF", "put one into a registry", image_push},
 	{"image import", "[--tag TAG] [--platform OS/ARCH] PATH|- [NAME]",
 		"make one of a root file system's tar or folder, an OCI layout or archive, or what `docker "
-		"save` wrote; "
-		"-: standard input",
+		"save` wrote; -: standard input",
 		image_import},
 	{"image register", "PATH [NAME]", "make one of a copy of an ext4 file", image_register},
 	{"image build", "debian|busybox [NAME]", "make a Debian with systemd and sshd, or busybox",

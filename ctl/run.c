@@ -216,16 +216,13 @@ static int run(struct ctl *c, int argc, char **argv)
 const struct command commands_run[] = {
 	{"run",
 		"[--rm] [--name NAME] [-p HOST:GUEST]... [--env K=V]... [--ref REF] [--patch-out FILE] "
-		"[IMAGE] [REPO] [-- CMD "
-		"[ARG...]]",
+		"[IMAGE] [REPO] [-- CMD [ARG...]]",
 		"a VM of an image, pulled where it isn't there, for what the image is for, or a command, in "
-		"the checkout REPO (a path: ./x, "
-		"/x); --rm deletes it afterwards",
+		"the checkout REPO (a path: ./x, /x); --rm deletes it afterwards",
 		run},
 	{"vm run",
-		"[--rm] [--image I] [--name NAME] [-p HOST:GUEST]... [--env K=V]... [--ref REF] [--patch-out "
-		"FILE] [REPO] [-- "
-		"CMD [ARG...]]",
+		"[--rm] [--image I] [--name NAME] [-p HOST:GUEST]... [--env K=V]... [--ref REF] "
+		"[--patch-out FILE] [REPO] [-- CMD [ARG...]]",
 		"the same", vm_run},
 	{NULL, NULL, NULL, NULL},
 };

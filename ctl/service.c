@@ -247,8 +247,7 @@ static int install(struct ctl *c, int argc, char **argv)
 		r = SYSTEMCTL("start", SOCKET, HELPER, VSOCK, FSD);
 	if (r != EXIT_OK)
 		return ctl_fail("system install: look at journalctl -u banger -u banger-helper; banger "
-				"system uninstall "
-				"takes back what was done");
+				"system uninstall takes back what was done");
 	printf("up: %s\n", c->mount);
 	return EXIT_OK;
 }

@@ -81,14 +81,12 @@ static int judge(ext2_filsys fs, uint64_t size, struct err *e)
 			(unsigned long long)blocks, fs->blocksize, (unsigned long long)size);
 	if (s->s_feature_incompat & EXT3_FEATURE_INCOMPAT_RECOVER)
 		return err_set(e, -EUCLEAN,
-			"its journal isn't empty: it is mounted, or was not unmounted. Unmount it, or e2fsck "
-			"-fy "
-			"it, and register it again");
+			"its journal isn't empty: it is mounted, or was not unmounted. Unmount it, or "
+			"e2fsck -fy it, and register it again");
 	if (!(s->s_state & EXT2_VALID_FS) || (s->s_state & EXT2_ERROR_FS))
 		return err_set(e, -EUCLEAN,
 			"it isn't clean: it is mounted, or damaged. Unmount it, or e2fsck -fy it, and "
-			"register it "
-			"again");
+			"register it again");
 	if (ext2fs_check_desc(fs) || ext2fs_read_inode(fs, EXT2_ROOT_INO, &root) ||
 		!LINUX_S_ISDIR(root.i_mode))
 		return err_set(e, -EBADMSG, "it is damaged: e2fsck -fy it first");

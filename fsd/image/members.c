@@ -207,8 +207,7 @@ static int take_all(struct unpack *u, struct err *e)
 		return tar_rest(&u->in, e);
 	return u->sure ? err_set(e, -EBADMSG,
 				 "it has an image's blobs, but neither index.json nor manifest.json, which "
-				 "say "
-				 "what they are: make the archive again")
+				 "say what they are: make the archive again")
 		       : 1;
 }
 

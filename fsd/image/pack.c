@@ -77,8 +77,7 @@ static int check_overlay(const struct pack *p, const struct inode *inode, struct
 		(find_xattr(inode, OVERLAY "redirect") || find_xattr(inode, OVERLAY "metacopy")))
 		return err_set(e, -EOPNOTSUPP,
 			"overlayfs has only noted where it was renamed from (redirect_dir, metacopy): copy "
-			"it in the "
-			"guest, and delete the one there is");
+			"it in the guest, and delete the one there is");
 	return 0;
 }
 

@@ -195,8 +195,7 @@ static int judge_end(int status, struct err *e)
 		      "again";
 	else if (sig == SIGSYS)
 		why = "it asked the kernel for what it may not do: what it read is hostile, or this is a "
-		      "bug; "
-		      "please report it";
+		      "bug; please report it";
 	else
 		why = "what it read is hostile, or this is a bug; please report it";
 	return err_set(e, -EIO, "the worker that makes the image was killed by signal %d (SIG%s): %s", sig,

@@ -531,8 +531,7 @@ int kernel_pull(int dir_fd, const char *package, struct op *op, struct kernel_re
 		if (r < 0 && r != -EINTR) {
 			err_join(e,
 				"give banger a kernel's package by hand: banger kernel import PATH.deb, or "
-				"mend apt: "
-				"apt-get update (first it said: %s)",
+				"mend apt: apt-get update (first it said: %s)",
 				err_text(&first));
 			return r;
 		}

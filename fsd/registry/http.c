@@ -257,8 +257,7 @@ static int no_connection(const struct transfer *t, const char *shown, const char
 	port += strlen(" port ");
 	return err_set(e, code,
 		"%s: no connection to the proxy %.*s:%.*s: %s: is it what https_proxy or http_proxy said "
-		"when "
-		"banger was started?",
+		"when banger was started?",
 		shown, (int)strcspn(to, " "), to, (int)strspn(port, "0123456789"), port, what);
 }
 

@@ -429,14 +429,12 @@ int session_refused(const struct session *s, const char *what, const struct http
 	case 403:
 		if (push)
 			return err_set(e, -EACCES,
-				"%s: nothing may be pushed to %s%s: log in as somebody who may: banger image "
-				"login "
-				"%s",
+				"%s: nothing may be pushed to %s%s: log in as somebody who may: banger "
+				"image login %s",
 				s->host, s->path, more, s->host);
 		return err_set(e, -EACCES,
-			"%s: %s may not be read, or doesn't exist%s: check the name, or log in: banger image "
-			"login "
-			"%s",
+			"%s: %s may not be read, or doesn't exist%s: check the name, or log in: banger "
+			"image login %s",
 			s->host, what, more, s->host);
 	case 404:
 		return err_set(e, -ENOENT, "%s has no %s%s", s->host, what, more);

@@ -159,8 +159,7 @@ static const struct attr host_attrs[] = {
 	FACT(8, "gateway", "Address of the host in it."),
 	FACT(15, "subnet6",
 		"IPv6 network of the VMs, a /64 of this machine's own (RFC 4193). Absent where the host has "
-		"no "
-		"IPv6."),
+		"no IPv6."),
 	FACT(16, "gateway6", "Address of the host in it."),
 	FACT(9, "helper", "Version of the helper."),
 	FACT(10, "qemu", "Version of QEMU."),
@@ -168,8 +167,7 @@ static const struct attr host_attrs[] = {
 	FACT(12, "memory", "Memory of the host in bytes."),
 	FACT(14, "ssh_key",
 		"The instance's public SSH key, which root of each guest lets in beside its own. Absent "
-		"where "
-		"there is no ssh-keygen."),
+		"where there is no ssh-keygen."),
 	{.id = 13,
 		.name = "dns",
 		.mode = 0444,
@@ -293,8 +291,7 @@ static const struct attr op_attrs[] = {
 		.mode = 0444,
 		.show = op_parts_show,
 		.doc = "What goes on side by side, the layers of a pull, a line each: name, stage, bytes "
-		       "done, bytes in all (0: "
-		       "not known), bytes a second."},
+		       "done, bytes in all (0: not known), bytes a second."},
 	{.id = 7,
 		.name = "ctl",
 		.mode = 0644,

@@ -374,11 +374,10 @@ static const struct attr exec_attrs[] = {
 		.store = ctl_store,
 		.doc = "`main` (sets it up as what the VM's image is for: entrypoint, cmd, workdir, user; "
 		       "EINVAL for an image that says nothing of that), `ssh` (sets it up as an ssh server "
-		       "whose one connection is its standard streams, "
-		       "the image's own or one that is brought), `start` (returns when it runs; "
-		       "EINVAL without a command), `signal TERM`, `winsize "
-		       "ROWS COLUMNS`, `close` "
-		       "(end of its standard input). Reading lists the legal ones."},
+		       "whose one connection is its standard streams, the image's own or one that is "
+		       "brought), `start` (returns when it runs; EINVAL without a command), `signal TERM`, "
+		       "`winsize ROWS COLUMNS`, `close` (end of its standard input). Reading lists the "
+		       "legal ones."},
 	{.id = 3,
 		.name = "cmd",
 		.mode = 0600,
@@ -386,9 +385,8 @@ static const struct attr exec_attrs[] = {
 		.show = cmd_show,
 		.ops = &cmd_ops,
 		.doc = "The arguments, one a line; or each ended by a NUL, so that they may hold newlines. "
-		       "Before the start. Where the guest has mise they are run by `mise exec`, which trusts "
-		       "the "
-		       "workspace's files."},
+		       "Before the start. Where the guest has mise they are run by `mise exec`, which "
+		       "trusts the workspace's files."},
 	{.id = 4,
 		.name = "env",
 		.mode = 0600,
@@ -424,9 +422,8 @@ static const struct attr exec_attrs[] = {
 		.show = stdin_show,
 		.store = stdin_store,
 		.doc = "1: its standard input is kept open, for whoever opens `stream/stdin` later, until "
-		       "`close`. 0: it is whoever has `stream/stdin` "
-		       "open at the start, and the last of them who closes it ends it; nobody: /dev/null. A "
-		       "terminal's is kept in any case."},
+		       "`close`. 0: it is whoever has `stream/stdin` open at the start, and the last of "
+		       "them who closes it ends it; nobody: /dev/null. A terminal's is kept in any case."},
 	{.id = 8,
 		.name = "status",
 		.mode = 0444,

@@ -414,20 +414,15 @@ static const struct attr images_attrs[] = {
 		.show = images_ctl_show,
 		.store = images_ctl_store,
 		.doc = "Verbs, one a write, which returns when the image is ready: `pull REF [platform "
-		       "OS/ARCH] [as "
-		       "NAME]`, `import PATH [tag TAG] [platform OS/ARCH] [ref TEXT] [as NAME]` (a root file "
-		       "system's "
-		       "tar or folder; an OCI layout, as a folder or in an archive; what `docker save` "
-		       "writes; tars in any compression; a bundle, which is a folder with rootfs.tar or "
-		       "rootfs.ext4, a seed.tar to lie over the tar, and a `kernel` folder or kernel.deb "
-		       "that "
-		       "becomes the kernel NAME, the latter two where there are any; TEXT: what `ref` says "
-		       "instead of PATH), `register PATH [as "
-		       "NAME]` (an ext4 file, of which "
-		       "a copy is taken), `build debian [as NAME]`; or when that is done: "
-		       "`push NAME as REF` (to a registry), "
-		       "`login HOST "
-		       "USER PASSWORD`, `logout HOST`. Ctrl-C cancels."},
+		       "OS/ARCH] [as NAME]`, `import PATH [tag TAG] [platform OS/ARCH] [ref TEXT] [as "
+		       "NAME]` (a root file system's tar or folder; an OCI layout, as a folder or in an "
+		       "archive; what `docker save` writes; tars in any compression; a bundle, which is a "
+		       "folder with rootfs.tar or rootfs.ext4, a seed.tar to lie over the tar, and a "
+		       "`kernel` folder or kernel.deb that becomes the kernel NAME, the latter two where "
+		       "there are any; TEXT: what `ref` says instead of PATH), `register PATH [as NAME]` "
+		       "(an ext4 file, of which a copy is taken), `build debian [as NAME]`; or when that is "
+		       "done: `push NAME as REF` (to a registry), `login HOST USER PASSWORD`, `logout "
+		       "HOST`. Ctrl-C cancels."},
 	{.id = 3,
 		.name = "logins",
 		.mode = 0444,
@@ -443,8 +438,7 @@ static const struct attr kernels_attrs[] = {
 		.show = kernels_ctl_show,
 		.store = kernels_ctl_store,
 		.doc = "Verbs, one a write, which returns when the kernel is ready: `pull [NAME]`, `import "
-		       "PATH [as NAME]`. Ctrl-C "
-		       "cancels."},
+		       "PATH [as NAME]`. Ctrl-C cancels."},
 };
 
 const struct dir_type images_dir = {

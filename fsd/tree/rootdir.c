@@ -303,8 +303,7 @@ static const struct attr stream_attrs[] = {
 		.ops = &stream_ops,
 		.data = (const void *)(uintptr_t)CHANNEL_EVENTS,
 		.doc = "Blocks. A line an event, from the opening on: `seq=N time=SECONDS event=WHAT ...`; "
-		       "`lost N` where a "
-		       "reader did not keep up."},
+		       "`lost N` where a reader did not keep up."},
 	{.id = 3,
 		.name = "log",
 		.mode = 0440,

@@ -201,14 +201,11 @@ static const struct attr vm_attrs[] = {
 		.show = vm_ctl_show,
 		.store = vm_ctl_store,
 		.doc = "Verbs, a line each, done in order; returns when they are done. Reading lists the "
-		       "legal ones: `start` "
-		       "(returns when the guest answers), `stop`, `kill`, `restart`, `pause`, `resume`. All "
-		       "do nothing where "
-		       "nothing is to be done. `sync` brings the files of `config/file_sync`. `promote "
-		       "NAME`, of a VM that was stopped: an image of what it "
-		       "was "
-		       "started from and what it has changed since, without its home disk (/root), "
-		       "/etc/hostname, hosts and resolv.conf. Ctrl-C cancels and rolls back."},
+		       "legal ones: `start` (returns when the guest answers), `stop`, `kill`, `restart`, "
+		       "`pause`, `resume`. All do nothing where nothing is to be done. `sync` brings the "
+		       "files of `config/file_sync`. `promote NAME`, of a VM that was stopped: an image of "
+		       "what it was started from and what it has changed since, without its home disk "
+		       "(/root), /etc/hostname, hosts and resolv.conf. Ctrl-C cancels and rolls back."},
 	FACT(3, "state", state_print,
 		"`created`, `starting`, `running`, `paused`, `stopping`, `stopped` or `failed`."),
 	FACT(4, "error", error_print,
@@ -222,8 +219,7 @@ static const struct attr vm_attrs[] = {
 	FACT(8, "boot_id", boot_id_print, "The running guest's own boot id; empty while it is stopped."),
 	FACT(28, "channel", channel_print,
 		"How its agent is reached: `vsock NUMBER` of the host's kernel, `vsock` (Firecracker's own) "
-		"or "
-		"`virtio-serial`; empty while it is stopped."),
+		"or `virtio-serial`; empty while it is stopped."),
 	FACT(9, "created", created_print, "When it was made."),
 	FACT(10, "started", started_print, "When this run began; 0 while it is stopped."),
 	{.id = 11,
@@ -246,20 +242,17 @@ static const struct attr vm_attrs[] = {
 		.name = "health",
 		.mode = 0444,
 		.ask = vm_health_ask,
-		.doc = "Flat keyed: `agent` (`ok VERSION`, `lost`, or `none` while it is stopped), then what "
-		       "the agent says: "
-		       "hostname, init, boot_id, network, jobs."},
+		.doc = "Flat keyed: `agent` (`ok VERSION`, `lost`, or `none` while it is stopped), then "
+		       "what the agent says: hostname, init, boot_id, network, jobs."},
 	{.id = 27,
 		.name = "ports",
 		.mode = 0444,
 		.ask = vm_ports_ask,
 		.doc = "What listens in the guest, a line each: port, `tcp` or `udp` (bound, and connected "
-		       "to nobody), address, `http`, `https` "
-		       "or `-` (`?`: not known yet), pid, name and "
-		       "command of the process; in the last two bytes that can't be printed are octal. A TCP "
-		       "listener is connected to once, when it is first "
-		       "seen here, and asked what it speaks. Empty while the VM is stopped, EBUSY while "
-		       "nobody answers."},
+		       "to nobody), address, `http`, `https` or `-` (`?`: not known yet), pid, name and "
+		       "command of the process; in the last two bytes that can't be printed are octal. A "
+		       "TCP listener is connected to once, when it is first seen here, and asked what it "
+		       "speaks. Empty while the VM is stopped, EBUSY while nobody answers."},
 	{.id = VM_LOG_ID,
 		.name = "log",
 		.mode = 0444,
@@ -277,21 +270,18 @@ static const struct attr vm_attrs[] = {
 		.mode = S_IFDIR | 0700,
 		.flags = ATTR_WORKSPACE,
 		.doc = "The guest's /root/workspace, with the full semantics of files: live, and while the "
-		       "VM "
-		       "is stopped from its disk. On the way up and down each waits for the other: a start "
-		       "for what is being written, who asks then until it is there, a minute at most "
-		       "(EBUSY). EBUSY also while it is paused, and before the first start. The "
-		       "guest's root is shown as the owner of the instance."},
+		       "VM is stopped from its disk. On the way up and down each waits for the other: a "
+		       "start for what is being written, who asks then until it is there, a minute at most "
+		       "(EBUSY). EBUSY also while it is paused, and before the first start. The guest's "
+		       "root is shown as the owner of the instance."},
 	{.id = 18,
 		.name = "root",
 		.mode = S_IFDIR | 0700,
 		.flags = ATTR_ROOT,
 		.doc = "The guest's whole tree, live, as its processes see it: mounts are crossed, but "
-		       "/proc, "
-		       "/sys, network "
-		       "file systems and the like are empty folders. While the VM is stopped: what is on its "
-		       "disks, read-only (EROFS) but for /root; EOPNOTSUPP where `storage` is dm. EBUSY as "
-		       "`workspace`."},
+		       "/proc, /sys, network file systems and the like are empty folders. While the VM is "
+		       "stopped: what is on its disks, read-only (EROFS) but for /root; EOPNOTSUPP where "
+		       "`storage` is dm. EBUSY as `workspace`."},
 	{.id = 48,
 		.name = "workspace.ctl",
 		.mode = 0600,
@@ -299,21 +289,17 @@ static const struct attr vm_attrs[] = {
 		.show = workspace_ctl_show,
 		.store = workspace_ctl_store,
 		.doc = "`prepare [force] PATH [REF]`: brings the git checkout at PATH, or any folder, into "
-		       "the "
-		       "workspace of the running VM: tracked files and those that are neither tracked nor "
-		       "ignored, as they stand (with REF, as that commit "
-		       "has them), submodules, and HEAD's history; again, what differs. What the guest has "
-		       "changed is not "
-		       "overwritten (EEXIST) but with `force`. The owner's alone: it reads his files. Ctrl-C "
-		       "cancels."},
+		       "the workspace of the running VM: tracked files and those that are neither tracked "
+		       "nor ignored, as they stand (with REF, as that commit has them), submodules, and "
+		       "HEAD's history; again, what differs. What the guest has changed is not overwritten "
+		       "(EEXIST) but with `force`. The owner's alone: it reads his files. Ctrl-C cancels."},
 	{.id = 49,
 		.name = "workspace.info",
 		.mode = 0444,
 		.ask = workspace_info_ask,
 		.doc = "Flat keyed, empty when nothing was prepared: source, head (the commit that was "
-		       "brought), host_head (where the source is "
-		       "now), stale (they differ), dirty (it had changes that were no commit), files, bytes, "
-		       "prepared (when), ref."},
+		       "brought), host_head (where the source is now), stale (they differ), dirty (it had "
+		       "changes that were no commit), files, bytes, prepared (when), ref."},
 	{.id = 24,
 		.name = "keep",
 		.mode = 0444,
@@ -321,8 +307,7 @@ static const struct attr vm_attrs[] = {
 		.show = vm_keep_show,
 		.ops = &vm_keep_ops,
 		.doc = "Empty. While somebody has it open, `autostop` leaves the VM alone: `exec "
-		       "9<vms/NAME/keep`; closing it, or the end "
-		       "of who had it, lets go."},
+		       "9<vms/NAME/keep`; closing it, or the end of who had it, lets go."},
 	{.id = 25,
 		.name = "idle",
 		.mode = 0444,
@@ -335,18 +320,16 @@ static const struct attr vm_attrs[] = {
 		.mode = 0444,
 		.show = published_show,
 		.doc = "The ports of `publish`, a line each: the host's, the guest's, `open`, `taken` (by "
-		       "another program: tried "
-		       "again every 10 s), `failed`, or "
-		       "`closed` (the VM does not run), and how many connections there are."},
+		       "another program: tried again every 10 s), `failed`, or `closed` (the VM does not "
+		       "run), and how many connections there are."},
 	{.id = 50,
 		.name = "workspace.patch",
 		.mode = 0400,
 		.ops = &workspace_made_ops,
 		.data = (const void *)(uintptr_t)WORKSPACE_PATCH,
 		.doc = "What the guest has changed since it was prepared, as one `git diff --binary`, for "
-		       "`git apply`: made in the guest by its "
-		       "git, or by the host's, brought there, without touching its index. Blocks until it is "
-		       "made. ENODATA: nothing was prepared."},
+		       "`git apply`: made in the guest by its git, or by the host's, brought there, without "
+		       "touching its index. Blocks until it is made. ENODATA: nothing was prepared."},
 	{.id = 51,
 		.name = "workspace.bundle",
 		.mode = 0400,

@@ -113,8 +113,7 @@ const struct setting settings_table[] = {
 		check_accel},
 	{"cache_max", "0",
 		"Bytes that downloaded blobs may take: after a pull those that no image is made of go, the "
-		"longest "
-		"unused first, until it is less. `0`: `prune` alone says what goes.",
+		"longest unused first, until it is less. `0`: `prune` alone says what goes.",
 		check_cache},
 	{"console_max", "1048576", "Bytes of each VM's console that are kept.", check_console},
 	{"default_disk", "8589934592", "A new VM's `disk`.", check_disk},
@@ -129,19 +128,16 @@ const struct setting settings_table[] = {
 	{"dns", "host", "The resolver that guests are given: an address, or `host` for those of the host.",
 		check_dns},
 	{"dns_listen", "127.0.0.1:5354",
-		"Where the host can ask for `NAME.vm`, by DNS: an address of 127.0.0.0/8 and a "
-		"port. "
-		"Empty: nowhere.",
+		"Where the host can ask for `NAME.vm`, by DNS: an address of 127.0.0.0/8 and a port. Empty: "
+		"nowhere.",
 		check_dns_listen},
 	{"engine", "auto",
 		"What runs VMs whose own `engine` is `auto`: `firecracker`, `qemu`, or `auto`: Firecracker "
-		"where it "
-		"and its jailer are there and a guest has come up in it, else QEMU.",
+		"where it and its jailer are there and a guest has come up in it, else QEMU.",
 		check_engine},
 	{"registry_insecure", "",
 		"Registries that are asked by http, or by https whose certificate isn't verified: "
-		"HOST[:PORT], blanks "
-		"between. Those on loopback are asked by http anyway.",
+		"HOST[:PORT], blanks between. Those on loopback are asked by http anyway.",
 		hosts_check_insecure},
 	{"registry_mirrors", "",
 		"`HOST=URL`, blanks between: where to look first for what is at registry HOST.",
@@ -152,9 +148,8 @@ const struct setting settings_table[] = {
 	{"stop_reach_usec", "5000000", "How long it may take to ask it.", check_usec},
 	{"file_sync", "",
 		"What guests have of the owner's home: lines of `HOST GUEST`, a file or folder of the home "
-		"and where it is in the guest (`.vimrc ~/.vimrc`). "
-		"At each start, and by `sync` to a VM's `ctl`; what has changed. Links below a folder are "
-		"left out.",
+		"and where it is in the guest (`.vimrc ~/.vimrc`). At each start, and by `sync` to a VM's "
+		"`ctl`; what has changed. Links below a folder are left out.",
 		homefiles_check},
 };
 const size_t settings_count = ELEMENTSOF(settings_table);

@@ -76,9 +76,8 @@ static void judge(struct vm *vm, int code, const struct helper_disk_use *use)
 {
 	static const char *const troubles[] = {
 		[HELPER_DISK_INVALID] =
-			"the host had no space left for it, and it can't be read or written: make room, then "
-			"echo "
-			"kill > ctl; echo start > ctl: what had been written by then is there",
+			"the host had no space left for it, and it can't be read or written: make room, "
+			"then echo kill > ctl; echo start > ctl: what had been written by then is there",
 		[HELPER_DISK_LOST] =
 			"somebody on the host has put something else in its place, or nothing: echo kill > "
 			"ctl; echo start > ctl",

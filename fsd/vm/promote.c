@@ -99,8 +99,7 @@ int vm_promote(struct vm *vm, const char *name, vm_done_fn done, void *user, str
 	if (!base)
 		return err_set(e, -ENOENT,
 			"promote: the image that the VM was started from is no more: start it once with the "
-			"one it "
-			"has now");
+			"one it has now");
 	p = calloc(1, sizeof(*p));
 	if (!p || !(p->name = strdup(name))) {
 		free(p);

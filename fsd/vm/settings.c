@@ -404,25 +404,20 @@ const struct vm_setting vm_settings[] = {
 	{"kernel", "The kernel that it boots.", show_kernel, check_kernel, apply_kernel, NULL},
 	{"engine",
 		"What runs it: `firecracker`, `qemu`, or `auto`, which `config/engine` and the host decide "
-		"at "
-		"the start; "
-		"while it runs, what does.",
+		"at the start; while it runs, what does.",
 		show_engine, check_engine, apply_engine, NULL},
 	{"storage",
 		"How the root is made writable: `dm`, a device-mapper snapshot of the image, or `overlay`, "
-		"in the "
-		"guest over the read-only image. `auto` until the first start, which chooses what the host "
-		"has.",
+		"in the guest over the read-only image. `auto` until the first start, which chooses what "
+		"the host has.",
 		show_storage, check_storage, apply_storage, NULL},
 	{"vcpus", "Virtual CPUs, 1 to 64.", show_vcpus, check_vcpus, apply_vcpus, NULL},
 	{"memory", "Bytes of memory, whole MiB, 64 MiB or more.", show_memory, check_memory, apply_memory,
 		NULL},
 	{"disk",
-		"Bytes of each of its disks: the work disk at /root and the one over the image. With storage "
-		"`dm` the "
-		"root is as large as the image where that is larger, and `disk` is how much of it can be "
-		"written. Grows at "
-		"the next start, never shrinks.",
+		"Bytes of each of its disks: the work disk at /root and the one over the image. With "
+		"storage `dm` the root is as large as the image where that is larger, and `disk` is how "
+		"much of it can be written. Grows at the next start, never shrinks.",
 		show_disk, check_disk, apply_disk, NULL},
 	{"nat", "Whether the guest reaches the world through the host: `0` or `1`, also while it runs.",
 		show_nat, check_nat, apply_nat, tell_nat},
@@ -432,25 +427,20 @@ const struct vm_setting vm_settings[] = {
 		show_autostop, check_autostop, apply_autostop, NULL},
 	{"disk_rate",
 		"Bytes a second that the guest may read and write on each of its disks, 64 KiB or more; "
-		"`max`: no limit. "
-		"Also while it runs.",
+		"`max`: no limit. Also while it runs.",
 		show_disk_rate, check_disk_rate, apply_disk_rate, tell_rates},
 	{"disk_ops", "Likewise operations a second, 10 or more.", show_disk_ops, check_disk_ops,
 		apply_disk_ops, tell_rates},
 	{"net_rate",
 		"Bytes a second that the guest may send, and as many that it may receive, 64 KiB or more; "
-		"`max`: no "
-		"limit. Also while it runs. Firecracker keeps it; QEMU has nothing for it, and such a VM "
-		"doesn't start in it.",
+		"`max`: no limit. Also while it runs. Firecracker keeps it; QEMU has nothing for it, and "
+		"such a VM doesn't start in it.",
 		show_net_rate, check_net_rate, apply_net_rate, tell_rates},
 	{"publish",
 		"Ports of the guest on this host's loopback (127.0.0.1, ::1): lines of `HOST GUEST`, a port "
-		"each or ranges as "
-		"long as each other; also while it runs, "
-		"and before anything listens there; and `auto FIRST-LAST`: those of the guest's ports that "
-		"begin to listen, as "
-		"long as they do, 64 at most. Carried by the agent: no network is needed. EADDRINUSE: "
-		"another "
+		"each or ranges as long as each other; also while it runs, and before anything listens "
+		"there; and `auto FIRST-LAST`: those of the guest's ports that begin to listen, as long as "
+		"they do, 64 at most. Carried by the agent: no network is needed. EADDRINUSE: another "
 		"program has one of the host's.",
 		show_publish, check_publish, publish_set, NULL},
 };
