@@ -200,11 +200,35 @@ static int step_network(void *ctx, struct err *e)
 	return helper_net_up(s->vms->config.helper, e);
 }
 
+static int undo_launch(void *ctx, struct err *e)
+{
+	struct start *s = ctx;
+	_cleanup_err_ struct err mine = {0};
+	struct pollfd p = {.events = POLLIN};
+
+	/* An answer that was lost may have been that it runs. */
+	if (s->pidfd < 0 && helper_pidfd(s->vms->config.helper, s->id, &s->process, &s->pidfd, NULL) < 0)
+		return 0;
+	p.fd = s->pidfd;
+	/* That it has ended by itself is as good. */
+	if (helper_signal(s->vms->config.helper, op_of(s), s->id, HELPER_SIGKILL, &mine) < 0 &&
+		mine.code != -ESRCH)
+		return err_move(e, &mine);
+	return poll(&p, 1, DEAD_MSEC) > 0 ? 0 : err_set(e, -ETIMEDOUT, "the VMM cannot be killed");
+}
+
 static int step_tap(void *ctx, struct err *e)
 {
 	struct start *s = ctx;
+	_cleanup_err_ struct err mine = {0};
+	int r = helper_tap(s->vms->config.helper, op_of(s), s->id, s->address, &mine);
 
-	return helper_tap(s->vms->config.helper, op_of(s), s->id, s->address, e);
+	if (r != -EBUSY)
+		return r < 0 ? err_move(e, &mine) : r;
+	/* A helper that died before it could answer has left a VMM that nobody here knew of. */
+	r = undo_launch(s, e);
+	s->pidfd = close_fd(s->pidfd);
+	return r < 0 ? r : helper_tap(s->vms->config.helper, op_of(s), s->id, s->address, e);
 }
 
 /* One call lets go of tap, nat and jail alike. */
@@ -258,23 +282,6 @@ static int step_launch(void *ctx, struct err *e)
 	memcpy(what.fds, s->fds, sizeof(what.fds));
 	r = helper_launch(s->vms->config.helper, op_of(s), s->id, &what, &s->process, &s->pidfd, e);
 	return r < 0 ? r : engine_keep_cid(s->run_fd, s->process.cid, e);
-}
-
-static int undo_launch(void *ctx, struct err *e)
-{
-	struct start *s = ctx;
-	_cleanup_err_ struct err mine = {0};
-	struct pollfd p = {.events = POLLIN};
-
-	/* An answer that was lost may have been that it runs. */
-	if (s->pidfd < 0 && helper_pidfd(s->vms->config.helper, s->id, &s->process, &s->pidfd, NULL) < 0)
-		return 0;
-	p.fd = s->pidfd;
-	/* That it has ended by itself is as good. */
-	if (helper_signal(s->vms->config.helper, op_of(s), s->id, HELPER_SIGKILL, &mine) < 0 &&
-		mine.code != -ESRCH)
-		return err_move(e, &mine);
-	return poll(&p, 1, DEAD_MSEC) > 0 ? 0 : err_set(e, -ETIMEDOUT, "the VMM cannot be killed");
 }
 
 /* The VMM has ended, or is about to: it says why. */

@@ -29,6 +29,6 @@ stopped()
 }
 echo 256M >"$VM/memory"
 is "it starts" "$(errno_write "$VM/ctl" start)" OK
-each banger-helper 1 5 "a kill" "" stopped errno_write "$VM/ctl" kill
+each banger-helper 1 2 "a kill" "" stopped errno_write "$VM/ctl" kill
 recoveries
 case_end
