@@ -166,38 +166,37 @@ static int force_down(struct ctl *c)
 	return EXIT_OK;
 }
 
+/* The files in the folder NAME of DIR_FD; with BELOW, those of the folders in it too, and they where nothing is left in them. */
+static void clear_folder(int dir_fd, const char *name, bool below)
+{
+	int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+
+	if (!dir)
+		close_fd(fd);
+	while (dir && (entry = readdir(dir)))
+		if (entry->d_type != DT_DIR) {
+			unlinkat(fd, entry->d_name, 0);
+		} else if (below && entry->d_name[0] != '.') {
+			clear_folder(fd, entry->d_name, false);
+			unlinkat(fd, entry->d_name, AT_REMOVEDIR);
+		}
+}
+
 /* The daemon's runtime files, when it could not clear them away itself. */
 static void clear_run(struct ctl *c)
 {
-	_cleanup_free_ char *dir = NULL, *command = NULL;
-	static const char *const files[] = {"fuse.init", "asked", "behind", "folders", "accel", "pid"};
+	_cleanup_free_ char *dir = NULL;
 	_cleanup_close_ int fd = -EBADF;
-	char **vms;
 
 	if (place_path(c->instance, PLACE_FSD_DIR, &dir, NULL) < 0)
 		return;
 	fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return;
-	for (size_t i = 0; i < ELEMENTSOF(files); i++)
-		unlinkat(fd, files[i], 0);
-	if (asprintf(&command, "%s/vm", dir) > 0) {
-		struct ctl at = {.fs = open(command, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)};
-
-		vms = at.fs < 0 ? NULL : tree_names(&at, ".");
-		for (size_t i = 0; vms && vms[i]; i++) {
-			static const char *const sockets[] = {"qmp.sock", "agent.sock", "tty.sock", "jail"};
-			_cleanup_close_ int vm =
-				openat(at.fs, vms[i], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-			for (size_t k = 0; k < ELEMENTSOF(sockets); k++)
-				unlinkat(vm, sockets[k], 0);
-			unlinkat(at.fs, vms[i], AT_REMOVEDIR);
-		}
-		tree_free_names(vms);
-		close_fd(at.fs);
-	}
-	unlinkat(fd, "vm", AT_REMOVEDIR);
+	clear_folder(fd, "vm", true);
+	clear_folder(fd, ".", true);
 }
 
 static int end_helper(struct ctl *c)
