@@ -9,8 +9,9 @@
 #include "vm/model.h"
 #include "vm/publish.h"
 
-#define TRY_MSEC      2000 /* the first try to reach an agent; each further one is twice as long, up to: */
-#define TRY_DOUBLINGS 4    /* 32 s: a guest may be slow, emulated on a loaded host; a dead one costs little */
+/* The first try to reach an agent: a service manager may have to begin who makes its socket (banger/dial_proto.h). Each further one is twice as long, up to: */
+#define TRY_MSEC      10000
+#define TRY_DOUBLINGS 2 /* 40 s: a guest may be slow, emulated on a loaded host; a dead one costs little */
 #define RETRY_USEC    2000000
 #define SOON_USEC     100000
 #define REST_USEC     30000000 /* between tries when the longest were in vain */
