@@ -9,15 +9,8 @@ check_begin()
 	CHECK_COUNTS=$CHECK_DIR/counts
 	echo "0 0 0" >"$CHECK_COUNTS"
 	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1
-	CHECK_HOSTS=
-	trap check_clean EXIT
+	trap 'rm -rf "$CHECK_DIR"' EXIT
 	trap 'exit 130' INT TERM
-}
-
-check_clean()
-{
-	[ -z "$CHECK_HOSTS" ] || { kill -- -"$CHECK_HOSTS" && wait "$CHECK_HOSTS"; } 2>/dev/null
-	rm -rf "$CHECK_DIR"
 }
 
 # count PASSED FAILED [SKIPPED]
@@ -130,31 +123,17 @@ run_tests()
 	echo "$what: $# programs ($((SECONDS - began)) s)"
 }
 
-# host_tests BUILD: begins with the cases that run in a whole host, of what is in BUILD, beside whatever comes next.
+# host_tests BUILD: the cases that run in a whole host, of what is in BUILD. Each host keeps a processor busy: beside other cases they don't come to an end in
+# their time.
 host_tests()
 {
 	local names
 	mapfile -t names < <(cd tests/host && for file in *.sh; do listed "host/${file%.sh}" ""; done)
 	[ ${#names[@]} -gt 0 ] || return 0
 	mapfile -t names < <(sorted_tests "${names[@]}" | sed 's|^host/||; s/=.*//')
-	echo "0 0 0" >"$CHECK_DIR/host.counts"
-	# Half of the processors are the cases': what takes ten minutes alone may take twenty.
-	HOST_SECONDS=${HOST_SECONDS:-1200} B=$1 COUNTS=$CHECK_DIR/host.counts setsid tests/host/run "${names[@]}" >"$CHECK_DIR/host.log" 2>&1 </dev/null &
-	CHECK_HOSTS=$!
-}
-
-# Until they are through; what they said.
-host_await()
-{
-	local status began=$SECONDS
-	[ -n "$CHECK_HOSTS" ] || return 0
-	wait "$CHECK_HOSTS"
-	status=$?
-	CHECK_HOSTS=
-	echo "--- tests/host, beside the cases ($((SECONDS - began)) s more than those)"
-	cat "$CHECK_DIR/host.log"
+	echo "--- tests/host"
 	# Where there was no host, no case of it has counted.
-	if [ $status = 3 ]; then count 0 1; else count $(<"$CHECK_DIR/host.counts"); fi
+	B=$1 COUNTS=$CHECK_COUNTS tests/host/run "${names[@]}" || [ $? != 3 ] || count 0 1
 }
 
 # Sizes that show that each benchmark works; without them it measures at those that the documentation's figures are of.
