@@ -120,6 +120,7 @@ void vm_save(struct vm *vm);
 /* The same, told to DONE. */
 int vm_save_then(struct vm *vm, vm_done_fn done, void *user, struct err *e);
 void vm_set_state(struct vm *vm, enum vm_state state);
+void vm_show_state(struct vm *vm, enum vm_state state); /* here and to who watches, not in the store */
 void vm_changed(struct vm *vm);
 void vm_set_text(char **field, const char *text);
 uint32_t vm_address(const struct vm *vm);

@@ -79,7 +79,8 @@ static int adopt(struct vm *vm, const struct helper_process *process, int pidfd,
 	if (vm->run_fd >= 0)
 		vm->engine->status(vm->run_fd, &status, NULL);
 	vm->going = vm->state == VM_STOPPING;
-	vm_set_state(vm, status == ENGINE_PAUSED ? VM_PAUSED : VM_RUNNING);
+	/* The store goes on saying that it was being stopped, for the next daemon. */
+	(vm->going ? vm_show_state : vm_set_state)(vm, status == ENGINE_PAUSED ? VM_PAUSED : VM_RUNNING);
 	vm_log(vm, "goes on under a new daemon, process %d", process->pid);
 	return 0;
 }

@@ -151,6 +151,22 @@ static void on_cancel(void *user)
 		vm_sync_cancel(d->vm->syncing);
 }
 
+static void on_noted(void *user, int code, const struct err *e)
+{
+	struct deed *d = user;
+
+	(void)code;
+	(void)e;
+	verbs[d->verb].begin(d);
+}
+
+/* What brings a VMM down waits until the store says so: a daemon that comes after this one is to know why it ended. */
+static void begin(struct deed *d)
+{
+	if (verbs[d->verb].during != VM_STOPPING || vm_save_then(d->vm, on_noted, d, NULL) < 0)
+		verbs[d->verb].begin(d);
+}
+
 int vm_verb(struct vm *vm, enum vm_verb v, vm_done_fn done, void *user, struct vm_waiter **ret, struct err *e)
 {
 	_cleanup_err_ struct err mine = {0};
@@ -203,7 +219,7 @@ int vm_verb(struct vm *vm, enum vm_verb v, vm_done_fn done, void *user, struct v
 	vm_log(vm, "%s: operation %" PRIu64, verbs[v].name, op_id(d->op));
 	if (verbs[v].during != vm->state)
 		vm_set_state(vm, verbs[v].during);
-	verbs[v].begin(d);
+	begin(d);
 	/* A deed that ended at once has told its waiter, and freed it. */
 	if (vm->deed != d)
 		*ret = NULL;

@@ -121,18 +121,23 @@ void vm_changed(struct vm *vm)
 		vm->vms->watch.changed(vm->vms->user, vm);
 }
 
-void vm_set_state(struct vm *vm, enum vm_state state)
+void vm_show_state(struct vm *vm, enum vm_state state)
 {
 	enum vm_state old = vm->state;
 
 	vm->state = state;
-	vm_set_text(&vm->row.state, state_names[state]);
-	vm->row.changed = io_wall_usec();
-	vm_save(vm);
 	idle_check(vm);
 	publish_check(vm);
 	if (old != state && !vm->vms->quiet && vm->vms->watch.state)
 		vm->vms->watch.state(vm->vms->user, vm, old);
+}
+
+void vm_set_state(struct vm *vm, enum vm_state state)
+{
+	vm_set_text(&vm->row.state, state_names[state]);
+	vm->row.changed = io_wall_usec();
+	vm_save(vm);
+	vm_show_state(vm, state);
 }
 
 uint32_t vm_address(const struct vm *vm)
