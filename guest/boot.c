@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/reboot.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -12,6 +13,7 @@
 #include "agent.h"
 #include "banger/cleanup.h"
 #include "banger/guest_config.h"
+#include "banger/io.h"
 #include "boot.h"
 #include "config.h"
 #include "disks.h"
@@ -29,6 +31,22 @@ static void die(const char *step, const struct err *e)
 {
 	guest_say("%s: %s", step, err_text(e));
 	power_off_now();
+}
+
+/*
+ * The kernel measures its timer against the TSC, and has none when its processor wasn't run for a tenth of a second in just that moment, as may happen to one that is
+ * emulated ("APIC frequency too slow, disabling apic timer"). All works then but what waits for time: who started us does it again.
+ */
+static void need_timer(void)
+{
+	_cleanup_free_ char *name = NULL;
+
+	if (io_read_file(AT_FDCWD, "/sys/devices/system/clockevents/clockevent0/current_device", 4096, &name,
+		    NULL, NULL) < 0 ||
+		*name)
+		return;
+	guest_say("the kernel has no timer");
+	reboot(RB_AUTOBOOT);
 }
 
 static void mount_early(void)
@@ -241,6 +259,7 @@ void boot_run(char *name)
 
 	umask(0);
 	mount_early();
+	need_timer();
 	if (config_read(&c, &e) < 0)
 		die("config", &e);
 	modules_load();

@@ -23,6 +23,7 @@ struct deed {
 	TAILQ_HEAD(, vm_waiter) waiters;
 	struct objects_waiter *ensuring;
 	bool starting_again; /* the second half of a restart */
+	unsigned resets;     /* of its guest, before it answered */
 };
 
 struct vm_waiter {
@@ -164,6 +165,8 @@ void pause_begin(struct deed *d);
 void stop_after_exit(struct vm *vm);
 /* What an ended VMM says of why: 0 the guest switched itself off; -EIO with E. DIR_FD: PLACE_STATE/vms/ID. */
 int stop_reason(int dir_fd, struct err *e);
+/* Whether it is known to have reset itself. */
+bool stop_was_reset(int dir_fd);
 /* Sockets and their folder. Any thread. */
 void stop_remove_sockets(struct vms *vms, uint32_t id);
 

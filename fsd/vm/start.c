@@ -18,8 +18,10 @@
 #include "vm/sync.h"
 
 #define PROVE_MSEC 10000
-#define DEAD_MSEC  5000
-#define DNS_MAX    3
+#define RESETS_MAX                                                                                           \
+	2 /* a guest that is emulated may come up without a timer, and does it again then (guest/boot.c) */
+#define DEAD_MSEC 5000
+#define DNS_MAX   3
 
 /* What the worker has of the VM: copies, and descriptors of its own. */
 struct start {
@@ -30,7 +32,7 @@ struct start {
 	uint8_t ip6[16], token[AGENT_TOKEN];
 	uint64_t memory, console_max, timeout_usec;
 	struct engine_rates rates;
-	bool nat, no_driver;
+	bool nat, no_driver, reset;
 	char *name, *want_engine, *want_accel, *want_storage, *dns, *image_file;
 	struct disks disks;
 	int image_fd, kernel_fd, dir_fd, run_fd; /* kernel_fd: its folder */
@@ -292,6 +294,7 @@ static int ended(struct start *s, struct err *e)
 	poll(&p, 1, DEAD_MSEC);
 	if (stop_reason(s->dir_fd, e) == 0)
 		err_set(e, -EIO, "the guest switched itself off before its agent answered: cat console");
+	s->reset = stop_was_reset(s->dir_fd);
 	return -EIO;
 }
 
@@ -323,7 +326,7 @@ static int step_agent(void *ctx, struct err *e)
 
 	r = engine_wait_agent(s->run_fd, s->pidfd, (unsigned)(s->timeout_usec / 1000),
 		op_cancel_fd(s->deed->op), &s->agent_fd, s->boot_id, &mine);
-	if (r == -ESRCH || r == -EPIPE)
+	if (r == -ESRCH || r == -EPIPE || r == -ECONNRESET)
 		return ended(s, e);
 	if (r == -ETIMEDOUT)
 		return err_set(e, r,
@@ -417,6 +420,8 @@ static void bring_files(struct deed *d)
 	}
 }
 
+static void start_launch(struct deed *d);
+
 static void done_start(void *data, int code, struct err *e)
 {
 	struct start *s = data;
@@ -453,6 +458,11 @@ static void done_start(void *data, int code, struct err *e)
 			vm_log(vm, "its sshd has the keys that came with the image: %s", s->key_why);
 		vm_set_state(vm, VM_RUNNING);
 		bring_files(d);
+	} else if (s->reset && !op_cancelled(d->op) && d->resets++ < RESETS_MAX) {
+		vm_log(vm, "the guest reset itself before its agent answered: once more");
+		start_free(s);
+		start_launch(d);
+		return;
 	} else {
 		start_failed(d, code, e);
 	}

@@ -60,6 +60,15 @@ static bool panicked(int dir_fd)
 	return n > 0 && memmem(tail, (size_t)n, PANIC_WORDS, strlen(PANIC_WORDS));
 }
 
+bool stop_was_reset(int dir_fd)
+{
+	_cleanup_(engine_exit_clear) struct engine_exit x = {0};
+	_cleanup_close_ int fd = openat(dir_fd, "exit", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	return fd >= 0 && engine_read_exit(fd, &x, NULL) == 0 && x.known &&
+	       strcmp(x.reason, "guest-reset") == 0;
+}
+
 int stop_reason(int dir_fd, struct err *e)
 {
 	_cleanup_(engine_exit_clear) struct engine_exit x = {0};
