@@ -74,10 +74,9 @@ void names_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 	}
 	if (was_made(s, req, &dir, name))
 		return;
-	r = request_new(s, req, REPLY_ENTRY);
+	r = request_begin(s, req, REPLY_ENTRY);
 	if (!r)
 		return;
-	request_begin(r);
 	tree_mkdir(s->tree, &dir, name, &r->call);
 	request_end(s, r);
 }
@@ -106,10 +105,9 @@ void names_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 		fuse_reply_err(req, -code);
 		return;
 	}
-	r = request_new(s, req, REPLY_CODE);
+	r = request_begin(s, req, REPLY_CODE);
 	if (!r)
 		return;
-	request_begin(r);
 	tree_rmdir(s->tree, &dir, name, &r->call);
 	request_end(s, r);
 }
@@ -131,10 +129,9 @@ void names_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_
 		fuse_reply_err(req, -code);
 		return;
 	}
-	r = request_new(s, req, REPLY_CODE);
+	r = request_begin(s, req, REPLY_CODE);
 	if (!r)
 		return;
-	request_begin(r);
 	tree_rename(s->tree, &dir, name, &new_dir, newname, &r->call);
 	request_end(s, r);
 }

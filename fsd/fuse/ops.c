@@ -272,10 +272,9 @@ static void on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 		fuse_reply_err(req, ESTALE);
 		return;
 	}
-	r = request_new(s, req, REPLY_DATA);
+	r = request_begin(s, req, REPLY_DATA);
 	if (!r)
 		return;
-	request_begin(r);
 	tree_read(s->tree, &f->h, size, (uint64_t)off, &r->call);
 	request_end(s, r);
 }
@@ -293,11 +292,10 @@ static void on_write(
 		fuse_reply_err(req, ESTALE);
 		return;
 	}
-	r = request_new(s, req, REPLY_WRITTEN);
+	r = request_begin(s, req, REPLY_WRITTEN);
 	if (!r)
 		return;
 	r->size = size;
-	request_begin(r);
 	tree_write(s->tree, &f->h, buf, size, &r->call);
 	request_end(s, r);
 }
@@ -379,7 +377,7 @@ static void on_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, s
 	fuse_reply_poll(req, tree_poll(s->tree, &f->h));
 }
 
-/* An attribute of banger's has none of these. What is not implemented for the one would never be asked for of the other again. */
+/* An attribute of banger's has none of these. Not ENOSYS: the kernel would never ask for a guest's again either. */
 static void on_fallocate(
 	fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length, struct fuse_file_info *fi)
 {

@@ -99,7 +99,7 @@ void requests_free(struct server *s)
 	}
 }
 
-struct request *request_new(struct server *s, fuse_req_t req, enum reply_kind kind)
+struct request *request_begin(struct server *s, fuse_req_t req, enum reply_kind kind)
 {
 	struct request *r = calloc(1, sizeof(*r));
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
@@ -116,6 +116,7 @@ struct request *request_new(struct server *s, fuse_req_t req, enum reply_kind ki
 	r->req = req;
 	r->kind = kind;
 	LIST_INSERT_HEAD(&s->live, r, live);
+	s->current = r;
 	return r;
 }
 
@@ -148,11 +149,6 @@ static void on_interrupt(fuse_req_t req, void *data)
 	(void)req;
 	if (!r->answered && r->call.cancel && !r->look && (signals_mean_it(r->call.pid) || !look_later(r)))
 		r->call.cancel(&r->call);
-}
-
-void request_begin(struct request *r)
-{
-	r->s->current = r;
 }
 
 void request_end(struct server *s, struct request *r)

@@ -130,9 +130,8 @@ void notify_names(struct server *s);
 void notify_pollable(void *user, struct handle *h);
 
 /* request.c */
-struct request *request_new(struct server *s, fuse_req_t req, enum reply_kind kind);
-/* Around the call of the tree that answers R: a parked one can be interrupted from now on. */
-void request_begin(struct request *r);
+/* Around the call of the tree that answers what is returned: behind it a parked one can be interrupted. NULL: there was no memory, and REQ is answered. */
+struct request *request_begin(struct server *s, fuse_req_t req, enum reply_kind kind);
 void request_end(struct server *s, struct request *r);
 /* Forgets those that nobody has answered. */
 void requests_free(struct server *s);

@@ -27,8 +27,8 @@ uint32_t subnet_address(const struct subnet *s, uint32_t index);
 bool host_forwards_ip6(void);
 
 /*
- * The resolvers that guests are given: the first of /etc/resolv.conf that aren't the host's own loopback; where there is none but systemd-resolved's
- * stub, those that it asks itself. Up to MAX; returns how many.
+ * The resolvers that guests are given: the first of /etc/resolv.conf that aren't the host's own loopback; where there is none but
+ * systemd-resolved's own, those that it asks itself. Up to MAX; returns how many.
  */
 unsigned resolvers_of_host(uint32_t *ret, unsigned max);
 

@@ -137,10 +137,9 @@ static void take(int count)
 
 static void answer(struct server *s)
 {
-	struct request *r = request_new(s, NULL, REPLY_CODE);
+	struct request *r = request_begin(s, NULL, REPLY_CODE);
 
 	assert_non_null(r);
-	request_begin(r);
 	call_done(&r->call, 0);
 	request_end(s, r);
 }
