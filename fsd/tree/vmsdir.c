@@ -40,20 +40,21 @@ struct deed {
 	char *what, *name;
 };
 
+/* NULL: no memory, CALL is told. */
 static struct deed *deed_new(
 	struct tree *t, struct call *call, uint32_t vm, const char *verb, const char *name)
 {
 	struct deed *d = calloc(1, sizeof(*d));
 
-	if (!d)
-		return NULL;
-	*d = (struct deed){.t = t, .call = call, .vm = vm, .name = strdup(name)};
-	if (!d->name || asprintf(&d->what, "%s vms/%s", verb, name) < 0) {
+	if (d) {
+		*d = (struct deed){.t = t, .call = call, .vm = vm, .name = strdup(name)};
+		if (d->name && asprintf(&d->what, "%s vms/%s", verb, name) >= 0)
+			return d;
 		free(d->name);
 		free(d);
-		return NULL;
 	}
-	return d;
+	call_done(call, -ENOMEM);
+	return NULL;
 }
 
 static void deed_done(void *user, int code, const struct err *e)
@@ -79,30 +80,34 @@ static void make(struct tree *t, uint64_t row, const char *name, struct call *ca
 	int r;
 
 	(void)row;
-	if (!d) {
-		call_done(call, -ENOMEM);
+	if (!d)
 		return;
-	}
 	r = vm_create(t->vms, name, deed_done, d, &e);
 	if (r < 0)
 		deed_done(d, r, &e);
 }
 
+/* Something is done to a VM that is there. */
+static struct deed *deed_of(
+	struct tree *t, struct call *call, uint64_t child, const char *verb, struct vm **ret_vm)
+{
+	struct vm_view v;
+
+	*ret_vm = tree_vm(t, (uint32_t)child);
+	vm_view(*ret_vm, &v);
+	return deed_new(t, call, v.id, verb, v.name);
+}
+
 static void remove_vm(struct tree *t, uint64_t row, uint64_t child, struct call *call)
 {
-	struct vm *vm = tree_vm(t, (uint32_t)child);
+	struct vm *vm;
+	struct deed *d = deed_of(t, call, child, "rmdir", &vm);
 	_cleanup_err_ struct err e = {0};
-	struct vm_view v;
-	struct deed *d;
 	int r;
 
 	(void)row;
-	vm_view(vm, &v);
-	d = deed_new(t, call, v.id, "rmdir", v.name);
-	if (!d) {
-		call_done(call, -ENOMEM);
+	if (!d)
 		return;
-	}
 	r = vm_delete(vm, deed_done, d, &e);
 	if (r < 0)
 		deed_done(d, r, &e);
@@ -110,19 +115,14 @@ static void remove_vm(struct tree *t, uint64_t row, uint64_t child, struct call 
 
 static void rename_vm(struct tree *t, uint64_t row, uint64_t child, const char *name, struct call *call)
 {
-	struct vm *vm = tree_vm(t, (uint32_t)child);
+	struct vm *vm;
+	struct deed *d = deed_of(t, call, child, "mv", &vm);
 	_cleanup_err_ struct err e = {0};
-	struct vm_view v;
-	struct deed *d;
 	int r;
 
 	(void)row;
-	vm_view(vm, &v);
-	d = deed_new(t, call, v.id, "mv", v.name);
-	if (!d) {
-		call_done(call, -ENOMEM);
+	if (!d)
 		return;
-	}
 	r = vm_rename(vm, name, deed_done, d, &e);
 	if (r < 0)
 		deed_done(d, r, &e);
