@@ -5,10 +5,6 @@
 . "$(dirname "$0")/../lib/steps.sh"
 case_begin "$@"
 steps_begin
-up
-VM=$FS/vms/box
-mkdir "$VM"
-is "a VM that runs" "$(errno_write "$VM/ctl" start)" OK
 is "and stops" "$(errno_write "$VM/ctl" stop)" OK
 
 # A start that fails when all is made: each of its steps, and of what undoes them.

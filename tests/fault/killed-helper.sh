@@ -5,10 +5,6 @@
 . "$(dirname "$0")/../lib/steps.sh"
 case_begin "$@"
 steps_begin
-up
-VM=$FS/vms/box
-mkdir "$VM"
-is "a VM that runs" "$(errno_write "$VM/ctl" start)" OK
 is "and stops" "$(errno_write "$VM/ctl" stop)" OK
 
 # No guest is waited for in one that its VMM can't give the memory.

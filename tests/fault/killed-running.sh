@@ -5,10 +5,6 @@
 . "$(dirname "$0")/../lib/steps.sh"
 case_begin "$@"
 steps_begin
-up
-VM=$FS/vms/box
-mkdir "$VM"
-is "a VM that runs" "$(errno_write "$VM/ctl" start)" OK
 ok "has a file" sh -c "echo kept >$VM/workspace/file && sync $VM/workspace/file"
 is "and settings" "$(errno_write "$VM/autostop" 9000)" OK
 is "and stops" "$(errno_write "$VM/ctl" stop)" OK

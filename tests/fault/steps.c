@@ -137,8 +137,10 @@ int ioctl(int fd, unsigned long request, ...)
 	return (int)syscall(SYS_ioctl, fd, request, argument);
 }
 
-static int open_counted(int dir, const char *path, int flags, mode_t mode)
+static int open_counted(int dir, const char *path, int flags, va_list list)
 {
+	mode_t mode = __OPEN_NEEDS_MODE(flags) ? va_arg(list, mode_t) : 0;
+
 	if (flags & (O_CREAT | O_TRUNC))
 		step();
 	return (int)syscall(SYS_openat, dir, path, flags, mode);
@@ -147,23 +149,21 @@ static int open_counted(int dir, const char *path, int flags, mode_t mode)
 int openat(int dir, const char *path, int flags, ...)
 {
 	va_list list;
-	mode_t mode = 0;
+	int fd;
 
 	va_start(list, flags);
-	if (__OPEN_NEEDS_MODE(flags))
-		mode = va_arg(list, mode_t);
+	fd = open_counted(dir, path, flags, list);
 	va_end(list);
-	return open_counted(dir, path, flags, mode);
+	return fd;
 }
 
 int open(const char *path, int flags, ...)
 {
 	va_list list;
-	mode_t mode = 0;
+	int fd;
 
 	va_start(list, flags);
-	if (__OPEN_NEEDS_MODE(flags))
-		mode = va_arg(list, mode_t);
+	fd = open_counted(AT_FDCWD, path, flags, list);
 	va_end(list);
-	return open_counted(AT_FDCWD, path, flags, mode);
+	return fd;
 }

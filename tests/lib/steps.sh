@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Daemons that are killed at a counted step (tests/fault/steps.c), and again while the next one recovers. Behind case.sh; steps_begin before `up`.
+# Daemons that are killed at a counted step (tests/fault/steps.c), and again while the next one recovers. Behind case.sh.
 
 RECOVERY=0   # at which step the next recovery is cut off: one further each time, so that all of its steps come round
 RECOVERIES=0 # how many were
@@ -7,7 +7,7 @@ KNOWN=()     # of each recovery: the milliseconds from its beginning to the stat
 
 now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
 
-# The case's own copies, since each program's numbers lie beside it.
+# Daemons that count, of the case's own copies, since each program's numbers lie beside it; and a VM that runs, $VM.
 steps_begin()
 {
 	local program
@@ -18,6 +18,10 @@ steps_begin()
 		steps_arm $program 0
 		chmod 0666 "$BANGER_BIN/$program.steps"
 	done
+	up
+	VM=$FS/vms/box
+	mkdir "$VM"
+	is "a VM that runs" "$(errno_write "$VM/ctl" start)" OK
 }
 
 # steps_arm PROGRAM N: it counts from 0 again, and is killed at its Nth step, whoever it is by then; never for N = 0.
