@@ -8,16 +8,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/need.h"
+
 /* FN(USER, such a folder on DIR, of SIZE) in a child with a mount namespace of its own, which SIGBUS would end; skips without root. */
 static inline void in_small(const char *dir, const char *size, void (*fn)(void *user, int fd), void *user)
 {
 	int status;
 	pid_t pid;
 
-	if (geteuid() != 0) {
-		print_message("# needs root\n");
-		skip();
-	}
+	need_root();
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {

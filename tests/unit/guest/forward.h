@@ -60,8 +60,12 @@ static inline int listen_at(bool ip6, uint16_t *ret_port)
 	socklen_t n = ip6 ? sizeof(in6) : sizeof(in);
 	int fd = socket(at->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	if (fd < 0 || bind(fd, at, n) < 0)
-		return close_fd(fd);
+	if (fd < 0 || bind(fd, at, n) < 0) {
+		int r = -errno;
+
+		close_fd(fd);
+		return r;
+	}
 	assert_int_equal(listen(fd, MANY), 0);
 	assert_int_equal(getsockname(fd, at, &n), 0);
 	*ret_port = ntohs(ip6 ? in6.sin6_port : in.sin_port);

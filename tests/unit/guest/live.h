@@ -19,6 +19,7 @@
 #include "banger/cleanup.h"
 #include "banger/io.h"
 #include "guest/files.h"
+#include "lib/need.h"
 #include "tests/unit/guest/spawn.h"
 
 #define PATIENCE 20000000 /* usec */
@@ -180,10 +181,8 @@ static inline void need_handles(struct bench *b)
 	struct statfs st;
 
 	assert_int_equal(statfs(b->dir, &st), 0);
-	if (st.f_type != EXT4_SUPER_MAGIC || geteuid() != 0) {
-		print_message("# %s is not ext4, or this is not root\n", b->dir);
-		skip();
-	}
+	need_root();
+	need("ext4", st.f_type == EXT4_SUPER_MAGIC, "the test's folder is not on ext4");
 	assert_int_equal(CALL(b, files_getattr(b->agent, root, on_attr, b, NULL)), 0);
 }
 

@@ -17,6 +17,7 @@
 #include "../../../helper/check.h"
 #include "banger/cleanup.h"
 #include "banger/program.h"
+#include "lib/need.h"
 
 #define OWNER 65534
 
@@ -82,14 +83,6 @@ static int teardown(void **state)
 	return rmdir(base);
 }
 
-static void needs_root(void)
-{
-	if (geteuid() == 0)
-		return;
-	print_message("needs root, for files of another user\n");
-	skip();
-}
-
 static int is_socket_row(int i)
 {
 	return i >= LAUNCH_FD_TTY;
@@ -125,7 +118,7 @@ static void all_good(void **state)
 	_cleanup_err_ struct err e = {0};
 
 	(void)state;
-	needs_root();
+	need_root();
 	assert_int_equal(check_launch_fds(good, LAUNCH_FD_COUNT, OWNER, &e), 0);
 }
 
@@ -134,7 +127,7 @@ static void not_files(void **state)
 	int p[2];
 
 	(void)state;
-	needs_root();
+	need_root();
 	refused(open("/dev/null", O_RDWR | O_CLOEXEC), -EINVAL, 0, 1);
 	refused(open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC), -EINVAL, 0, 1);
 	refused(open(base, O_PATH | O_CLOEXEC), -EINVAL, 1, 1);
@@ -149,7 +142,7 @@ static void not_files(void **state)
 static void not_the_owners(void **state)
 {
 	(void)state;
-	needs_root();
+	need_root();
 	for (int i = 0; i < LAUNCH_FD_TTY; i++) {
 		int flags = i <= LAUNCH_FD_IMAGE ? O_RDONLY : O_RDWR;
 		_cleanup_close_ int roots = new_file(0, flags), others = new_file(12345, flags);
@@ -163,7 +156,7 @@ static void not_the_owners(void **state)
 static void other_access(void **state)
 {
 	(void)state;
-	needs_root();
+	need_root();
 	for (int i = 0; i < LAUNCH_FD_TTY; i++) {
 		_cleanup_close_ int other = new_file(OWNER, i <= LAUNCH_FD_IMAGE ? O_RDWR : O_RDONLY);
 		_cleanup_close_ int write_only = new_file(OWNER, O_WRONLY);
@@ -178,7 +171,7 @@ static void other_access(void **state)
 static void memory_files(void **state)
 {
 	(void)state;
-	needs_root();
+	need_root();
 	for (int i = 0; i <= LAUNCH_FD_IMAGE; i++) {
 		_cleanup_close_ int open_one = new_memfd(OWNER, F_SEAL_SHRINK),
 				    sealed = new_memfd(OWNER, F_SEAL_WRITE);
@@ -195,7 +188,7 @@ static void other_sockets(void **state)
 	int pair[2];
 
 	(void)state;
-	needs_root();
+	need_root();
 	refused(new_socket(AF_UNIX, SOCK_STREAM, 0), -EINVAL, 0, 1);
 	refused(new_socket(AF_UNIX, SOCK_SEQPACKET, 1), -EINVAL, 0, 1);
 	refused(new_socket(AF_UNIX, SOCK_DGRAM, 0), -EINVAL, 0, 1);
@@ -209,7 +202,7 @@ static void other_sockets(void **state)
 static void swapped(void **state)
 {
 	(void)state;
-	needs_root();
+	need_root();
 	for (int i = 0; i < LAUNCH_FD_COUNT; i++)
 		for (int k = 0; k < LAUNCH_FD_COUNT; k++)
 			if (is_socket_row(i) != is_socket_row(k))
@@ -222,7 +215,7 @@ static void disk_rows(void **state)
 	int fds[DISK_FD_COUNT];
 
 	(void)state;
-	needs_root();
+	need_root();
 	fds[DISK_FD_IMAGE] = good[LAUNCH_FD_IMAGE];
 	fds[DISK_FD_COW] = good[LAUNCH_FD_OVERLAY];
 	assert_int_equal(check_disk_fds(fds, OWNER, NULL), 0);
@@ -256,7 +249,7 @@ static void programs(void **state)
 	_cleanup_close_ int fd = -EBADF;
 
 	(void)state;
-	needs_root();
+	need_root();
 	assert_int_equal(program("/usr/bin/env"), 0);
 	/* Through a link of the system's. */
 	assert_int_equal(program("/bin/env"), 0);

@@ -19,6 +19,7 @@
 #include "../../../helper/view.h"
 #include "banger/cleanup.h"
 #include "banger/landlock.h"
+#include "lib/need.h"
 
 #define OTHER 1879113729u
 
@@ -103,10 +104,7 @@ static void view(void **state)
 	pid_t pid;
 
 	(void)state;
-	if (geteuid() != 0) {
-		print_message("needs root, for mounts\n");
-		skip();
-	}
+	need_root();
 	assert_non_null(mkdtemp(base));
 	assert_true(asprintf(&jail, "%s/" INSTANCE_JAIL_BASE, base) > 0);
 	assert_int_equal(mkdir(jail, 0700), 0);

@@ -17,6 +17,7 @@
 
 #include "banger/cleanup.h"
 #include "banger/landlock.h"
+#include "lib/need.h"
 
 static char dir[] = "/tmp/banger-landlock-XXXXXX";
 
@@ -87,10 +88,7 @@ static void rules_are_all(void **state)
 	pid_t pid;
 
 	(void)state;
-	if (landlock_version() == 0) {
-		print_message("this kernel has no Landlock\n");
-		skip();
-	}
+	need("landlock", landlock_version() != 0, "this kernel has no Landlock");
 	pid = fork();
 	if (pid == 0)
 		_exit(inside());
@@ -106,8 +104,7 @@ static void refused(void **state)
 	pid_t pid;
 
 	(void)state;
-	if (landlock_version() == 0)
-		skip();
+	need("landlock", landlock_version() != 0, "this kernel has no Landlock");
 	pid = fork();
 	if (pid == 0)
 		/* A right of folders alone, to a file. */

@@ -1,6 +1,8 @@
 /* The database: versions, damage, kills, full and read-only disks, and what it says when it can't. */
 #include "tests/unit/store/store.h"
 
+#include "lib/need.h"
+
 static void raw(struct bench *b, const char *sql)
 {
 	_cleanup_free_ char *path = NULL;
@@ -177,10 +179,7 @@ static void in_a_mount(
 	int status;
 	pid_t pid;
 
-	if (geteuid() != 0) {
-		print_message("# needs root\n");
-		skip();
-	}
+	need_root();
 	b->store = store_close(b->store);
 	pid = fork();
 	assert_true(pid >= 0);
