@@ -121,6 +121,8 @@ void vm_save(struct vm *vm);
 /* The same, told to DONE. */
 int vm_save_then(struct vm *vm, vm_done_fn done, void *user, struct err *e);
 void vm_set_state(struct vm *vm, enum vm_state state);
+/* DONE, once the store has it. */
+int vm_set_state_then(struct vm *vm, enum vm_state state, vm_done_fn done, void *user);
 void vm_show_state(struct vm *vm, enum vm_state state); /* here and to who watches, not in the store */
 void vm_changed(struct vm *vm);
 void vm_set_text(char **field, const char *text);

@@ -18,10 +18,10 @@
 #include "vm/sync.h"
 
 #define PROVE_MSEC 10000
-#define RESETS_MAX                                                                                           \
-	2 /* a guest that is emulated may come up without a timer, and does it again then (guest/boot.c) */
-#define DEAD_MSEC 5000
-#define DNS_MAX   3
+/* A guest that is emulated may come up without a timer, and does it again then (guest/boot.c). */
+#define RESETS_MAX 2
+#define DEAD_MSEC  5000
+#define DNS_MAX    3
 
 /* What the worker has of the VM: copies, and descriptors of its own. */
 struct start {

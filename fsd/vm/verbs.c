@@ -155,16 +155,21 @@ static void on_noted(void *user, int code, const struct err *e)
 {
 	struct deed *d = user;
 
-	(void)code;
-	(void)e;
+	if (code < 0)
+		vm_log(d->vm, "%s: %s", verbs[d->verb].name, err_text(e));
 	verbs[d->verb].begin(d);
 }
 
 /* What brings a VMM down waits until the store says so: a daemon that comes after this one is to know why it ended. */
 static void begin(struct deed *d)
 {
-	if (verbs[d->verb].during != VM_STOPPING || vm_save_then(d->vm, on_noted, d, NULL) < 0)
-		verbs[d->verb].begin(d);
+	enum vm_state during = verbs[d->verb].during;
+
+	if (during == VM_STOPPING && vm_set_state_then(d->vm, during, on_noted, d) == 0)
+		return;
+	if (during != d->vm->state)
+		vm_set_state(d->vm, during);
+	verbs[d->verb].begin(d);
 }
 
 int vm_verb(struct vm *vm, enum vm_verb v, vm_done_fn done, void *user, struct vm_waiter **ret, struct err *e)
@@ -217,8 +222,6 @@ int vm_verb(struct vm *vm, enum vm_verb v, vm_done_fn done, void *user, struct v
 	vm->deed = d;
 	vm->going = false;
 	vm_log(vm, "%s: operation %" PRIu64, verbs[v].name, op_id(d->op));
-	if (verbs[v].during != vm->state)
-		vm_set_state(vm, verbs[v].during);
 	begin(d);
 	/* A deed that ended at once has told its waiter, and freed it. */
 	if (vm->deed != d)

@@ -132,12 +132,20 @@ void vm_show_state(struct vm *vm, enum vm_state state)
 		vm->vms->watch.state(vm->vms->user, vm, old);
 }
 
-void vm_set_state(struct vm *vm, enum vm_state state)
+int vm_set_state_then(struct vm *vm, enum vm_state state, vm_done_fn done, void *user)
 {
+	int r;
+
 	vm_set_text(&vm->row.state, state_names[state]);
 	vm->row.changed = io_wall_usec();
-	vm_save(vm);
+	r = vm_save_then(vm, done, user, NULL);
 	vm_show_state(vm, state);
+	return r;
+}
+
+void vm_set_state(struct vm *vm, enum vm_state state)
+{
+	vm_set_state_then(vm, state, NULL, NULL);
 }
 
 uint32_t vm_address(const struct vm *vm)
