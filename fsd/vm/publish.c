@@ -261,7 +261,7 @@ static int new_doors(struct publish *p, const struct port_map *m, struct err *e)
 			return err_sys(e, -ENOMEM, "publish");
 		r = door_open(d);
 		if (r < 0)
-			return err_set(e, r, "publish: port %u of the host: %s", d->pair.host, why_not(r));
+			return err_set(e, r, "port %u of the host: %s", d->pair.host, why_not(r));
 	}
 	return 0;
 }

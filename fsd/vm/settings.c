@@ -25,36 +25,35 @@
 
 #define AUTOSTOP_MAX (366u * 86400) /* seconds */
 
-static int must_be_idle(const struct vm *vm, const char *what, struct err *e)
+static int must_be_idle(const struct vm *vm, struct err *e)
 {
 	return vm->deed || vm->deleting || vm->telling
-		       ? err_set(e, -EBUSY, "%s: something is at work on the VM: try again", what)
+		       ? err_set(e, -EBUSY, "something is at work on the VM: try again")
 		       : 0;
 }
 
-static int must_not_run(const struct vm *vm, const char *what, struct err *e)
+static int must_not_run(const struct vm *vm, struct err *e)
 {
-	int r = must_be_idle(vm, what, e);
+	int r = must_be_idle(vm, e);
 
 	if (r < 0)
 		return r;
 	if (vm->pidfd >= 0)
-		return err_set(e, -EBUSY, "%s: the VM is %s: stop it first, it is read at the next start",
-			what, vm_state_name(vm->state));
+		return err_set(e, -EBUSY, "the VM is %s: stop it first, it is read at the next start",
+			vm_state_name(vm->state));
 	return 0;
 }
 
-static int check_number(
-	const char *what, const char *text, uint64_t min, uint64_t max, bool is_size, struct err *e)
+static int check_number(const char *text, uint64_t min, uint64_t max, bool is_size, struct err *e)
 {
 	uint64_t v;
 	int r = is_size ? parse_size(text, min, max, &v) : parse_u64(text, min, max, &v);
 
 	if (r == -EINVAL)
-		return err_set(e, r, "%s: '%.64s' is no number%s", what, text,
+		return err_set(e, r, "'%.64s' is no number%s", text,
 			is_size ? " of bytes (K M G T may follow)" : "");
 	if (r < 0)
-		return err_set(e, r, "%s: %" PRIu64 " to %" PRIu64, what, min, max);
+		return err_set(e, r, "%" PRIu64 " to %" PRIu64, min, max);
 	return 0;
 }
 
@@ -63,22 +62,16 @@ static void show_image(const struct vm *vm, FILE *out)
 	fputs(vm->row.image, out);
 }
 
-static int check_object(
-	const struct vm *vm, const struct objects *o, const char *what, const char *text, struct err *e)
+static int check_object(const struct vm *vm, const struct objects *o, const char *text, struct err *e)
 {
-	int r = must_not_run(vm, what, e);
+	int r = must_not_run(vm, e);
 
-	if (r < 0)
-		return r;
-	r = objects_check(o, text, e);
-	if (r < 0)
-		err_wrap(e, "%s", what);
-	return r;
+	return r < 0 ? r : objects_check(o, text, e);
 }
 
 static int check_image(const struct vm *vm, const char *text, struct err *e)
 {
-	return check_object(vm, vm->vms->config.images, "image", text, e);
+	return check_object(vm, vm->vms->config.images, text, e);
 }
 
 static int put_text(char **field, const char *text, struct err *e)
@@ -104,7 +97,7 @@ static void show_kernel(const struct vm *vm, FILE *out)
 
 static int check_kernel(const struct vm *vm, const char *text, struct err *e)
 {
-	return check_object(vm, vm->vms->config.kernels, "kernel", text, e);
+	return check_object(vm, vm->vms->config.kernels, text, e);
 }
 
 static int apply_kernel(struct vm *vm, const char *text, struct err *e)
@@ -119,10 +112,10 @@ static void show_engine(const struct vm *vm, FILE *out)
 
 static int check_engine(const struct vm *vm, const char *text, struct err *e)
 {
-	int r = must_not_run(vm, "engine", e);
+	int r = must_not_run(vm, e);
 
 	if (r == 0 && strcmp(text, "auto") != 0 && !engine_find(text))
-		return err_set(e, -EINVAL, "engine: '%.64s' is none: auto, firecracker or qemu", text);
+		return err_set(e, -EINVAL, "'%.64s' is none: auto, firecracker or qemu", text);
 	return r;
 }
 
@@ -138,7 +131,7 @@ static void show_storage(const struct vm *vm, FILE *out)
 
 static int check_storage(const struct vm *vm, const char *text, struct err *e)
 {
-	int r = must_not_run(vm, "storage", e);
+	int r = must_not_run(vm, e);
 
 	if (r == 0)
 		r = disks_check_word(text, e);
@@ -163,9 +156,9 @@ static void show_vcpus(const struct vm *vm, FILE *out)
 
 static int check_vcpus(const struct vm *vm, const char *text, struct err *e)
 {
-	int r = check_number("vcpus", text, 1, VCPUS_MAX, false, e);
+	int r = check_number(text, 1, VCPUS_MAX, false, e);
 
-	return r < 0 ? r : must_not_run(vm, "vcpus", e);
+	return r < 0 ? r : must_not_run(vm, e);
 }
 
 static int apply_vcpus(struct vm *vm, const char *text, struct err *e)
@@ -185,9 +178,9 @@ static void show_memory(const struct vm *vm, FILE *out)
 
 static int check_memory(const struct vm *vm, const char *text, struct err *e)
 {
-	int r = check_number("memory", text, MEMORY_MIN, MEMORY_MAX, true, e);
+	int r = check_number(text, MEMORY_MIN, MEMORY_MAX, true, e);
 
-	return r < 0 ? r : must_not_run(vm, "memory", e);
+	return r < 0 ? r : must_not_run(vm, e);
 }
 
 /* A VMM has whole MiB: what is shown is what is in force. */
@@ -206,14 +199,14 @@ static void show_disk(const struct vm *vm, FILE *out)
 
 static int check_disk(const struct vm *vm, const char *text, struct err *e)
 {
-	int r = check_number("disk", text, DISK_MIN, DISK_MAX, true, e);
+	int r = check_number(text, DISK_MIN, DISK_MAX, true, e);
 	uint64_t v;
 
 	if (r == 0)
-		r = must_not_run(vm, "disk", e);
+		r = must_not_run(vm, e);
 	/* Until its first start there is no disk that could lose something. */
 	if (r == 0 && vm->state != VM_CREATED && parse_size(text, 0, UINT64_MAX, &v) == 0 && v < vm->row.disk)
-		return err_set(e, -EINVAL, "disk: it never shrinks: %" PRIu64 " bytes or more", vm->row.disk);
+		return err_set(e, -EINVAL, "it never shrinks: %" PRIu64 " bytes or more", vm->row.disk);
 	return r;
 }
 
@@ -235,8 +228,8 @@ static int check_nat(const struct vm *vm, const char *text, struct err *e)
 	bool v;
 
 	if (parse_bool(text, &v) < 0)
-		return err_set(e, -EINVAL, "nat: 0 or 1");
-	return must_be_idle(vm, "nat", e);
+		return err_set(e, -EINVAL, "0 or 1");
+	return must_be_idle(vm, e);
 }
 
 static int apply_nat(struct vm *vm, const char *text, struct err *e)
@@ -256,10 +249,13 @@ static void show_autostop(const struct vm *vm, FILE *out)
 
 static int check_autostop(const struct vm *vm, const char *text, struct err *e)
 {
+	int r;
+
 	(void)vm;
 	if (strcmp(text, "max") == 0)
 		return 0;
-	return check_number("autostop (seconds, or max for never)", text, 1, AUTOSTOP_MAX, false, e);
+	r = check_number(text, 1, AUTOSTOP_MAX, false, NULL);
+	return r < 0 ? err_set(e, r, "'%.64s': seconds, 1 to %u, or max: never", text, AUTOSTOP_MAX) : 0;
 }
 
 static int apply_autostop(struct vm *vm, const char *text, struct err *e)
@@ -283,20 +279,20 @@ static void show_rate(uint64_t rate, FILE *out)
 		fputs("max", out);
 }
 
-static int check_rate(const struct vm *vm, const char *what, const char *text, uint64_t min, struct err *e)
+static int check_rate(const struct vm *vm, const char *text, uint64_t min, struct err *e)
 {
-	int r = strcmp(text, "max") == 0 ? 0 : check_number(what, text, min, RATE_MAX, true, e);
+	int r = strcmp(text, "max") == 0 ? 0 : check_number(text, min, RATE_MAX, true, e);
 
-	return r < 0 ? r : must_be_idle(vm, what, e);
+	return r < 0 ? r : must_be_idle(vm, e);
 }
 
-static int apply_rate(uint64_t *field, const char *what, const char *text, struct err *e)
+static int apply_rate(uint64_t *field, const char *text, struct err *e)
 {
 	uint64_t v = 0;
 	int r = strcmp(text, "max") == 0 ? 0 : parse_size(text, 1, RATE_MAX, &v);
 
 	if (r < 0)
-		return err_sys(e, r, "%s", what);
+		return err_sys(e, r, "'%.64s'", text);
 	*field = v;
 	return 0;
 }
@@ -308,12 +304,12 @@ static void show_disk_rate(const struct vm *vm, FILE *out)
 
 static int check_disk_rate(const struct vm *vm, const char *text, struct err *e)
 {
-	return check_rate(vm, "disk_rate", text, RATE_MIN, e);
+	return check_rate(vm, text, RATE_MIN, e);
 }
 
 static int apply_disk_rate(struct vm *vm, const char *text, struct err *e)
 {
-	return apply_rate(&vm->row.disk_rate, "disk_rate", text, e);
+	return apply_rate(&vm->row.disk_rate, text, e);
 }
 
 static void show_disk_ops(const struct vm *vm, FILE *out)
@@ -323,12 +319,12 @@ static void show_disk_ops(const struct vm *vm, FILE *out)
 
 static int check_disk_ops(const struct vm *vm, const char *text, struct err *e)
 {
-	return check_rate(vm, "disk_ops", text, OPS_MIN, e);
+	return check_rate(vm, text, OPS_MIN, e);
 }
 
 static int apply_disk_ops(struct vm *vm, const char *text, struct err *e)
 {
-	return apply_rate(&vm->row.disk_ops, "disk_ops", text, e);
+	return apply_rate(&vm->row.disk_ops, text, e);
 }
 
 static void show_net_rate(const struct vm *vm, FILE *out)
@@ -338,17 +334,16 @@ static void show_net_rate(const struct vm *vm, FILE *out)
 
 static int check_net_rate(const struct vm *vm, const char *text, struct err *e)
 {
-	int r = check_rate(vm, "net_rate", text, RATE_MIN, e);
+	int r = check_rate(vm, text, RATE_MIN, e);
 
 	if (r == 0 && vm->engine && !vm->engine->limits_net && strcmp(text, "max") != 0)
-		return err_set(e, -EOPNOTSUPP, "net_rate: %s, which runs the VM, cannot keep to it",
-			vm->engine->name);
+		return err_set(e, -EOPNOTSUPP, "%s, which runs the VM, cannot keep to it", vm->engine->name);
 	return r;
 }
 
 static int apply_net_rate(struct vm *vm, const char *text, struct err *e)
 {
-	return apply_rate(&vm->row.net_rate, "net_rate", text, e);
+	return apply_rate(&vm->row.net_rate, text, e);
 }
 
 static void show_publish(const struct vm *vm, FILE *out)
@@ -362,8 +357,6 @@ static int check_publish(const struct vm *vm, const char *text, struct err *e)
 	int r = m ? port_map_parse(text, port_map_lowest(), m, e) : err_sys(e, -ENOMEM, "publish");
 
 	(void)vm;
-	if (m && r < 0)
-		err_wrap(e, "publish");
 	return r;
 }
 

@@ -18,6 +18,10 @@ mkdir "$FS/vms/box"
 write()
 {
 	is "$1 <- '$(head -c 30 <<<"$2")' is $3" "$(errno_write "$FS/vms/box/$1" "$2")" "$3"
+	case $1:$3 in
+	ctl:* | *:OK) ;;
+	*) is "and error names $1 once" "$(grep -o "$1: " "$FS/vms/box/error" | wc -l)" 1 ;;
+	esac
 }
 write ctl jump EINVAL
 like "error says what it is" "$(cat "$FS/vms/box/error")" 'jump'
@@ -44,6 +48,9 @@ write kernel nosuch ENOENT
 write engine xen EINVAL
 write storage tape EINVAL
 write nat 2 EINVAL
+write autostop 1s EINVAL
+like "autostop says what is wanted" "$(cat "$FS/vms/box/error")" "'1s': seconds, .*max"
+write publish "80 x" EINVAL
 write nat 0 OK
 is "the next success empties error" "$(cat "$FS/vms/box/error")" ""
 is "state cannot be written" "$(errno_write "$FS/vms/box/state" running 2>/dev/null)" EACCES
