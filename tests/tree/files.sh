@@ -72,9 +72,16 @@ is "statfs is the guest's" "$(stat -f -c '%b %s' "$W")" "$(guest 'stat -f -c "%b
 is "the guest's root is the owner" "$(guest 'touch rooted; touch other; chown 1234:5678 other' && stat -c %U "$W/rooted") $(stat -c %u:%g "$W/other")" "$OWNER 1234:5678"
 is "chown from here" "$(chown 4321:8765 "$W/other" && guest 'stat -c %u:%g other')" 4321:8765
 guest 'i=0; while [ $i -lt 200 ]; do echo guest$i >> both; i=$((i + 1)); done' & writer=$!
-for i in {0..199}; do echo "host$i"; done | as_owner perl -e 'open my $f, ">>", $ARGV[0] or die; $f->autoflush(1); print $f $_ while <STDIN>' "$W/both"
+for i in {0..199}; do echo "host$i"; done | as_owner perl -e '
+	open my $f, ">>", $ARGV[0] or die "open: $!\n"; $f->autoflush(1);
+	while (<STDIN>) { print $f $_ or die "write: $!\n" }
+	close $f or die "close: $!\n"' "$W/both"
 wait $writer
 is "two that append, one on each side: no line is lost" "$(sort -u "$W/both" | wc -l)" 400
+mkdir "$W/gone" && ls -la "$W" >/dev/null
+exec 5<"$W/gone"
+is "an open folder that loses its name" "$(rmdir "$W/gone" && stat -L --cached=never -c '%h %s' /proc/self/fd/5)" "0 0"
+exec 5<&-
 is "10,000 opens and closes" "$(perl -e 'for (1 .. 10000) { open my $f, "<", $ARGV[0] or die "$_: $!" } print "done"' "$W/rooted")" "done"
 
 # Editors: a file that takes another's place, and one that is written over with a copy kept beside it.
