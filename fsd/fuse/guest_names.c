@@ -202,6 +202,8 @@ void guest_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 	if (!a)
 		return;
+	/* Nobody knows yet which folder it is, and what it will be like without its name. */
+	known_moved(guest_known(a->cache));
 	guest_pin_folders(a, agent);
 	ask_sent(a, files_rmdir(agent, a->file, name, ask_on_code, a, &a->request));
 }
