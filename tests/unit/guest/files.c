@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <sys/fanotify.h>
 
@@ -404,12 +405,59 @@ static void a_folder_hands_its_group_down(void **state)
 	assert_int_equal(b->attr.mode, S_IFDIR | 02750);
 }
 
+/* A program of the guest that appends: until it is told to stop (STOP), and says how much it was. */
+struct appender {
+	int fd;
+	atomic_bool stop;
+	uint64_t bytes;
+};
+
+static void *append(void *arg)
+{
+	struct appender *other = arg;
+
+	while (!atomic_load(&other->stop) && write(other->fd, "guest\n", 6) == 6)
+		other->bytes += 6;
+	return NULL;
+}
+
+static void two_append(void **state)
+{
+	struct bench *b = *state;
+	struct appender other = {.fd = -EBADF};
+	pthread_t thread;
+	struct file_ref f;
+	int dir;
+
+	need_handles(b);
+	assert_int_equal(
+		CALL(b, files_create(b->agent, root, "f", O_RDWR | O_EXCL, 0640, owner, on_attr, b, NULL)),
+		0);
+	f = ref(&b->attr);
+	dir = open(b->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(dir >= 0);
+	other.fd = openat(dir, "workspace/f", O_WRONLY | O_APPEND | O_CLOEXEC);
+	assert_true(other.fd >= 0);
+	assert_int_equal(pthread_create(&thread, NULL, append, &other), 0);
+	for (int i = 0; i < 5000; i++)
+		assert_int_equal(
+			CALL(b, files_write(b->agent, f, 0, "host\n", 5, true, on_count, b, NULL)), 0);
+	atomic_store(&other.stop, true);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(CALL(b, files_getattr(b->agent, f, on_attr, b, NULL)), 0);
+	assert_int_equal(b->attr.size, other.bytes + 5000 * 5);
+	assert_int_equal(CALL(b, files_release(b->agent, f, on_done, b, NULL)), 0);
+	close(other.fd);
+	close(dir);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(whole_life_of_a_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(names_and_folders, setup, teardown),
 		cmocka_unit_test_setup_teardown(settings_of_a_file, setup, teardown),
+		cmocka_unit_test_setup_teardown(two_append, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_folder_hands_its_group_down, setup, teardown),
 		cmocka_unit_test_setup_teardown(tells_of_changes, setup, teardown),
 		cmocka_unit_test_setup_teardown(files_of_other_file_systems, setup, teardown),
