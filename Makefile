@@ -205,7 +205,7 @@ endif
 
 PREFIX  ?= /usr
 LIBEXEC  = $(PREFIX)/libexec/banger
-UNITS   := helper/banger-helper.socket helper/banger-helper.service helper/banger-vsock.socket helper/banger-vsock@.service fsd/banger.service \
+UNITS   := helper/banger-helper.socket helper/banger-helper.service helper/banger-vsock.socket helper/banger-vsock.service fsd/banger.service \
            ctl/banger-names.service
 unit_dir = $(DESTDIR)$(PREFIX)/lib/systemd/system
 install: all

@@ -115,7 +115,7 @@ static void check_kvm_device(struct doctor *d, struct finding *f)
 /* The helper opens it, as root (docs/privileges.md, vsock). */
 static void check_vsock(struct doctor *d, struct finding *f)
 {
-	struct stat st;
+	struct stat st, dialer;
 
 	if (stat("/dev/vhost-vsock", &st) < 0)
 		found_bad(f, GRADE_WARN, mend_as_root(d, "modprobe vhost_vsock"),
@@ -127,10 +127,16 @@ static void check_vsock(struct doctor *d, struct finding *f)
 				"vhost_vsock",
 				d->root ? "" : "sudo ", d->root ? "" : "sudo "),
 			"/dev/vhost-vsock is something else than that device");
-	else if (service_installed(d->c) && access(DIAL_SOCKET, F_OK) < 0)
+	else if (service_installed(d->c) && lstat(DIAL_SOCKET, &dialer) < 0)
 		found_bad(f, GRADE_WARN, mend_as_root(d, "systemctl start banger-vsock.socket"),
 			"nobody connects the daemon to vsocks (" DIAL_SOCKET
 			"): QEMU's guests are spoken to by virtio-serial");
+	/* An instance that was there before that unit, which had no drop-in from its installation then. */
+	else if (service_installed(d->c) && d->owner_name && dialer.st_uid != d->owner)
+		found_bad(f, GRADE_WARN, mend_as_root(d, "banger system install --owner %s", d->owner_name),
+			"the daemon may not speak to who connects it to vsocks (" DIAL_SOCKET
+			" is user %u's): QEMU's guests are spoken to by virtio-serial",
+			dialer.st_uid);
 	else
 		found_good(f, "/dev/vhost-vsock is there: QEMU's guests are spoken to by vsock");
 }

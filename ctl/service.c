@@ -244,7 +244,10 @@ static int install(struct ctl *c, int argc, char **argv)
 	if (r == EXIT_OK)
 		r = SYSTEMCTL("enable", "--quiet", SOCKET, FSD, NAMES);
 	if (r == EXIT_OK)
-		r = SYSTEMCTL("start", SOCKET, HELPER, VSOCK, FSD);
+		r = SYSTEMCTL("start", SOCKET, HELPER, FSD);
+	/* One that was up already may have had no owner. */
+	if (r == EXIT_OK)
+		r = SYSTEMCTL("restart", VSOCK);
 	if (r != EXIT_OK)
 		return ctl_fail("system install: look at journalctl -u banger -u banger-helper; banger "
 				"system uninstall takes back what was done");

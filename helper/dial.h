@@ -4,7 +4,10 @@
 #ifndef BANGER_DIAL_H
 #define BANGER_DIAL_H
 
-/* Serves the connection FD until its other end closes it. 0 or -errno. */
-int dial_serve(int fd);
+/* Who is one more is hung up on. */
+#define DIAL_CLIENTS_MAX 64
+
+/* Serves those who connect to LISTENER, the caller's, until that is shut down: -EINVAL, or another -errno. None of them holds up another. */
+int dial_serve(int listener);
 
 #endif

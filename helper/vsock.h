@@ -9,7 +9,15 @@
 
 #include "banger/err.h"
 
-/* *RET_FD: the caller's. -ENODEV: this host has none. -EADDRINUSE: all numbers that were tried are others'. */
+/* Far above those that people and other programs count from 3 on, and so many that one that was a VM's is hardly another's soon. */
+#define VSOCK_CID_FIRST 0x10000000u
+#define VSOCK_CID_COUNT 0x60000000u
+#define VSOCK_TRIES     64
+
+/* *RET_FD: the caller's. -ENODEV: this host has none; or vsock_number()'s. */
 int vsock_take(int *ret_fd, uint32_t *ret_cid, struct err *e);
+
+/* Gives the device FD a number of those at random that nobody has. -EADDRINUSE: all VSOCK_TRIES that were tried are others'; or what the kernel says. */
+int vsock_number(int fd, uint32_t *ret_cid, struct err *e);
 
 #endif

@@ -48,6 +48,17 @@ ok "are read: $(field units mend)" bash -c "$(field units mend)"
 breaks "drop-ins" units 'banger-helper.service: ProtectControlGroups is no, .*LockPersonality is no, .*banger.service: ProtectHome is no'
 chmod 0666 /run/banger/helper.sock
 breaks "a socket for all" socket '0666'
+# As an older banger's installation has left it, which knew no such unit.
+rm -r /etc/systemd/system/banger-vsock.socket.d
+systemctl daemon-reload
+systemctl restart banger-vsock.socket
+doctor
+like "vsocks' socket without its owner" " $(rows WARN) " " vsock "
+like "it says so" "$(field vsock found)" "vsock.sock is user 0's"
+is "and what to type" "$(field vsock mend)" "banger system install --owner $OWNER"
+ok "which mends it" bash -c "$(field vsock mend)"
+doctor
+like "indeed" " $(rows PASS) " " vsock "
 kill -STOP "$(unit banger.service MainPID)"
 doctor
 like "a daemon that hangs" " $(rows FAIL) " " fsd "

@@ -13,7 +13,7 @@ at_most()
 }
 at_most banger-helper.service 3.5
 at_most banger.service 1.2
-at_most banger-vsock@0.service 0.8
+at_most banger-vsock.service 0.8
 is "the helper writes nowhere but in /run/banger" "$(nsenter -t "$(unit banger-helper.service MainPID)" -m \
 	sh -c 'for at in /etc /usr /var/lib /root /home /boot /run/banger; do [ -w $at ] && touch $at/.probe 2>/dev/null && rm $at/.probe && echo $at; done')" /run/banger
 is "the daemon in its state and its runtime folder alone" "$(nsenter -t "$(unit banger.service MainPID)" -m \
