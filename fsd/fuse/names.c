@@ -22,6 +22,14 @@ int entry_fill(struct server *s, const struct target *at, struct fuse_entry_para
 	return r;
 }
 
+void entry_reply(struct server *s, fuse_req_t req, const struct fuse_entry_param *entry)
+{
+	inodes_given(s->inodes, entry->ino);
+	/* Nobody waits for it any more: it won't be forgotten either. */
+	if (fuse_reply_entry(req, entry) == -ENOENT)
+		inodes_forgotten(s->inodes, entry->ino, 1);
+}
+
 void names_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct server *s = fuse_req_userdata(req);
@@ -36,7 +44,7 @@ void names_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	if (r < 0)
 		fuse_reply_err(req, -r);
 	else
-		fuse_reply_entry(req, &entry);
+		entry_reply(s, req, &entry);
 }
 
 /*
@@ -57,7 +65,7 @@ static bool was_made(struct server *s, fuse_req_t req, const struct target *dir,
 
 	if (!s->again || tree_lookup(s->tree, dir, name, &at) < 0 || entry_fill(s, &at, &entry) < 0)
 		return false;
-	fuse_reply_entry(req, &entry);
+	entry_reply(s, req, &entry);
 	return true;
 }
 
@@ -180,6 +188,8 @@ void names_list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plu
 			entry.ino = 0;
 		if (!add_entry(req, buf, size, &used, plus, name, &entry, (off_t)cookie + DOTS))
 			break;
+		if (plus && entry.ino)
+			inodes_given(s->inodes, entry.ino);
 	}
 	fuse_reply_buf(req, buf, used);
 }

@@ -1,5 +1,5 @@
 /*
- * What the kernel has cached and is no longer so. Told by a thread of its own, since the kernel may wait for pages whose
+ * What the kernel has cached and is no longer so. Where there may be pages it is told by a thread of its own, since the kernel may wait for those whose
  * reading this daemon has yet to answer. An answer that tells of a change is held back until the kernel has heard of it.
  */
 #include <errno.h>
@@ -124,7 +124,18 @@ static void tell(struct server *s, uint64_t node, struct fuse_pollhandle *poll, 
 
 void notify_stale(void *user, uint64_t node)
 {
-	tell(user, node, NULL, false);
+	struct server *s = user;
+
+	switch (inodes_state(s->inodes, node)) {
+	case INODE_ABSENT:
+		break;
+	case INODE_BARE:
+		fuse_lowlevel_notify_inval_inode(s->session, node, -1, 0);
+		break;
+	case INODE_PAGES:
+		tell(s, node, NULL, false);
+		break;
+	}
 }
 
 bool notify_attributes(struct server *s, uint64_t node)

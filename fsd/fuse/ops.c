@@ -48,18 +48,16 @@ static void on_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	names_lookup(req, parent, name);
 }
 
-/* Numbers come from rows: there is nothing to forget. */
 static void on_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
 {
-	(void)ino;
-	(void)nlookup;
+	inodes_forgotten(server_of(req)->inodes, ino, nlookup);
 	fuse_reply_none(req);
 }
 
 static void on_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
 {
-	(void)count;
-	(void)forgets;
+	for (size_t i = 0; i < count; i++)
+		inodes_forgotten(server_of(req)->inodes, forgets[i].ino, forgets[i].nlookup);
 	fuse_reply_none(req);
 }
 
@@ -197,6 +195,9 @@ static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		fuse_reply_err(req, -r);
 		return;
 	}
+	/* With direct I/O too: by a private mapping. */
+	if ((fi->flags & O_ACCMODE) != O_WRONLY)
+		inodes_paged(s->inodes, ino);
 	/* What is stored can be read out of the kernel's own pages; no handle is needed for that. */
 	if (at.attr && (at.attr->flags & ATTR_STORED) && (fi->flags & O_ACCMODE) == O_RDONLY) {
 		fi->fh = 0;

@@ -33,7 +33,7 @@ static void send(struct request *r, int code, const void *data, size_t n)
 		if (code < 0)
 			fuse_reply_err(r->req, -code);
 		else
-			fuse_reply_entry(r->req, &entry);
+			entry_reply(r->s, r->req, &entry);
 		break;
 	}
 }

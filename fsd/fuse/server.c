@@ -176,6 +176,7 @@ struct server *server_free(struct server *s)
 	guest_caches_free(s);
 	behinds_free(s->behinds);
 	folders_free(s->folders);
+	inodes_free(s->inodes);
 	tree_free(s->tree);
 	if (s->session)
 		fuse_session_destroy(s->session);
@@ -391,6 +392,7 @@ int server_start_fd(struct server *s, struct vms *vms, int fd, bool adopted, str
 		tree_log(s->tree, "%s", err_text(e));
 		err_clear(e);
 	}
+	s->inodes = inodes_new(!adopted);
 	r = fcntl(mine, F_SETFL, O_NONBLOCK);
 	if (r < 0)
 		return err_sys(e, -errno, "/dev/fuse");

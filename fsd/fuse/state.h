@@ -9,6 +9,7 @@
 
 #include "fuse/asked.h"
 #include "fuse/folders.h"
+#include "fuse/inodes.h"
 #include "fuse/server.h"
 
 #define HANDLE_BUCKETS 1024
@@ -89,6 +90,7 @@ struct server {
 	unsigned remover;        /* the next */
 	struct behinds *behinds; /* NULL: nothing is written behind */
 	struct folders *folders; /* NULL: guests are told of each */
+	struct inodes *inodes;   /* NULL: nothing is known */
 	uid_t owner;
 	gid_t group;
 
@@ -204,5 +206,6 @@ void names_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_
 void names_list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus);
 /* What the kernel is told of AT, which was looked up or made. */
 int entry_fill(struct server *s, const struct target *at, struct fuse_entry_param *ret);
+void entry_reply(struct server *s, fuse_req_t req, const struct fuse_entry_param *entry);
 
 #endif

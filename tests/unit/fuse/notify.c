@@ -9,17 +9,24 @@
 
 #include "banger/cleanup.h"
 #include "fuse/state.h"
+#include "tree/node.h"
 
 static sem_t go, done, posts; /* the kernel takes one; has taken it; the loop was asked for */
+static pthread_t loop;
+static uint64_t at_once; /* what it was told of by the loop itself */
 static void (*posted)(void *data);
 static int replies;
 
 int fuse_lowlevel_notify_inval_inode(struct fuse_session *se, fuse_ino_t ino, off_t off, off_t len)
 {
 	(void)se;
-	(void)ino;
-	(void)off;
 	(void)len;
+	if (pthread_equal(pthread_self(), loop)) {
+		/* The kernel may wait for pages. */
+		assert_int_equal(off, -1);
+		at_once = ino;
+		return 0;
+	}
 	sem_wait(&go);
 	sem_post(&done);
 	return 0;
@@ -68,6 +75,13 @@ const struct fuse_ctx *fuse_req_ctx(fuse_req_t req)
 	return &ctx;
 }
 
+void entry_reply(struct server *s, fuse_req_t req, const struct fuse_entry_param *entry)
+{
+	(void)s;
+	(void)req;
+	(void)entry;
+}
+
 int fuse_reply_err(fuse_req_t req, int err)
 {
 	(void)req;
@@ -99,6 +113,8 @@ static int setup(void **state)
 	sem_init(&done, 0, 0);
 	sem_init(&posts, 0, 0);
 	replies = 0;
+	loop = pthread_self();
+	at_once = 0;
 	TAILQ_INIT(&s->held);
 	LIST_INIT(&s->live);
 	STAILQ_INIT(&s->notices);
@@ -215,12 +231,83 @@ static void is_not_forgotten(void **state)
 	}
 }
 
+static void told_at_once(struct server *s, uint64_t node)
+{
+	int before = replies;
+
+	at_once = 0;
+	notify_stale(s, node);
+	assert_int_equal(at_once, node);
+	answer(s);
+	assert_int_equal(replies, before + 1);
+}
+
+static void told_by_the_notifier(struct server *s, uint64_t node)
+{
+	int before = replies;
+
+	at_once = 0;
+	notify_stale(s, node);
+	assert_int_equal(at_once, 0);
+	answer(s);
+	assert_int_equal(replies, before);
+	take(1);
+	assert_true(was_posted());
+	posted(s);
+	assert_int_equal(replies, before + 1);
+}
+
+static void told_of_nothing(struct server *s, uint64_t node)
+{
+	int before = replies;
+
+	at_once = 0;
+	notify_stale(s, node);
+	assert_int_equal(at_once, 0);
+	answer(s);
+	assert_int_equal(replies, before + 1);
+}
+
+/* Where the kernel has no pages nobody waits for anything, and what it doesn't have it isn't told of. */
+static void by_what_the_kernel_has(void **state)
+{
+	struct server *s = *state;
+
+	s->inodes = inodes_new(true);
+	assert_non_null(s->inodes);
+	told_at_once(s, NODE_ROOT);
+	told_of_nothing(s, 7 << 12);
+	inodes_given(s->inodes, 7 << 12);
+	told_at_once(s, 7 << 12);
+	told_of_nothing(s, 8 << 12);
+	inodes_paged(s->inodes, 7 << 12);
+	told_by_the_notifier(s, 7 << 12);
+	/* Given twice. */
+	inodes_given(s->inodes, 7 << 12);
+	inodes_forgotten(s->inodes, 7 << 12, 1);
+	told_by_the_notifier(s, 7 << 12);
+	inodes_forgotten(s->inodes, 7 << 12, 1);
+	told_of_nothing(s, 7 << 12);
+	/* One that comes again has no pages of before. */
+	inodes_given(s->inodes, 7 << 12);
+	told_at_once(s, 7 << 12);
+	/* What was given to an earlier daemon nobody knows here. */
+	s->inodes = inodes_free(s->inodes);
+	s->inodes = inodes_new(false);
+	assert_non_null(s->inodes);
+	inodes_given(s->inodes, 7 << 12);
+	told_by_the_notifier(s, 7 << 12);
+	told_by_the_notifier(s, 8 << 12);
+	s->inodes = inodes_free(s->inodes);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(waits_for_what_was_told_before, setup, teardown),
 		cmocka_unit_test_setup_teardown(not_for_what_is_told_later, setup, teardown),
 		cmocka_unit_test_setup_teardown(is_not_forgotten, setup, teardown),
+		cmocka_unit_test_setup_teardown(by_what_the_kernel_has, setup, teardown),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
