@@ -532,7 +532,10 @@ static void on_changed(void *user, struct exec *x)
 
 	exec_view(x, &v);
 	row = node_row(v.vm, v.number);
-	tree_stale_all(t, KIND_EXEC, row);
+	tree_stale_files(t, KIND_EXEC, row);
+	/* Nor does the folder's time change before it has started. */
+	if (v.started || v.ended)
+		tree_stale(t, KIND_EXEC, row, 0);
 	each_reader(t, row, 0);
 	forget_fleeting(t, row);
 }

@@ -42,7 +42,8 @@ struct tree {
 
 void tree_target_of(const struct dir_type *dir, const struct attr *attr, uint64_t row, struct target *ret);
 void tree_stale(struct tree *t, enum node_kind kind, uint64_t row, uint16_t attr);
-/* Every stored attribute of the directory, and the directory. */
+/* Every attribute of the directory; and the directory too. */
+void tree_stale_files(struct tree *t, enum node_kind kind, uint64_t row);
 void tree_stale_all(struct tree *t, enum node_kind kind, uint64_t row);
 void tree_modes_load(struct tree *t, struct err *e);
 void tree_modes_apply(const struct tree *t, uint64_t node, struct stat *st);

@@ -222,7 +222,7 @@ void tree_stale(struct tree *t, enum node_kind kind, uint64_t row, uint16_t attr
 	t->listener->stale(t->user, node_number(kind, row, attr));
 }
 
-void tree_stale_all(struct tree *t, enum node_kind kind, uint64_t row)
+void tree_stale_files(struct tree *t, enum node_kind kind, uint64_t row)
 {
 	size_t count;
 	const struct attr *attrs = dir_attrs(dir_types[kind], &count);
@@ -230,6 +230,11 @@ void tree_stale_all(struct tree *t, enum node_kind kind, uint64_t row)
 	for (size_t i = 0; i < count; i++)
 		if (!S_ISDIR(attrs[i].mode))
 			tree_stale(t, kind, row, attrs[i].id);
+}
+
+void tree_stale_all(struct tree *t, enum node_kind kind, uint64_t row)
+{
+	tree_stale_files(t, kind, row);
 	tree_stale(t, kind, row, 0);
 }
 
