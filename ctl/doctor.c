@@ -1,5 +1,4 @@
 #include <errno.h>
-#include <fcntl.h>
 #include <mntent.h>
 #include <pwd.h>
 #include <stdarg.h>
@@ -148,9 +147,7 @@ static int doctor_open(struct ctl *c, struct doctor *d)
 	/* One that was being killed as we looked has gone by now. */
 	if (d->tree == TREE_SILENT)
 		d->fsd = daemons_fsd(c);
-	if (d->tree == TREE_ANSWERS && c->fs < 0)
-		c->fs = open(c->mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (c->fs < 0 && d->tree == TREE_ANSWERS)
+	if (d->tree == TREE_ANSWERS && c->fs < 0 && !tree_open_root(c))
 		d->tree = TREE_SILENT;
 	return EXIT_OK;
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <termios.h>
 
@@ -26,11 +27,15 @@ static char *const shell_argv[] = {(char *)"/bin/sh", (char *)"-c",
 
 struct running {
 	struct ctl *c;
-	char *dir; /* vms/NAME/exec/N */
+	const char *dir;   /* vms/NAME/exec/N */
+	const char *check; /* the VM whose workspace is looked at meanwhile; NULL: none */
 	int out, err, in;
 	bool tty, ends_with_us;
-	int over;       /* an eventfd: it has ended, or is left */
-	int code;       /* what it has ended with */
+	pthread_t threads[3]; /* of its output and its end */
+	size_t thread_count;
+	int over;       /* an eventfd: it has ended */
+	int code;       /* what it has ended with; -1: WHY is what is known */
+	char why[64];   /* "": it is all in CODE */
 	unsigned ended; /* how often it was told to end */
 	int left;       /* the signal after which it was left; 0: it was not */
 };
@@ -72,29 +77,26 @@ static int write_list(struct ctl *c, const char *dir, const char *file, const ch
 	return n ? tree_write_bytes(c, path, text, n) : 0;
 }
 
-/* FROM to TO until either ends; a reader that has gone ends it quietly. */
-static void copy(int from, int to)
+/* FROM to TO until either ends. False: TO did. */
+static bool copy(int from, int to)
 {
 	char buf[65536];
 	ssize_t n;
 
 	while ((n = read(from, buf, sizeof(buf))) > 0 || (n < 0 && errno == EINTR))
 		if (n > 0 && io_write_full(to, buf, (size_t)n) < 0)
-			return;
+			return false;
+	return true;
 }
 
 static void *copy_out(void *arg)
 {
 	struct running *r = arg;
+	char byte;
 
-	copy(r->out, STDOUT_FILENO);
 	/* Nobody reads us any more: the job gets no reader either, and is told so. */
-	if (r->out >= 0) {
-		char byte;
-
-		if (read(r->out, &byte, 1) > 0)
-			tree_write(r->c, "signal PIPE", "%s/ctl", r->dir);
-	}
+	if (!copy(r->out, STDOUT_FILENO) && read(r->out, &byte, 1) > 0)
+		tree_write(r->c, "signal PIPE", "%s/ctl", r->dir);
 	return NULL;
 }
 
@@ -118,15 +120,17 @@ static void *copy_in(void *arg)
 	return NULL;
 }
 
-static void send_winsize(struct running *r)
+/* To the job's ctl: how large our terminal is, if it is one, and what is to be done THEN. */
+static int send_winsize(struct running *r, const char *then)
 {
 	struct winsize size;
 	char line[64];
 
-	if (ioctl(STDIN_FILENO, TIOCGWINSZ, &size) < 0)
-		return;
-	snprintf(line, sizeof(line), "winsize %u %u", size.ws_row, size.ws_col);
-	tree_write(r->c, line, "%s/ctl", r->dir);
+	/* One that doesn't know has no size. */
+	if (ioctl(STDIN_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_row == 0 || size.ws_col == 0)
+		return *then ? tree_write(r->c, then, "%s/ctl", r->dir) : 0;
+	snprintf(line, sizeof(line), "winsize %u %u\n%s", size.ws_row, size.ws_col, then);
+	return tree_write(r->c, line, "%s/ctl", r->dir);
 }
 
 static const struct {
@@ -134,13 +138,6 @@ static const struct {
 	const char *name;
 } passed[] = {{SIGINT, "INT"}, {SIGTERM, "TERM"}, {SIGHUP, "HUP"}, {SIGQUIT, "QUIT"}, {SIGUSR1, "USR1"},
 	{SIGUSR2, "USR2"}};
-
-static void say_over(struct running *r)
-{
-	uint64_t one = 1;
-
-	(void)!write(r->over, &one, sizeof(one));
-}
 
 /* The job was to be told SIG; CODE: how that went. Who waits for one that can't be told, or doesn't listen, is let go. */
 static void told(struct running *r, int sig, int code)
@@ -156,52 +153,34 @@ static void told(struct running *r, int sig, int code)
 	else
 		ctl_fail("the job was told to end %u times, and is left alone", r->ended);
 	r->left = sig;
-	say_over(r);
 }
 
-/* Signals that we get are the job's. */
-static void *pass_signals(void *arg)
+/* A signal that we got is the job's. */
+static void pass_signal(struct running *r, int sig)
 {
-	struct running *r = arg;
-	sigset_t set;
-	int sig;
+	char line[32];
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGWINCH);
+	if (sig == SIGALRM)
+		tree_write(r->c, "signal KILL", "%s/ctl", r->dir);
+	else if (sig == SIGWINCH)
+		send_winsize(r, "");
+	else if (sig == SIGHUP && r->ends_with_us)
+		alarm(HUNG_UP_SEC);
 	for (size_t i = 0; i < ELEMENTSOF(passed); i++)
-		sigaddset(&set, passed[i].number);
-	sigaddset(&set, SIGALRM);
-	while (sigwait(&set, &sig) == 0) {
-		char line[32];
-
-		if (sig == SIGALRM)
-			tree_write(r->c, "signal KILL", "%s/ctl", r->dir);
-		else if (sig == SIGHUP && r->ends_with_us)
-			alarm(HUNG_UP_SEC);
-
-		if (sig == SIGWINCH) {
-			send_winsize(r);
-			continue;
+		if (passed[i].number == sig) {
+			snprintf(line, sizeof(line), "signal %s", passed[i].name);
+			told(r, sig, tree_write(r->c, line, "%s/ctl", r->dir));
 		}
-		for (size_t i = 0; i < ELEMENTSOF(passed); i++)
-			if (passed[i].number == sig) {
-				snprintf(line, sizeof(line), "signal %s", passed[i].name);
-				told(r, sig, tree_write(r->c, line, "%s/ctl", r->dir));
-			}
-	}
-	return NULL;
 }
 
-static void block_signals(void)
+static void block_signals(sigset_t *ret)
 {
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGWINCH);
-	sigaddset(&set, SIGALRM);
+	sigemptyset(ret);
+	sigaddset(ret, SIGWINCH);
+	sigaddset(ret, SIGALRM);
 	for (size_t i = 0; i < ELEMENTSOF(passed); i++)
-		sigaddset(&set, passed[i].number);
-	pthread_sigmask(SIG_BLOCK, &set, NULL);
+		sigaddset(ret, passed[i].number);
+	pthread_sigmask(SIG_BLOCK, ret, NULL);
 }
 
 /* A job of our own: *RET_FD keeps it, *RET_DIR is its folder. */
@@ -218,8 +197,10 @@ static int make_job(struct ctl *c, const char *vm, int *ret_fd, char **ret_dir)
 		return n < 0 ? -errno : -EIO;
 	number[n] = '\0';
 	number[strcspn(number, "\n")] = '\0';
-	if (asprintf(ret_dir, "vms/%s/exec/%s", vm, number) < 0)
+	if (asprintf(ret_dir, "vms/%s/exec/%s", vm, number) < 0) {
+		*ret_dir = NULL;
 		return -ENOMEM;
+	}
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }
@@ -264,11 +245,11 @@ static bool was_lost(struct ctl *c, const char *dir)
 	return status && strstr(status, "\nlost 1\n");
 }
 
-/* The exit code: of the job, or 128 + its signal, or 127 for one that could not be run. */
-static int exit_code(struct ctl *c, const char *dir)
+/* The exit code: of the job, or 128 + its signal, or 127 for one that could not be run. Negative: none is known. WHY: what there is to say. */
+static int exit_code(struct ctl *c, const char *dir, char *why, size_t why_size)
 {
 	_cleanup_close_ int fd = tree_open(c, O_RDONLY, "%s/wait/exit", dir);
-	char text[64];
+	char text[32];
 	uint64_t code;
 	ssize_t n;
 
@@ -277,161 +258,213 @@ static int exit_code(struct ctl *c, const char *dir)
 		text[strcspn(text, "\n")] = '\0';
 		if (n > 0 && parse_u64(text, 0, 255, &code) == 0) {
 			if (code == EXIT_LOST && was_lost(c, dir))
-				ctl_fail("the job was lost: its guest has gone, or the agent there");
+				snprintf(why, why_size, "its guest has gone, or the agent there");
 			return (int)code;
 		}
-		if (n > 0)
-			return ctl_fail("the job was lost: %s", text);
+		if (n > 0) {
+			snprintf(why, why_size, "%s", text);
+			return -EPROTO;
+		}
 		lseek(fd, 0, SEEK_SET);
 	}
-	return ctl_fail("the job was lost: %s", strerror(errno));
+	snprintf(why, why_size, "%s", strerror(errno));
+	return -errno;
 }
 
 static void *wait_exit(void *arg)
 {
 	struct running *r = arg;
+	uint64_t one = 1;
 
-	r->code = exit_code(r->c, r->dir);
-	say_over(r);
+	if (r->check)
+		workspace_check(r->c, r->check);
+	r->code = exit_code(r->c, r->dir, r->why, sizeof(r->why));
+	(void)!write(r->over, &one, sizeof(one));
 	return NULL;
 }
 
-static int follow(struct running *r)
+/* Who listens to the job. Before its start: they come up while the guest is at it. */
+static int listen_to(struct running *r)
 {
-	pthread_t out, err, in, end, signals;
-	uint64_t count;
-	bool has_input;
+	void *(*const listeners[])(void *) = {copy_out, copy_err, wait_exit};
+	int code = 0;
 
 	r->over = eventfd(0, EFD_CLOEXEC);
 	if (r->over < 0)
-		return ctl_fail("eventfd: %s", strerror(errno));
-	if (r->tty && isatty(STDIN_FILENO)) {
-		send_winsize(r);
-		make_raw();
+		return -errno;
+	while (code == 0 && r->thread_count < ELEMENTSOF(listeners)) {
+		code = -pthread_create(&r->threads[r->thread_count], NULL, listeners[r->thread_count], r);
+		r->thread_count += code == 0;
 	}
-	pthread_create(&signals, NULL, pass_signals, r);
-	pthread_create(&out, NULL, copy_out, r);
-	pthread_create(&err, NULL, copy_err, r);
-	has_input = r->in >= 0 && pthread_create(&in, NULL, copy_in, r) == 0;
-	pthread_create(&end, NULL, wait_exit, r);
-	while (read(r->over, &count, sizeof(count)) < 0 && errno == EINTR)
-		;
+	return code;
+}
+
+/* NOW: whatever they are at. */
+static void end_listening(struct running *r, bool now)
+{
+	for (size_t i = 0; now && i < r->thread_count; i++)
+		pthread_cancel(r->threads[i]);
+	while (r->thread_count > 0)
+		pthread_join(r->threads[--r->thread_count], NULL);
+	r->over = close_fd(r->over);
+}
+
+/* Until it has ended or is left. SIGNALS, which are blocked, are the job's. */
+static int wait_over(struct running *r, const sigset_t *signals)
+{
+	_cleanup_close_ int fd = signalfd(-1, signals, SFD_CLOEXEC);
+	struct pollfd p[] = {{.fd = r->over, .events = POLLIN}, {.fd = fd, .events = POLLIN}};
+	struct signalfd_siginfo si;
+
+	if (fd < 0)
+		return -errno;
+	while (!p[0].revents && !r->left)
+		if (poll(p, ELEMENTSOF(p), -1) > 0 && p[1].revents && read(fd, &si, sizeof(si)) == sizeof(si))
+			pass_signal(r, (int)si.ssi_signo);
+	return 0;
+}
+
+static int follow(struct running *r, const sigset_t *signals)
+{
+	pthread_t in;
+	bool has_input = r->in >= 0 && pthread_create(&in, NULL, copy_in, r) == 0;
+	int code = wait_over(r, signals);
+
 	/* What is typed from here on is ours. */
 	if (has_input) {
 		pthread_cancel(in);
 		pthread_join(in, NULL);
 	}
-	if (r->left) {
-		pthread_cancel(end);
-		pthread_cancel(out);
-		pthread_cancel(err);
-	}
-	pthread_join(end, NULL);
-	pthread_join(out, NULL);
-	pthread_join(err, NULL);
+	end_listening(r, r->left || code < 0);
 	restore();
-	return r->left ? 128 + r->left : r->code;
+	if (code < 0)
+		return ctl_fail("signals: %s", strerror(-code));
+	if (r->left)
+		return 128 + r->left;
+	if (*r->why)
+		ctl_fail("the job was lost: %s", r->why);
+	return r->code < 0 ? EXIT_FAILED : r->code;
 }
 
-/* The signals' thread has it to the program's end. */
-static struct running running;
-
-int exec_attach(struct ctl *c, const char *vm, const char *number, bool want_stdin)
+/* Before the start: nothing it says is missed, and it is known who gives it input. */
+static int open_streams(struct running *r, bool want_stdin)
 {
-	struct running *r = &running;
-	_cleanup_free_ char *tty = NULL;
-	int code = 0;
-
-	*r = (struct running){.c = c, .out = -EBADF, .err = -EBADF, .in = -EBADF};
-	if (asprintf(&r->dir, "vms/%s/exec/%s", vm, number) < 0)
-		return EXIT_FAILED;
-	tty = tree_read(c, "%s/tty", r->dir);
-	if (!tty)
-		return ctl_fail("job attach: there is no job %s in %s: banger job ls %s", number, vm, vm);
-	r->tty = *tty == '1';
-	r->out = tree_open(c, O_RDONLY, "%s/stream/stdout", r->dir);
-	r->err = tree_open(c, O_RDONLY, "%s/stream/stderr", r->dir);
+	r->out = tree_open(r->c, O_RDONLY, "%s/stream/stdout", r->dir);
+	r->err = tree_open(r->c, O_RDONLY, "%s/stream/stderr", r->dir);
 	if (want_stdin)
-		r->in = tree_open(c, O_WRONLY, "%s/stream/stdin", r->dir);
-	code = r->out < 0 ? r->out : r->err < 0 ? r->err : want_stdin && r->in < 0 ? r->in : 0;
-	if (code < 0)
-		return ctl_fail("job attach: %s", strerror(-code));
-	block_signals();
-	code = follow(r);
-	close_fd(r->out);
-	close_fd(r->err);
-	return code;
+		r->in = tree_open(r->c, O_WRONLY, "%s/stream/stdin", r->dir);
+	return r->out < 0 ? r->out : r->err < 0 ? r->err : want_stdin && r->in < 0 ? r->in : 0;
+}
+
+static void close_streams(struct running *r)
+{
+	r->out = close_fd(r->out);
+	r->err = close_fd(r->err);
+	r->in = close_fd(r->in);
+}
+
+/* Why the job of Q has not begun. */
+static int not_begun(struct ctl *c, const struct exec_request *q, const char *object, int code)
+{
+	int exit_as = code == -ENOENT || code == -EACCES || code == -ENOEXEC ? EXIT_NO_PROGRAM : EXIT_FAILED;
+
+	if (code == -ENOTCONN)
+		no_agent(c, q->vm);
+	else if (exit_as == EXIT_NO_PROGRAM && q->argv)
+		ctl_fail("vm exec %s: %s: %s", q->vm, q->argv[0], strerror(-code));
+	else
+		tree_failure(c, "vm exec", object, code);
+	return exit_as;
 }
 
 int exec_run(struct ctl *c, const struct exec_request *q, bool *ret_began)
 {
-	struct workspace_check check;
-	_cleanup_close_ int keep = -EBADF;
-	_cleanup_free_ char *object = NULL;
-	const char *dir;
-	int code;
-
-	running = (struct running){.c = c,
+	struct running running = {.c = c,
 		.out = -EBADF,
 		.err = -EBADF,
 		.in = -EBADF,
+		.over = -EBADF,
 		.tty = q->tty,
+		/* Beside the job: it costs it nothing. A terminal that is the job's is not written to. */
+		.check = q->check && !q->tty ? q->vm : NULL,
 		.ends_with_us = q->ends_with_us};
+	_cleanup_free_ char *object = NULL, *dir = NULL;
+	_cleanup_close_ int keep = -EBADF;
+	sigset_t signals;
+	int code;
+
 	if (!vm_name_good(q->vm))
 		return EXIT_USAGE;
 	if (asprintf(&object, "vms/%s", q->vm) < 0)
 		return EXIT_FAILED;
-	code = make_job(c, q->vm, &keep, &running.dir);
+	code = make_job(c, q->vm, &keep, &dir);
 	if (code < 0)
 		return code == -ENOTCONN ? no_agent(c, q->vm) : tree_failure(c, "vm exec", object, code);
-	dir = running.dir;
+	running.dir = dir;
 	code = set_up(c, q, dir);
-	if (code == 0 && !q->detach) {
-		/* Opened before the start: nothing it says is missed, and it is known who gives it input. */
-		running.out = tree_open(c, O_RDONLY, "%s/stream/stdout", dir);
-		running.err = tree_open(c, O_RDONLY, "%s/stream/stderr", dir);
-		if (q->want_stdin)
-			running.in = tree_open(c, O_WRONLY, "%s/stream/stdin", dir);
-		code = running.out < 0                   ? running.out
-		       : running.err < 0                 ? running.err
-		       : q->want_stdin && running.in < 0 ? running.in
-							 : 0;
-	}
+	if (code == 0 && !q->detach)
+		code = open_streams(&running, q->want_stdin);
 	if (code == 0 && q->check && q->tty)
-		workspace_check_now(c, q->vm);
+		workspace_check(c, q->vm);
 	if (code == 0) {
-		block_signals();
-		code = tree_write(c, "start", "%s/ctl", dir);
+		block_signals(&signals);
+		if (q->tty && isatty(STDIN_FILENO) && !q->detach)
+			make_raw();
+		code = q->detach ? 0 : listen_to(&running);
 	}
+	if (code == 0)
+		code = q->tty ? send_winsize(&running, "start") : tree_write(c, "start", "%s/ctl", dir);
 	if (code < 0) {
-		int exit_as = code == -ENOENT || code == -EACCES || code == -ENOEXEC ? EXIT_NO_PROGRAM
-										     : EXIT_FAILED;
-
-		if (code == -ENOTCONN)
-			no_agent(c, q->vm);
-		else if (exit_as == EXIT_NO_PROGRAM && q->argv)
-			ctl_fail("vm exec %s: %s: %s", q->vm, q->argv[0], strerror(-code));
-		else
-			tree_failure(c, "vm exec", object, code);
+		restore();
+		code = not_begun(c, q, object, code);
 		unlinkat(c->fs, dir, AT_REMOVEDIR);
-		free(running.dir);
-		return exit_as;
+		end_listening(&running, true);
+		close_streams(&running);
+		return code;
 	}
 	*ret_began = true;
 	if (q->detach) {
 		puts(strrchr(dir, '/') + 1);
-		free(running.dir);
 		return EXIT_OK;
 	}
-	/* Beside the job: it costs it nothing. A terminal that is the job's is not written to. */
-	if (q->check && !q->tty)
-		workspace_check_begin(&check, c, q->vm);
-	code = follow(&running);
-	if (q->check && !q->tty)
-		workspace_check_end(&check);
-	close_fd(running.out);
-	close_fd(running.err);
+	code = follow(&running, &signals);
+	close_streams(&running);
 	unlinkat(c->fs, dir, AT_REMOVEDIR);
+	return code;
+}
+
+int exec_attach(struct ctl *c, const char *vm, const char *number, bool want_stdin)
+{
+	struct running running = {.c = c, .out = -EBADF, .err = -EBADF, .in = -EBADF, .over = -EBADF},
+		       *r = &running;
+	_cleanup_free_ char *tty = NULL, *dir = NULL;
+	sigset_t signals;
+	int code = 0;
+
+	if (asprintf(&dir, "vms/%s/exec/%s", vm, number) < 0) {
+		dir = NULL;
+		return EXIT_FAILED;
+	}
+	r->dir = dir;
+	tty = tree_read(c, "%s/tty", r->dir);
+	if (!tty)
+		return ctl_fail("job attach: there is no job %s in %s: banger job ls %s", number, vm, vm);
+	r->tty = *tty == '1';
+	code = open_streams(r, want_stdin);
+	if (code < 0) {
+		close_streams(r);
+		return ctl_fail("job attach: %s", strerror(-code));
+	}
+	block_signals(&signals);
+	if (r->tty && isatty(STDIN_FILENO)) {
+		send_winsize(r, "");
+		make_raw();
+	}
+	code = listen_to(r);
+	if (code < 0)
+		end_listening(r, true);
+	code = code < 0 ? ctl_fail("job attach: %s", strerror(-code)) : follow(r, &signals);
+	close_streams(r);
 	return code;
 }
 

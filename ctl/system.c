@@ -304,8 +304,7 @@ static int status(struct ctl *c, int argc, char **argv)
 	if (argc != 1)
 		return ctl_usage(ctl_command("status"));
 	fsd = daemons_fsd(c);
-	if (tree_probe(c, "version", TREE_PATIENCE_MSEC) != TREE_ANSWERS ||
-		(c->fs = open(c->mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0) {
+	if (tree_probe(c, "version", TREE_PATIENCE_MSEC) != TREE_ANSWERS || !tree_open_root(c)) {
 		printf("down: nothing is served at %s\n", c->mount);
 		return EXIT_DOWN;
 	}

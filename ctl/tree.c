@@ -55,6 +55,12 @@ enum tree_state tree_probe(const struct ctl *c, const char *path, unsigned msec)
 	return ended && WIFEXITED(status) ? (enum tree_state)WEXITSTATUS(status) : TREE_SILENT;
 }
 
+bool tree_open_root(struct ctl *c)
+{
+	c->fs = open(c->mount, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return c->fs >= 0;
+}
+
 bool ctl_need_tree(struct ctl *c)
 {
 	const char *instance = *c->instance ? " --instance " : "";
@@ -63,9 +69,7 @@ bool ctl_need_tree(struct ctl *c)
 	if (c->fs >= 0)
 		return true;
 	state = tree_probe(c, "version", TREE_PATIENCE_MSEC);
-	if (state == TREE_ANSWERS)
-		c->fs = open(c->mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (c->fs >= 0)
+	if (state == TREE_ANSWERS && tree_open_root(c))
 		return true;
 	if (state == TREE_SILENT)
 		ctl_fail("the tree at %s doesn't answer: start its daemon again with: sudo banger%s%s up",

@@ -17,6 +17,9 @@ enum tree_state {
 /* Reads PATH, in a child: a tree that nobody serves would hold up whoever looks, until somebody does. */
 enum tree_state tree_probe(const struct ctl *c, const char *path, unsigned msec);
 
+/* C->fs, which names are looked up from and nothing else: nobody is asked. False: the mount can't be opened. */
+bool tree_open_root(struct ctl *c);
+
 /* The value of the file, without its last newline; NULL: it can't be read (errno). The caller's. */
 char *tree_read(struct ctl *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* One write of N bytes. 0 or -errno. */

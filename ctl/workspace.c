@@ -56,7 +56,7 @@ int workspace_refresh(struct ctl *c, const char *vm)
 	return write_prepare(c, vm, source, ref ? ref : "", false);
 }
 
-void workspace_check_now(struct ctl *c, const char *vm)
+void workspace_check(struct ctl *c, const char *vm)
 {
 	_cleanup_free_ char *info = tree_read(c, "vms/%s/workspace.info", vm),
 			    *stale = value_of(info, "stale"), *source = value_of(info, "source"),
@@ -69,26 +69,6 @@ void workspace_check_now(struct ctl *c, const char *vm)
 		"banger: %s has moved on since %s was prepared with it: --auto-prepare, or banger vm prepare "
 		"%s %s\n",
 		safe ? safe : "", vm, vm, safe ? safe : "");
-}
-
-static void *check(void *arg)
-{
-	struct workspace_check *w = arg;
-
-	workspace_check_now(w->c, w->vm);
-	return NULL;
-}
-
-void workspace_check_begin(struct workspace_check *w, struct ctl *c, const char *vm)
-{
-	*w = (struct workspace_check){.c = c, .vm = vm};
-	w->begun = pthread_create(&w->thread, NULL, check, w) == 0;
-}
-
-void workspace_check_end(struct workspace_check *w)
-{
-	if (w->begun)
-		pthread_join(w->thread, NULL);
 }
 
 size_t workspace_changed(struct ctl *c, const char *vm)

@@ -2,8 +2,6 @@
 #ifndef BANGER_CTL_WORKSPACE_H
 #define BANGER_CTL_WORKSPACE_H
 
-#include <pthread.h>
-
 #include "ctl.h"
 
 /* Brings the checkout or folder PATH in, with progress; says what failed. An exit code. */
@@ -12,16 +10,8 @@ int workspace_prepare(struct ctl *c, const char *vm, const char *path, const cha
 /* Prepares it again where it is stale. An exit code; EXIT_OK too when nothing was ever prepared. */
 int workspace_refresh(struct ctl *c, const char *vm);
 
-/* Says so on standard error when it is stale: now, or beside something else. */
-void workspace_check_now(struct ctl *c, const char *vm);
-struct workspace_check {
-	struct ctl *c;
-	const char *vm;
-	bool begun;
-	pthread_t thread;
-};
-void workspace_check_begin(struct workspace_check *w, struct ctl *c, const char *vm);
-void workspace_check_end(struct workspace_check *w);
+/* Says so on standard error when it is stale. Any thread. */
+void workspace_check(struct ctl *c, const char *vm);
 
 /* How many files the guest has changed; 0 also when it can't be told. */
 size_t workspace_changed(struct ctl *c, const char *vm);
