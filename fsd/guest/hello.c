@@ -195,8 +195,9 @@ int agent_hello(int fd, const uint8_t *token, unsigned timeout_msec, int cancel_
 	if (r < 0)
 		return r;
 	if (version != AGENT_VERSION)
-		return err_set(e, -EPROTO, "the guest's agent speaks version %u, banger %u: restart the VM",
-			version, AGENT_VERSION);
+		return err_set(e, -EPROTO,
+			"the guest's agent speaks version %u, banger %u: echo restart > ctl", version,
+			AGENT_VERSION);
 	r = receive(fd, rest, sizeof(rest), &d, e);
 	if (r < 0)
 		return r;

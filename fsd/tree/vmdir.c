@@ -242,7 +242,7 @@ static const struct attr vm_attrs[] = {
 		.name = "health",
 		.mode = 0444,
 		.ask = vm_health_ask,
-		.doc = "Flat keyed: `agent` (`ok VERSION`, `lost`, or `none` while it is stopped), then "
+		.doc = "Flat keyed: `agent` (its version, `lost`, or `none` while it is stopped), then "
 		       "what the agent says: hostname, init, boot_id, network, jobs."},
 	{.id = 27,
 		.name = "ports",

@@ -114,6 +114,9 @@ static int take_agent(struct vm *vm, int fd, struct err *e)
 	if (r < 0)
 		return r;
 	vm->tries = 0;
+	if (vm->strange)
+		vm_set_error(vm, 0, 0, "");
+	vm->strange = false;
 	execs_agent(vm->vms->execs, vm, vm->agent);
 	publish_check(vm);
 	listeners_check(vm);
@@ -122,12 +125,21 @@ static int take_agent(struct vm *vm, int fd, struct err *e)
 	return 0;
 }
 
+/* Who speaks otherwise than we do may be of another banger, whose VM this was: it runs on, but nothing reaches it before somebody starts it anew. */
+static void say_strange(struct vm *vm, struct err *why)
+{
+	if (vm->strange)
+		return;
+	vm->strange = true;
+	err_wrap(why, "agent");
+	vm_set_error(vm, why->code, 0, err_text(why));
+}
+
 static void done_reconnect(void *data, int code, struct err *e)
 {
 	struct reconnect *c = data;
 	struct vm *vm = vms_get(c->vms, c->id);
 
-	(void)e;
 	c->vms->reconnecting--;
 	if (vm)
 		vm->reconnecting = false;
@@ -140,6 +152,8 @@ static void done_reconnect(void *data, int code, struct err *e)
 			take_agent(vm, TAKE_FD(c->agent_fd), NULL);
 			vm_changed(vm);
 		} else {
+			if (code == -EPROTO)
+				say_strange(vm, e);
 			retry_later(vm);
 		}
 	}
@@ -235,6 +249,7 @@ void vm_dead(struct vm *vm)
 	vm->pid = 0;
 	vm->engine = NULL;
 	vm->channel[0] = '\0';
+	vm->strange = false;
 }
 
 int vm_console_write(struct vm *vm, const void *data, size_t n, struct err *e)

@@ -47,6 +47,7 @@ struct vm {
 	bool clearing; /* what an ended VMM left is cleared away; who has a verb is held until then */
 	TAILQ_HEAD(, vm_waiter) held;
 	bool going;     /* a stop was cut off by the end of the daemon before: the VMM's is no failure */
+	bool strange;   /* `error` says that its agent is none to speak with */
 	unsigned tries; /* to reach its agent, in a row */
 	/* While its VMM lives: */
 	const struct engine *engine; /* that runs it; NULL: none */

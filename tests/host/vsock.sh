@@ -62,12 +62,22 @@ knock "$first" "" 1000 >"$CASE_DIR/crowd" &
 crowd=$!
 eventually "a thousand wait" grep -q '1000 wait' "$CASE_DIR/crowd"
 is "the host is served among them" "$(say)" here
+dialer=$(unit banger-vsock.service MainPID)
 kill -9 "$(unit banger.service MainPID)"
 eventually "the next daemon gets through" answers
+is "through who made sockets for the one before" "$(unit banger-vsock.service MainPID)" "$dialer"
 is "by the same number" "$(cid)" "$first"
 is "to the same VM" "$(vm_pid box) $(say)" "$vmm here"
 kill "$crowd"
 wait "$crowd" 2>/dev/null
+
+# Nobody but the owner, and nothing but sockets of vsocks.
+dial() { setpriv --reuid="$1" --regid="$1" --clear-groups perl -MSocket -e 'socket(my $s, AF_UNIX, SOCK_SEQPACKET, 0); connect($s, pack_sockaddr_un("/run/banger/vsock.sock")) ? print "yes" : print "$!"'; }
+is "who makes them listens to the owner" "$(dial "$(id -u "$OWNER")")" yes
+is "and to no other" "$(dial 65534)" "Permission denied"
+kill -9 "$dialer" "$(unit banger.service MainPID)"
+eventually "both gone: the next get through" answers
+ok "it is another one" test "$(unit banger-vsock.service MainPID)" != "$dialer"
 
 # A number is a VM's until its end, then anybody's; the next start takes one that is nobody's.
 perl -e 'open my $f, "+<", "/dev/vhost-vsock" or die; ioctl($f, 0x4008af60, pack("Q", shift)) and print "taken\n" or print "$!\n"' "$first" >"$CASE_DIR/taken"

@@ -1,6 +1,7 @@
 #!/usr/bin/perl
-# liar.pl SOCKET: an agent (include/banger/agent_proto.h) that lies. It listens at SOCKET and answers as a guest would, with a workspace in which each name is a
-# lie of its own; what is written to the file of that name is thrown away.
+# liar.pl SOCKET [LENGTH [VERSION]]: an agent (include/banger/agent_proto.h) that lies. It listens at SOCKET and answers as a guest would, with a workspace in which each name is a
+# lie of its own; what is written to the file of that name is thrown away. With LENGTH it
+# hears only hellos that are so long, with VERSION it says that it speaks that one.
 use strict;
 use warnings;
 no warnings 'portable';
@@ -13,6 +14,7 @@ use constant {
 };
 use constant {DIR => 0040755, FILE => 0100644, LINK => 0120777, EINVAL => 22, ENOENT => 2, ENODATA => 61, EOPNOTSUPP => 95};
 
+my ($socket, $length, $version) = @ARGV;
 my $huge = 0x7fffffffffffffff;
 # NAME => [inode, mode, size, owner]
 my %files = (
@@ -128,7 +130,7 @@ sub serve
 			last if length $in < 12 + $size;
 			my $data = substr($in, 12, $size);
 			substr($in, 0, 12 + $size) = '';
-			if ($type == HELLO) { frame(HELLO, 0, 0, substr($data, 0, 20) . pack('Q', 1) . '01234567-89ab-cdef-0123-456789abcdef') }
+			if ($type == HELLO) { frame(HELLO, 0, 0, pack('V', $version // unpack('V', $data)) . substr($data, 4, 16) . pack('Q', 1) . '01234567-89ab-cdef-0123-456789abcdef') if $size == ($length // $size) }
 			elsif ($type == STATS) { reply($id, 0, "cpu_usec 1\n\e[31mred 2\nmemory_total 9" . 'x' x 20000 . "\n") }
 			elsif ($type == HEALTH) { reply($id, 0, "agent liar\nhostname \e]0;x\a\njobs 0\n") }
 			elsif ($type == PORTS) { reply($id, 0, ports()) }
@@ -142,7 +144,7 @@ sub serve
 }
 
 $SIG{PIPE} = 'IGNORE';
-my $listener = IO::Socket::UNIX->new(Local => $ARGV[0], Listen => 4) or die "$ARGV[0]: $!";
+my $listener = IO::Socket::UNIX->new(Local => $socket, Listen => 4) or die "$socket: $!";
 while ($peer = $listener->accept) {
 	eval { serve() };
 	close $peer;

@@ -13,9 +13,20 @@ ok "a file of the true guest's" sh -c "echo true >$W/real"
 SOCKETS=$(dirname "$(find "$RUN/fsd/vm" -name agent.sock)")
 kill -9 "$(fsd_pid)"
 mv "$SOCKETS/agent.sock" "$SOCKETS/real.sock"
-setpriv --reuid="$OWNER" --regid="$(id -g $OWNER)" --clear-groups perl "$TOP/tests/lib/liar.pl" "$SOCKETS/agent.sock" &
-liar=$!
-await test -S "$SOCKETS/agent.sock"
+# lie [LENGTH [VERSION]]: who answers from here on.
+lie()
+{
+	rm -f "$SOCKETS/agent.sock"
+	setpriv --reuid="$OWNER" --regid="$(id -g $OWNER)" --clear-groups perl "$TOP/tests/lib/liar.pl" "$SOCKETS/agent.sock" "$@" &
+	liar=$!
+	await test -S "$SOCKETS/agent.sock"
+}
+lied()
+{
+	kill $liar
+	wait $liar 2>/dev/null
+}
+lie
 ok "another daemon" banger up --owner "$OWNER" -o accel=tcg
 eventually "hears it" grep -qx 'agent liar' "$BOX/health"
 daemon=$(fsd_pid)
@@ -65,10 +76,33 @@ ok "the daemon is the same" test "$(fsd_pid)" = "$daemon"
 grep -aq __asan_init "$BANGER_BIN/banger-fsd" && room=524288 || room=65536
 ok "of a size as before" test $(($(memory) - before)) -lt $room
 
-kill $liar
-wait $liar 2>/dev/null
+# One of a banger that knew no tokens, which an upgrade has left running: it hears a hello that has none.
+lied
+mv "$SOCKETS/token" "$SOCKETS/token.away"
+lie 20
+eventually "an agent without a token is heard" grep -qx 'agent liar' "$BOX/health"
+lied
+mv "$SOCKETS/token.away" "$SOCKETS/token"
+# One of a banger that speaks otherwise.
+lie 52 2
+eventually "of another protocol it is known" grep -q . "$BOX/error"
+is "and what to type" "$(cat "$BOX/error")" "0 agent: the guest's agent speaks version 2, banger 1: echo restart > ctl"
+is "it runs" "$(cat "$BOX/state")" running
+is "its agent is lost" "$(cat "$BOX/health")" "agent lost"
+like "exec says where to look" "$(soon "$BANGER_BIN/banger" vm exec box -- true)" 'does not answer.*vms/box/health'
+ok "its console is there" grep -q . "$BOX/console"
+lied
 mv "$SOCKETS/real.sock" "$SOCKETS/agent.sock"
 eventually "the true guest is heard" grep -q "^agent [0-9]" "$BOX/health"
+is "all is well" "$(cat "$BOX/error")" ""
 is "and has its files" "$(cat "$W/real")" true
-ok "stop" sh -c "echo stop >$BOX/ctl"
+mv "$SOCKETS/agent.sock" "$SOCKETS/real.sock"
+kill -9 "$(fsd_pid)"
+lie 52 2
+ok "a daemon that came later" banger up --owner "$OWNER" -o accel=tcg
+eventually "knows it too" grep -q 'echo restart > ctl' "$BOX/error"
+lied
+rm "$SOCKETS/real.sock"
+ok "it stops" sh -c "echo stop >$BOX/ctl"
+is "and nothing is wrong any more" "$(cat "$BOX/error")" ""
 case_end
