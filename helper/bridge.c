@@ -18,6 +18,7 @@
 #include "ip6.h"
 #include "netlink.h"
 #include "pool.h"
+#include "rate.h"
 
 struct bridge {
 	const struct instance *inst;
@@ -416,7 +417,8 @@ int bridge_lend(int fd, uid_t user, struct err *e)
 		       : 0;
 }
 
-int bridge_untap(struct bridge *b, uint32_t vm, uint32_t ifindex, struct err *e)
+/* VM's tap; NULL where it isn't there, or isn't IFINDEX any more. */
+static int find_tap(struct bridge *b, uint32_t vm, uint32_t ifindex, struct rtnl_link **ret, struct err *e)
 {
 	_cleanup_(link_put) struct rtnl_link *l = NULL;
 	char name[IFNAMSIZ];
@@ -424,26 +426,40 @@ int bridge_untap(struct bridge *b, uint32_t vm, uint32_t ifindex, struct err *e)
 
 	instance_tap_name(b->inst, vm, name);
 	r = get_link(b, name, &l, e);
-	if (r < 0 || !l || ifindex == 0 || rtnl_link_get_ifindex(l) != (int)ifindex)
+	if (r == 0)
+		*ret = l && rtnl_link_get_ifindex(l) == (int)ifindex ? TAKE_PTR(l) : NULL;
+	return r;
+}
+
+int bridge_untap(struct bridge *b, uint32_t vm, uint32_t ifindex, struct err *e)
+{
+	_cleanup_(link_put) struct rtnl_link *l = NULL;
+	int r = find_tap(b, vm, ifindex, &l, e);
+
+	if (r < 0 || !l)
 		return r;
 	r = rtnl_link_delete(b->sock, l);
 	return r < 0 && r != -NLE_OBJ_NOTFOUND && r != -NLE_NODEV
-		       ? netlink_error(e, r, "removing the tap", name)
+		       ? netlink_error(e, r, "removing the tap", rtnl_link_get_name(l))
 		       : 0;
+}
+
+int bridge_rate(struct bridge *b, uint32_t vm, uint32_t ifindex, uint64_t rate, struct err *e)
+{
+	_cleanup_(link_put) struct rtnl_link *l = NULL;
+	int r = find_tap(b, vm, ifindex, &l, e);
+
+	if (r < 0)
+		return r;
+	return l ? rate_set(b->sock, (int)ifindex, rate, e) : err_set(e, -ENODEV, "VM %u has no tap", vm);
 }
 
 int bridge_rejoin(struct bridge *b, uint32_t vm, uint32_t ifindex, struct err *e)
 {
 	_cleanup_(link_put) struct rtnl_link *l = NULL;
-	char name[IFNAMSIZ];
-	int r;
+	int r = find_tap(b, vm, ifindex, &l, e);
 
-	instance_tap_name(b->inst, vm, name);
-	r = get_link(b, name, &l, e);
-	if (r < 0)
+	if (r < 0 || !l || rtnl_link_get_master(l) == (int)journal_head(b->journal)->bridge_ifindex)
 		return r;
-	if (!l || rtnl_link_get_ifindex(l) != (int)ifindex ||
-		rtnl_link_get_master(l) == (int)journal_head(b->journal)->bridge_ifindex)
-		return 0;
 	return join(b, l, e);
 }

@@ -49,6 +49,9 @@ int bridge_lend(int fd, uid_t user, struct err *e);
 /* Removes VM's tap, if it is there and still is IFINDEX. */
 int bridge_untap(struct bridge *b, uint32_t vm, uint32_t ifindex, struct err *e);
 
+/* Holds VM's tap to RATE bytes a second each way, or lets it go: rate_set(). -ENODEV: it isn't there, or isn't IFINDEX any more. */
+int bridge_rate(struct bridge *b, uint32_t vm, uint32_t ifindex, uint64_t rate, struct err *e);
+
 /* Puts VM's tap, if it is there and still is IFINDEX, back into a bridge that was made anew. */
 int bridge_rejoin(struct bridge *b, uint32_t vm, uint32_t ifindex, struct err *e);
 

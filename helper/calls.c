@@ -205,6 +205,7 @@ static const struct {
 	[HELPER_NET_DOWN] = {"net-down", call_net_down, 0, 0, 0, 0},
 	[HELPER_TAP] = {"tap", call_tap, 0, 0, 1, ARGS_USED(tap)},
 	[HELPER_NAT] = {"nat", call_nat, 0, 0, 1, ARGS(nat)},
+	[HELPER_RATE] = {"rate", call_rate, 0, 0, 1, ARGS(rate)},
 	[HELPER_LAUNCH] = {"launch", call_launch, LAUNCH_FD_COUNT_JAILED, LAUNCH_FD_COUNT, 1, ARGS(launch)},
 	[HELPER_SIGNAL] = {"signal", call_signal, 0, 0, 1, ARGS_USED(signal)},
 	[HELPER_RELEASE] = {"release", call_release, 0, 0, 1, 0},

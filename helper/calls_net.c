@@ -204,3 +204,15 @@ int call_nat(struct call *c, struct err *e)
 	slot->nat = JOURNAL_LIVE;
 	return journal_write(c->s->journal, slot, e);
 }
+
+int call_rate(struct call *c, struct err *e)
+{
+	struct journal_vm *slot = journal_find(c->s->journal, c->q->vm);
+	uint64_t rate = c->q->u.rate.bytes;
+
+	if (rate && (rate < HELPER_RATE_MIN || rate > HELPER_RATE_MAX))
+		return err_set(e, -ERANGE, "a rate out of its limits");
+	if (!slot || slot->tap != JOURNAL_LIVE)
+		return err_set(e, -ESRCH, "VM %u has no tap", c->q->vm);
+	return bridge_rate(c->s->bridge, slot->vm, slot->ifindex, rate, e);
+}

@@ -53,6 +53,7 @@ int call_net_up(struct call *c, struct err *e);
 int call_net_down(struct call *c, struct err *e);
 int call_tap(struct call *c, struct err *e);
 int call_nat(struct call *c, struct err *e);
+int call_rate(struct call *c, struct err *e);
 /* Removes the tap, where it doesn't go with its last descriptor, and what it may send. */
 int calls_drop_tap(struct helper_state *s, struct journal_vm *slot, struct err *e);
 int calls_drop_nat(struct helper_state *s, struct journal_vm *slot, struct err *e);

@@ -251,6 +251,14 @@ int helper_nat(struct helper *h, uint64_t op, uint32_t vm, uint32_t address, boo
 	return call(h, &q, NULL, 0, &reply, NULL, e);
 }
 
+int helper_rate(struct helper *h, uint64_t op, uint32_t vm, uint64_t rate, struct err *e)
+{
+	struct helper_request q = {.call = HELPER_RATE, .op = op, .vm = vm, .u.rate.bytes = rate};
+	struct helper_reply reply;
+
+	return call(h, &q, NULL, 0, &reply, NULL, e);
+}
+
 static int process_reply(int r, const struct helper_reply *reply, int fd, struct helper_process *ret,
 	int *ret_pidfd, struct err *e)
 {

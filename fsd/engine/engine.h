@@ -67,7 +67,7 @@ struct engine {
 	bool jailed;        /* HELPER_JAIL comes before its launch, and its sockets are in ENGINE_JAIL */
 	bool makes_serials; /* of its own for the disks: the guest is told their order (banger/guest_config.h) */
 	bool needs_kvm;
-	bool limits_net; /* it can hold a guest to a net_rate */
+	bool limits_net; /* it holds a guest to a net_rate; of the others the helper does (HELPER_RATE) */
 	/* Which programs the helper would run, in words that change when they do; the caller's. -ENOENT, -EPERM. */
 	int (*programs)(char **ret, struct err *e);
 	/* Runs them, to see whether they are of use: -EPROTONOSUPPORT. NULL: any are. */
@@ -78,7 +78,7 @@ struct engine {
 	 */
 	int (*boot)(int vm_dir_fd, int pidfd, const struct engine_machine *m, struct op *op, char **ret_note,
 		struct err *e);
-	/* From now on, of a VM that runs or is paused; what it can't keep is ignored (limits_net). */
+	/* From now on, of a VM that runs or is paused; the net's is ignored without limits_net. */
 	int (*set_rates)(int vm_dir_fd, enum helper_storage storage, const struct engine_rates *rates,
 		struct op *op, struct err *e);
 	int (*pause)(int vm_dir_fd, struct op *op, struct err *e);

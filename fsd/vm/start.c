@@ -103,10 +103,6 @@ static int step_engine(void *ctx, struct err *e)
 	if (r == 0)
 		r = engine_choose(
 			s->vms->config.helper, &wish, s->deed->op, &s->engine, &s->accel, &s->accel_why, e);
-	if (r == 0 && s->rates.net && !s->engine->limits_net)
-		return err_set(e, -EOPNOTSUPP,
-			"%s cannot keep to net_rate: echo max > net_rate, or echo firecracker > engine",
-			s->engine->name);
 	return r;
 }
 
@@ -241,6 +237,18 @@ static int undo_tap(void *ctx, struct err *e)
 	return helper_release(s->vms->config.helper, op_of(s), s->id, e);
 }
 
+static int step_rate(void *ctx, struct err *e)
+{
+	struct start *s = ctx;
+	int r = !s->rates.net || s->engine->limits_net
+			? 0
+			: helper_rate(s->vms->config.helper, op_of(s), s->id, s->rates.net, e);
+
+	if (r == -EOPNOTSUPP)
+		err_join(e, "or: echo max > net_rate, or where there is KVM: echo firecracker > engine");
+	return r;
+}
+
 static int step_nat(void *ctx, struct err *e)
 {
 	struct start *s = ctx;
@@ -348,6 +356,7 @@ static const struct step steps[] = {
 	{"sockets", step_sockets, undo_sockets},
 	{"network", step_network, NULL},
 	{"tap", step_tap, undo_tap},
+	{"net_rate", step_rate, NULL},
 	{"jail", step_jail, NULL},
 	{"launch", step_launch, undo_launch},
 	{"boot", step_boot, NULL},

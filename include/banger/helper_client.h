@@ -48,6 +48,8 @@ int helper_net_up(struct helper *h, struct err *e);
 int helper_net_down(struct helper *h, struct err *e);
 int helper_tap(struct helper *h, uint64_t op, uint32_t vm, uint32_t address, struct err *e);
 int helper_nat(struct helper *h, uint64_t op, uint32_t vm, uint32_t address, bool on, struct err *e);
+/* Of VM's tap, bytes a second each way; 0: no limit. -EOPNOTSUPP: what the kernel lacks; -ESRCH: VM has no tap. */
+int helper_rate(struct helper *h, uint64_t op, uint32_t vm, uint64_t rate, struct err *e);
 
 struct helper_launch {
 	uint64_t memory, tsc_khz, console_max;

@@ -39,7 +39,8 @@ enum helper_call {
 	HELPER_DISK, /* VM's root disk by device-mapper: a snapshot over its image; reply carries the device */
 	HELPER_DISK_STATUS, /* how full that is */
 	HELPER_JAIL, /* a folder for the sockets of VM's jailed VMM; takes the caller's mount namespace, kept until LAUNCH */
-	HELPER_CALL_MAX = HELPER_JAIL,
+	HELPER_RATE, /* VM's tap carries no more than so many bytes a second each way; -EOPNOTSUPP: the text says what the kernel lacks */
+	HELPER_CALL_MAX = HELPER_RATE,
 };
 
 /* How a VM's root is made writable. */
@@ -113,6 +114,8 @@ enum helper_launch_fd {
 	LAUNCH_FD_COUNT_JAILED = LAUNCH_FD_QMP,
 };
 
+/* Bytes a second, where there is a limit. */
+#define HELPER_RATE_MIN (64ull << 10)
 #define HELPER_RATE_MAX (1ull << 40)
 
 struct helper_request {
@@ -131,6 +134,9 @@ struct helper_request {
 			uint32_t address; /* the guest's: the tap may send from it alone */
 			uint32_t reserved;
 		} tap;
+		struct {
+			uint64_t bytes; /* a second: HELPER_RATE_MIN to HELPER_RATE_MAX; 0: no limit */
+		} rate;
 		struct {
 			uint64_t memory;  /* bytes, a multiple of 1 MiB */
 			uint64_t tsc_khz; /* host TSC, for TCG (facts-vmm 4.3); 0: leave the parameter out */

@@ -24,6 +24,7 @@ static const struct {
 	[HELPER_NET_DOWN] = {"net-down", 0, 0, 0, 0},
 	[HELPER_TAP] = {"tap", 0, 0, 1, 8},
 	[HELPER_NAT] = {"nat", 0, 0, 1, 8},
+	[HELPER_RATE] = {"rate", 0, 0, 1, 8},
 	[HELPER_LAUNCH] = {"launch", LAUNCH_FD_COUNT, LAUNCH_FD_COUNT, 1, 64},
 	[HELPER_JAIL] = {"jail", 1, 1, 1, 0},
 	[HELPER_SIGNAL] = {"signal", 0, 0, 1, 8},
