@@ -63,6 +63,56 @@ for address in "$(cat "$FS/host/gateway")" "$(cat "$FS/host/gateway6")" "$link_l
 	fails "but not its sshd at $address" guest nc -w 3 "$address" 22
 done
 
+# carry PORT [BYTES]: so many to what listens in the guest, which counts them, or all that it has to say; how many there were.
+carry()
+{
+	perl -MIO::Socket::INET -e '
+		my ($ip, $port, $left) = @ARGV;
+		my $s = IO::Socket::INET->new(PeerAddr => $ip, PeerPort => $port, Timeout => 60) or die "$!";
+		my ($bytes, $got) = ("x" x 65536, 0);
+		if ($left) {
+			while ($left > 0) { $left -= syswrite($s, $bytes, $left < 65536 ? $left : 65536) // die $! }
+			shutdown($s, 1);
+			$got = 0 + <$s>;
+		} else {
+			while (my $n = sysread($s, $bytes, 65536)) { $got += $n }
+		}
+		print $got' "$ip" "$@"
+}
+# takes WHAT MSEC PORT [BYTES]: a million bytes are carried, and take so long at least.
+takes()
+{
+	local before=$(date +%s%N)
+	is "a megabyte $1" "$(carry "${@:3}")" 1000000
+	ok "takes more than $2 ms" test $((($(date +%s%N) - before) / 1000000)) -gt "$2"
+}
+listens() { guest sh -c 'netstat -ltn | grep -q :5555 && netstat -ltn | grep -q :5556'; }
+both_ways()
+{
+	eventually "the guest listens" listens
+	takes "to the guest" "$1" 5555 1000000
+	takes "from the guest" "$1" 5556
+}
+limits() { tc qdisc show dev "$1" | grep -Eo 'tbf|clsact' | xargs; }
+
+# How fast it may be, by modules that the kernel loads for it.
+guest sh -c 'while :; do nc -l -p 5555 -e wc -c; done' >/dev/null 2>&1 &
+guest sh -c 'while :; do nc -l -p 5556 -e head -c 1000000 /dev/zero; done' >/dev/null 2>&1 &
+tap=$(ip -o link show master bg0 | awk -F'[:@ ]+' '{print $2; exit}')
+echo 'install act_police /bin/false' >/etc/modprobe.d/no-police.conf
+is "a kernel without police takes no rate" "$(errno_write "$FS/vms/box1/net_rate" 512K) $(cat "$FS/vms/box1/net_rate")" "ENOTSUP max"
+like "says what there isn't" "$(cat "$FS/vms/box1/error")" '^net_rate: .* kernel lacks cls_u32 or act_police .*modprobe'
+is "and nothing is set" "$(limits "$tap")" ""
+rm /etc/modprobe.d/no-police.conf
+is "a rate while it runs" "$(errno_write "$FS/vms/box1/net_rate" 512K)" OK
+both_ways 1500
+is "a lower one" "$(errno_write "$FS/vms/box1/net_rate" 256K)" OK
+both_ways 3000
+is "none any more" "$(errno_write "$FS/vms/box1/net_rate" max) $(limits "$tap")" "OK "
+both_ways 0
+is "one that it starts with" "$(errno_write "$FS/vms/box1/net_rate" 128K) $(errno_write "$FS/vms/box1/ctl" restart) $(limits "$tap")" "OK OK tbf clsact"
+is "and none" "$(errno_write "$FS/vms/box1/net_rate" max) $(limits "$tap")" "OK "
+
 # What somebody takes away comes again with the next start, names too.
 nft delete table inet banger
 nft delete table bridge banger
