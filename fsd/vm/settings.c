@@ -491,12 +491,10 @@ static void done_telling(void *data, int code, struct err *e)
 	close_fd(c->run_fd);
 	if (vm)
 		vm->telling = false;
-	if (code < 0) {
-		err_wrap(e, "%s", c->setting->name);
+	if (code < 0)
 		change_end(c, code, e);
-	} else {
+	else
 		store_change(c);
-	}
 }
 
 static int begin_telling(struct vm *vm, struct change *c, struct err *e)

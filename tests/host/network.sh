@@ -101,7 +101,7 @@ guest sh -c 'while :; do nc -l -p 5556 -e head -c 1000000 /dev/zero; done' >/dev
 tap=$(ip -o link show master bg0 | awk -F'[:@ ]+' '{print $2; exit}')
 echo 'install act_police /bin/false' >/etc/modprobe.d/no-police.conf
 is "a kernel without police takes no rate" "$(errno_write "$FS/vms/box1/net_rate" 512K) $(cat "$FS/vms/box1/net_rate")" "ENOTSUP max"
-like "says what there isn't" "$(cat "$FS/vms/box1/error")" '^net_rate: .* kernel lacks cls_u32 or act_police .*modprobe'
+like "says what there isn't" "$(cat "$FS/vms/box1/error")" '^[0-9]+ net_rate: the host.s kernel lacks cls_u32 or act_police .*modprobe'
 is "and nothing is set" "$(limits "$tap")" ""
 rm /etc/modprobe.d/no-police.conf
 is "a rate while it runs" "$(errno_write "$FS/vms/box1/net_rate" 512K)" OK

@@ -118,6 +118,7 @@ else
 	like "and says why" "$(cat "$FS/vms/box2/error")" 'net_rate: .* kernel lacks .* modprobe .* echo max > net_rate'
 	is "without it, it does" "$(errno_write "$FS/vms/box2/net_rate" max) $(errno_write "$FS/vms/box2/ctl" start)" "OK OK"
 	is "nor does it take it while it runs" "$(errno_write "$FS/vms/box2/net_rate" 1M) $(cat "$FS/vms/box2/net_rate")" "ENOTSUP max"
+	like "in words" "$(cat "$FS/vms/box2/error")" '^[0-9]+ net_rate: the host.s kernel lacks .* modprobe'
 	is "and nothing of it is left" "$(tc qdisc show dev "$(tap)" | grep -Ec 'tbf|clsact')" 0
 fi
 before=$(date +%s%N)
