@@ -100,12 +100,15 @@ static void add_agent(struct argv *a, uint32_t cid)
 int argv_qemu(const struct helper_request *q, uint32_t cid, struct argv *ret, struct err *e)
 {
 	struct argv *a = ret;
-	char khz[48] = "";
+	char khz[64] = "";
 
 	*a = (struct argv){0};
 	if (q->u.launch.tsc_khz)
-		/* Without it an emulated guest hangs on a busy host: it measures its clock by interrupts that never come (facts 4.3). */
-		snprintf(khz, sizeof(khz), " tsc_early_khz=%" PRIu64, q->u.launch.tsc_khz);
+		/*
+		 * Without it an emulated guest hangs on a busy host: it measures its clock by interrupts that never come (facts 4.3). Nor is the clock to be
+		 * judged by them later: the guest would go on by interrupts alone, and fall behind for ever (Documentation/admin-guide/kernel-parameters.txt: tsc=).
+		 */
+		snprintf(khz, sizeof(khz), " tsc_early_khz=%" PRIu64 " tsc=reliable", q->u.launch.tsc_khz);
 	add(a, "qemu-system-x86_64");
 	add(a, "-name");
 	add(a, "banger-%u", q->vm);

@@ -100,7 +100,7 @@ static void emulated(void **state)
 	struct helper_request q = launch();
 
 	(void)state;
-	must_be(&q, " -accel tcg,thread=multi,tb-size=128 -cpu max -m 256M -smp 2", " tsc_early_khz=2400000",
+	must_be(&q, " -accel tcg,thread=multi,tb-size=128 -cpu max -m 256M -smp 2", " tsc_early_khz=2400000 tsc=reliable",
 		net);
 	q.u.launch.vcpus = 1;
 	q.u.launch.tsc_khz = 0;
@@ -115,7 +115,7 @@ static void with_kvm(void **state)
 	q.u.launch.accel = HELPER_ACCEL_KVM;
 	q.u.launch.memory = 1ull << 40;
 	q.u.launch.vcpus = 64;
-	must_be(&q, " -accel kvm -cpu host -m 1048576M -smp 64", " tsc_early_khz=2400000", net);
+	must_be(&q, " -accel kvm -cpu host -m 1048576M -smp 64", " tsc_early_khz=2400000 tsc=reliable", net);
 }
 
 static void without_network(void **state)
@@ -124,7 +124,7 @@ static void without_network(void **state)
 
 	(void)state;
 	q.u.launch.no_network = 1;
-	must_be(&q, " -accel tcg,thread=multi,tb-size=128 -cpu max -m 256M -smp 2", " tsc_early_khz=2400000",
+	must_be(&q, " -accel tcg,thread=multi,tb-size=128 -cpu max -m 256M -smp 2", " tsc_early_khz=2400000 tsc=reliable",
 		"");
 }
 
