@@ -117,6 +117,7 @@ static int take_agent(struct vm *vm, int fd, struct err *e)
 	if (vm->strange)
 		vm_set_error(vm, 0, 0, "");
 	vm->strange = false;
+	clock_tell(vm);
 	execs_agent(vm->vms->execs, vm, vm->agent);
 	publish_check(vm);
 	listeners_check(vm);

@@ -106,7 +106,8 @@ struct vms {
 	} log, console;
 	sd_event_source
 		*fill; /* the next round of fill.c; NULL: nobody runs on device-mapper, or it is at work */
-	bool quiet;    /* during vms_new(): nobody is told */
+	sd_event_source *clock; /* clock.c; NULL: no agent has been told since */
+	bool quiet;             /* during vms_new(): nobody is told */
 	/* Those whose agent is looked for just now; readable at the daemon's end. */
 	unsigned reconnecting;
 	int ending_fd;
@@ -154,6 +155,9 @@ void idle_check(struct vm *vm);
 void fill_begin(struct vm *vm); /* a VM that lives */
 void fill_watch(struct vms *vms);
 void fill_print(const struct vm *vm, FILE *out); /* lines for `stats` */
+
+/* clock.c: the guest is told the time, now and as long as it lives. */
+void clock_tell(struct vm *vm);
 
 /* words.c: what a VMM tells by itself is heard, no longer. */
 void words_begin(struct vm *vm);

@@ -352,8 +352,10 @@ static void done_pause(void *data, int code, struct err *e)
 
 	if (code == 0)
 		vm_set_state(vm, d->verb == VM_PAUSE ? VM_PAUSED : VM_RUNNING);
-	if (code == 0 && d->verb == VM_RESUME)
+	if (code == 0 && d->verb == VM_RESUME) {
+		clock_tell(vm);
 		vm_find_agent(vm);
+	}
 	if (code < 0)
 		err_wrap(e, "%s", vm_verb_name(d->verb));
 	deed_end(d, code, e);

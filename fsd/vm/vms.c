@@ -402,6 +402,7 @@ struct vms *vms_free(struct vms *vms)
 	}
 	stopped_free_all(vms);
 	sd_event_source_disable_unref(vms->fill);
+	sd_event_source_disable_unref(vms->clock);
 	close_fd(vms->dir_fd);
 	close_fd(vms->runs_fd);
 	close_fd(vms->log.fd);

@@ -47,21 +47,22 @@ diag "by $(cat "$FS"/vms/*/engine | sort -u | xargs), on $(cat "$FS"/vms/*/stora
 
 # Each guest's program goes on until it is told to stop; then it says how often it asked and how often in vain, and when that was.
 # shellcheck disable=SC2016
-asking='n=0 bad=0 since=
+asking='n=0 bad=0 since= longest=0
 until [ -e /tmp/enough ]; do
 	read -r begun _ </proc/uptime
-	got=$(printf "GET /$0 HTTP/1.0\r\n\r\n" | nc -w 60 192.0.2.2 80 2>&1 | tail -n 1)
+	got=$(printf "GET /$0 HTTP/1.0\r\n\r\n" | nc -w $1 192.0.2.2 80 2>&1 | tail -n 1)
 	read -r now _ </proc/uptime
-	n=$((n + 1))
+	n=$((n + 1)) took=$((${now%.*} - ${begun%.*}))
+	[ "$took" -le "$longest" ] || longest=$took
 	if [ "$got" != "$0" ]; then
 		bad=$((bad + 1))
 		since="$since, the ${n}th from $begun to $now: $got"
 	fi
 	sleep 1
 done
-echo "$n asked, $bad in vain$since"'
+echo "$n asked, $bad in vain$since; the longest took $longest s"'
 for vm in "${VMS[@]}"; do
-	as_owner banger vm exec "$vm" -- sh -c "$asking" "$vm" >"$CASE_DIR/$vm.said" 2>&1 &
+	as_owner banger vm exec "$vm" -- sh -c "$asking" "$vm" "$PATIENCE" >"$CASE_DIR/$vm.said" 2>&1 &
 	clients+=($!)
 done
 
@@ -136,11 +137,17 @@ ok "apt installs a newer package" apt-get install -y -q "$CASE_DIR/newer.deb"
 like "it is the newer" "$(dpkg-query -W -f '${Version}' banger)" '\+newer$'
 survived "upgrade" "${units[@]}"
 
+# The host's clock is set.
+for by in "30 seconds" "30 seconds ago"; do
+	date -s "$by" >/dev/null
+	for vm in "${VMS[@]}"; do eventually "$by: the clock of $vm follows" guest_on_time "$vm"; done
+done
+
 for vm in "${VMS[@]}"; do as_owner banger vm exec "$vm" -- touch /tmp/enough; done
 wait "${clients[@]}"
 for vm in "${VMS[@]}"; do
 	said=$(tail -n 1 "$CASE_DIR/$vm.said")
-	like "$vm asked, and never in vain: $said" "$(cat "$CASE_DIR/$vm.said")" '^[1-9][0-9]+ asked, 0 in vain$'
+	like "$vm asked, and never in vain: $said" "$(cat "$CASE_DIR/$vm.said")" '^[1-9][0-9]+ asked, 0 in vain;'
 done
 for vm in "${VMS[@]}"; do
 	is "$vm stops" "$(errno_write "$FS/vms/$vm/ctl" stop)" OK

@@ -198,6 +198,14 @@ as_owner()
 	setpriv --reuid="$OWNER" --regid="$(id -g $OWNER)" --clear-groups -- "$@"
 }
 
+# guest_on_time VM: the guest's clock is the host's, to a second.
+guest_on_time()
+{
+	local from guest till
+	from=$(date +%s) guest=$(as_owner "$BANGER_BIN/banger" vm exec "$1" -- date +%s) till=$(date +%s)
+	[ "$guest" -ge $((from - 1)) ] && [ "$guest" -le $((till + 1)) ]
+}
+
 banger()
 {
 	"$BANGER_BIN/banger" "$@"

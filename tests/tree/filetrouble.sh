@@ -87,6 +87,15 @@ timeout "$PATIENCE" "$BANGER_BIN/banger" vm exec -d box -- sh -c 'x=x; while :; 
 ok "cp while the guest has no memory" as_owner cp -a "$src/d" "$W/oom"
 ok "the same" diff -r "$src/d" "$W/oom"
 
+# Its clock is the host's, to a second; what a busy host, a pause or somebody in the guest has done to it is made good.
+ok "the guest's clock is the host's" guest_on_time box
+banger vm exec box -- date -s @1000000000 >/dev/null
+is "pause" "$(errno_write "$FS/vms/box/ctl" pause)" OK
+is "resume" "$(errno_write "$FS/vms/box/ctl" resume)" OK
+ok "it is right again when the VM goes on" guest_on_time box
+[ "$(cat "$FS/host/accel")" != tcg ] ||
+	is "it goes by the processor's counter" "$(banger vm exec box -- cat /sys/devices/system/clocksource/clocksource0/current_clocksource)" tsc
+
 # A clock that is wrong by a year: what was copied is the same, seen from here and from there.
 banger vm exec box -- sh -c 'date -s @$(($(date +%s) + 31536000))' >/dev/null
 ok "rsync to a guest of next year" as_owner rsync -a "$src/d/" "$W/year/"

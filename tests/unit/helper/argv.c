@@ -100,8 +100,8 @@ static void emulated(void **state)
 	struct helper_request q = launch();
 
 	(void)state;
-	must_be(&q, " -accel tcg,thread=multi,tb-size=128 -cpu max -m 256M -smp 2", " tsc_early_khz=2400000 tsc=reliable",
-		net);
+	must_be(&q, " -accel tcg,thread=multi,tb-size=128 -cpu max -m 256M -smp 2",
+		" tsc_early_khz=2400000 tsc=reliable", net);
 	q.u.launch.vcpus = 1;
 	q.u.launch.tsc_khz = 0;
 	must_be(&q, " -accel tcg,thread=single,tb-size=128 -cpu max -m 256M -smp 1", "", net);
@@ -124,8 +124,8 @@ static void without_network(void **state)
 
 	(void)state;
 	q.u.launch.no_network = 1;
-	must_be(&q, " -accel tcg,thread=multi,tb-size=128 -cpu max -m 256M -smp 2", " tsc_early_khz=2400000 tsc=reliable",
-		"");
+	must_be(&q, " -accel tcg,thread=multi,tb-size=128 -cpu max -m 256M -smp 2",
+		" tsc_early_khz=2400000 tsc=reliable", "");
 }
 
 /* Each disk's own limits, in front of it. */
