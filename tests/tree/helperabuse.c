@@ -115,6 +115,22 @@ static void heads(void)
 	expect("a VM's number too high", say(&q, sizeof(q), NULL, 0), CLOSED);
 }
 
+static void rates(unsigned vm)
+{
+	static const uint64_t bad[] = {1, HELPER_RATE_MIN - 1, HELPER_RATE_MAX + 1, UINT64_MAX};
+	struct helper_request q = request(HELPER_RATE, vm + 1000);
+
+	q.u.rate.bytes = HELPER_RATE_MIN;
+	expect("a rate for no VM", say(&q, sizeof(q), NULL, 0), -ESRCH);
+	for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+		q = request(HELPER_RATE, vm);
+		q.u.rate.bytes = bad[i];
+		expect("a rate out of its limits", say(&q, sizeof(q), NULL, 0), -ERANGE);
+	}
+	q = request(HELPER_RATE, vm);
+	expect("no rate, where there was none", say(&q, sizeof(q), NULL, 0), 0);
+}
+
 /* Calls that are well formed, and not for this VM. */
 static void meanings(unsigned vm)
 {
@@ -360,6 +376,7 @@ int main(int argc, char **argv)
 	lengths();
 	heads();
 	meanings((unsigned)vm);
+	rates((unsigned)vm);
 	descriptors((unsigned)vm, argv[3]);
 	disks((unsigned)vm, argv[3]);
 	jail((unsigned)vm);
