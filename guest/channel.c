@@ -8,8 +8,9 @@
 
 #define FRAME_MAX (AGENT_HEADER + AGENT_PAYLOAD_MAX)
 /* Room to read on while a frame is incomplete: what a port yields at once (a page) is never cut in two. */
-#define IN_SIZE (FRAME_MAX + 65536)
-#define OUT_MAX (16u << 20)
+#define IN_SIZE      (FRAME_MAX + 65536)
+#define OUT_MAX      (16u << 20)
+#define IN_PLACE_MIN 16384 /* less is cheaper copied, and sent with what else there is */
 
 int channel_init(struct channel *c, int fd, enum channel_kind kind, const uint8_t *token, bool *half_said)
 {
@@ -159,26 +160,38 @@ size_t channel_waiting(const struct channel *c)
 	return c->out_end - c->out_at;
 }
 
-void channel_flush(struct channel *c)
+/* As much of it as the host's side takes now: how much that was. */
+static size_t say(struct channel *c, const uint8_t *data, size_t n)
 {
-	if (channel_waiting(c) > 0)
-		*c->half_said = true;
-	while (c->connected && channel_waiting(c) > 0) {
-		size_t n = channel_waiting(c);
-		ssize_t k = write(c->fd, c->out + c->out_at, n < 65536 ? n : 65536);
+	size_t at = 0;
+
+	*c->half_said = true;
+	while (at < n) {
+		ssize_t k = write(c->fd, data + at, n - at < 65536 ? n - at : 65536);
 
 		if (k < 0 && errno == EINTR)
 			continue;
 		if (k < 0 && errno == EAGAIN)
-			return;
+			break;
 		/* A port whose host has gone says EAGAIN; what else it says (no memory, say) passes, and costs no byte. */
 		if (k <= 0) {
 			if (c->kind != CHANNEL_PORT)
 				lost(c);
-			return;
+			break;
 		}
-		c->out_at += (size_t)k;
+		at += (size_t)k;
 	}
+	return at;
+}
+
+void channel_flush(struct channel *c)
+{
+	size_t said =
+		c->connected && channel_waiting(c) > 0 ? say(c, c->out + c->out_at, channel_waiting(c)) : 0;
+
+	/* Of one that was lost nothing waits. */
+	if (c->connected)
+		c->out_at += said;
 	if (c->out_at == c->out_end) {
 		*c->half_said = false;
 		c->out_at = c->out_end = 0;
@@ -214,6 +227,19 @@ static bool reserve(struct channel *c, size_t n)
 	return true;
 }
 
+/* Behind what waits; false: there is too much of it. */
+static bool queue(struct channel *c, const void *data, size_t n)
+{
+	if (!reserve(c, n)) {
+		c->overflow = true;
+		return false;
+	}
+	if (n > 0)
+		memcpy(c->out + c->out_end, data, n);
+	c->out_end += n;
+	return true;
+}
+
 void channel_send(struct channel *c, enum agent_type type, uint16_t code, uint32_t id, const void *a,
 	size_t a_size, const void *b, size_t b_size)
 {
@@ -226,10 +252,29 @@ void channel_send(struct channel *c, enum agent_type type, uint16_t code, uint32
 		c->overflow = true;
 		return;
 	}
-	memcpy(c->out + c->out_end, &h, AGENT_HEADER);
-	if (a_size > 0)
-		memcpy(c->out + c->out_end + AGENT_HEADER, a, a_size);
-	if (b_size > 0)
-		memcpy(c->out + c->out_end + AGENT_HEADER + a_size, b, b_size);
-	c->out_end += AGENT_HEADER + a_size + b_size;
+	queue(c, &h, AGENT_HEADER);
+	queue(c, a, a_size);
+	queue(c, b, b_size);
+}
+
+void channel_send_in_place(struct channel *c, enum agent_type type, uint32_t id, uint8_t *data, size_t n)
+{
+	struct agent_header h = {.length = (uint32_t)n, .type = (uint16_t)type, .id = id};
+	uint8_t *frame = data - AGENT_HEADER, before[AGENT_HEADER];
+	size_t said;
+
+	if (n >= IN_PLACE_MIN && c->connected)
+		channel_flush(c);
+	if (n < IN_PLACE_MIN || !c->connected || channel_waiting(c) > 0 || c->overflow || c->broken) {
+		channel_send(c, type, 0, id, data, n, NULL, 0);
+		return;
+	}
+	memcpy(before, frame, AGENT_HEADER);
+	memcpy(frame, &h, AGENT_HEADER);
+	said = say(c, frame, AGENT_HEADER + n);
+	if (c->connected && !c->broken)
+		queue(c, frame + said, AGENT_HEADER + n - said);
+	if (channel_waiting(c) == 0)
+		*c->half_said = false;
+	memcpy(frame, before, AGENT_HEADER);
 }

@@ -51,6 +51,8 @@ int channel_receive(struct channel *c, struct agent_header *h, const uint8_t **p
 /* Queues a frame whose payload is in two parts (B may be NULL). */
 void channel_send(struct channel *c, enum agent_type type, uint16_t code, uint32_t id, const void *a,
 	size_t a_size, const void *b, size_t b_size);
+/* One whose payload lies behind AGENT_HEADER bytes that are overwritten for the time of the call: what the host takes now is not copied. */
+void channel_send_in_place(struct channel *c, enum agent_type type, uint32_t id, uint8_t *data, size_t n);
 void channel_flush(struct channel *c);
 size_t channel_waiting(const struct channel *c);
 

@@ -18,9 +18,11 @@
 
 /* Bytes are counted from the stream's first. */
 struct output {
-	uint8_t *kept;              /* those from ACKED to READ, at their number modulo AGENT_WINDOW */
+	uint8_t *
+		kept; /* AGENT_HEADER bytes, then those from ACKED to READ, at their number modulo AGENT_WINDOW */
 	uint64_t acked, sent, read; /* consumed by the host; told; taken from the job */
 	bool ended, end_said;
+	const struct pollfd *polled; /* what was found of it last; NULL: nobody looked */
 };
 
 struct job {
@@ -194,12 +196,16 @@ size_t job_poll(struct pollfd *p, bool more_out)
 			/* With nothing to write, still told when the job has closed its end. */
 			p[n++] = (struct pollfd){
 				.fd = j->in, .events = j->pending_end > j->pending_at ? POLLOUT : 0};
-		for (int i = 0; i < 2; i++)
-			if (j->out[i] >= 0 && (more_out || !j->attached) && room(&j->output[i]) > 0)
+		for (int i = 0; i < 2; i++) {
+			bool wanted = j->out[i] >= 0 && (more_out || !j->attached) && room(&j->output[i]) > 0;
+
+			j->output[i].polled = wanted ? p + n : NULL;
+			if (wanted)
 				p[n++] = (struct pollfd){.fd = j->out[i],
 					.events = (short)(POLLIN |
 							  (j->tty && j->pending_end > j->pending_at ? POLLOUT
 												    : 0))};
+		}
 	}
 	return n;
 }
@@ -253,10 +259,10 @@ static void take_output(struct job *j, int i)
 		size_t at = (size_t)(o->read % AGENT_WINDOW), most = AGENT_WINDOW - at;
 		ssize_t n;
 
-		if (!o->kept && !(o->kept = malloc(AGENT_WINDOW)))
+		if (!o->kept && !(o->kept = malloc(AGENT_HEADER + AGENT_WINDOW)))
 			return;
 		most = most < room(o) ? most : room(o);
-		n = read(j->out[i], o->kept + at, most < CHUNK ? most : CHUNK);
+		n = read(j->out[i], o->kept + AGENT_HEADER + at, most < CHUNK ? most : CHUNK);
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
 		/* EIO: the other side of a terminal has closed. */
@@ -289,7 +295,7 @@ static void tell_output(struct channel *c, struct job *j, int i)
 
 		n = n < AGENT_WINDOW - at ? n : AGENT_WINDOW - at;
 		watch_tell(c);
-		channel_send(c, type, 0, j->id, o->kept + at, n, NULL, 0);
+		channel_send_in_place(c, type, j->id, o->kept + AGENT_HEADER + at, n);
 		o->sent += n;
 	}
 	if (o->ended && !o->end_said && !has_more(j, i) && !(j->tty && i == 1)) {
@@ -301,14 +307,17 @@ static void tell_output(struct channel *c, struct job *j, int i)
 
 static void move_output(struct channel *c, struct job *j, int i)
 {
+	struct output *o = &j->output[i];
 	uint64_t before;
 
 	do {
-		before = j->output[i].read;
-		take_output(j, i);
+		before = o->read;
+		if (!o->polled || o->polled->revents)
+			take_output(j, i);
 		if (j->attached)
 			tell_output(c, j, i);
-	} while (j->attached && j->output[i].read > before && channel_waiting(c) < CHANNEL_OUT_SOFT);
+	} while (j->attached && o->read > before && channel_waiting(c) < CHANNEL_OUT_SOFT);
+	o->polled = NULL;
 }
 
 static void forget(struct job *j)
