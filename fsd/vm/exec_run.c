@@ -76,7 +76,7 @@ void exec_use(struct exec *x, bool begins)
 		(begins ? vm_use : vm_unuse)(vm);
 }
 
-static bool is_paused(const struct exec *x)
+static bool vm_is(const struct exec *x, enum vm_state state)
 {
 	struct vms *vms = x->vm->execs->vms;
 	struct vm *vm = vms ? vms_get(vms, x->vm->id) : NULL;
@@ -84,7 +84,7 @@ static bool is_paused(const struct exec *x)
 
 	if (vm)
 		vm_view(vm, &v);
-	return v.state == VM_PAUSED;
+	return v.state == state;
 }
 
 static void on_started(void *user, int code)
@@ -219,8 +219,10 @@ int exec_start(struct exec *x, bool want_stdin, vm_done_fn done, void *user, str
 		return err_set(e, -EINVAL, "job %u has no command: write its arguments to cmd, one a line",
 			x->number);
 	if (!x->vm->agent)
-		return err_set(e, -ENOTCONN, "the VM is not running: start it first");
-	if (is_paused(x))
+		return err_set(e, -ENOTCONN, "%s",
+			vm_is(x, VM_RUNNING) ? "the guest's agent does not answer: see health, and try again"
+					     : "the VM is not running: start it first");
+	if (vm_is(x, VM_PAUSED))
 		return err_set(e, -EBUSY, "the VM is paused: resume it first");
 	if (!env)
 		return err_sys(e, -ENOMEM, "job %u", x->number);
@@ -274,7 +276,7 @@ int exec_signal(struct exec *x, uint32_t sig, struct err *e)
 		return err_set(e, -ESRCH, "job %u does not run", x->number);
 	if (!x->job)
 		return err_set(e, -EAGAIN, "job %u: the guest's agent is not found again yet", x->number);
-	if (is_paused(x))
+	if (vm_is(x, VM_PAUSED))
 		return err_set(e, -EBUSY, "job %u: the VM is paused: resume it first", x->number);
 	r = agent_job_signal(x->job, sig);
 	return r < 0 ? err_sys(e, r, "job %u", x->number) : 0;

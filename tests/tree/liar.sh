@@ -81,6 +81,9 @@ lied
 mv "$SOCKETS/token" "$SOCKETS/token.away"
 lie 20
 eventually "an agent without a token is heard" grep -qx 'agent liar' "$BOX/health"
+exec 7<>"$BOX/exec/clone"
+read -r job <&7
+echo true >"$BOX/exec/$job/cmd"
 lied
 mv "$SOCKETS/token.away" "$SOCKETS/token"
 # One of a banger that speaks otherwise.
@@ -90,6 +93,9 @@ is "and what to type" "$(cat "$BOX/error")" "0 agent: the guest's agent speaks v
 is "it runs" "$(cat "$BOX/state")" running
 is "its agent is lost" "$(cat "$BOX/health")" "agent lost"
 like "exec says where to look" "$(soon "$BANGER_BIN/banger" vm exec box -- true)" 'does not answer.*vms/box/health'
+fails "a job doesn't start" sh -c "echo start >$BOX/exec/$job/ctl"
+like "and why" "$(cat "$BOX/error")" "agent does not answer: see health"
+exec 7>&-
 ok "its console is there" grep -q . "$BOX/console"
 lied
 mv "$SOCKETS/real.sock" "$SOCKETS/agent.sock"
