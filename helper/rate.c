@@ -26,9 +26,6 @@
  */
 #define BUCKET_MIN (80ull << 10)
 
-/* linux/pkt_sched.h's TC_RTAB_SIZE isn't in it: a table of 256 times that the kernel asks for and, told the link's layer, doesn't look into. */
-#define RATE_TABLE 1024
-
 struct limit {
 	struct tc_ratespec spec;
 	uint64_t rate;
@@ -112,7 +109,8 @@ static struct tcmsg queue_of(int ifindex)
 
 static int put_police(struct nl_msg *m, const struct limit *l)
 {
-	static const uint8_t table[RATE_TABLE];
+	/* Asked for, and not looked into of a link whose layer is told (net/sched/sch_api.c, qdisc_get_rtab()). */
+	static const uint8_t table[TC_RTAB_SIZE];
 	const struct tc_police police = {
 		.action = TC_POLICE_SHOT, .burst = l->ticks, .mtu = UINT32_MAX, .rate = l->spec};
 	struct nlattr *actions = nla_nest_start(m, TCA_U32_ACT), *first, *options;
@@ -162,8 +160,8 @@ static int take_away(struct nl_sock *sock, const struct tcmsg *what, struct err 
 {
 	int r = ask(sock, RTM_DELQDISC, 0, what, NULL, NULL, NULL);
 
-	/* Either is the kernel's word for one that isn't there (net/sched/sch_api.c): nothing, or one that isn't called so. */
-	return r < 0 && r != -NLE_OBJ_NOTFOUND && r != -NLE_INVAL
+	/* What the kernel says of one that isn't there (net/sched/sch_api.c): none, none that is called so, none at all. */
+	return r < 0 && r != -NLE_OBJ_NOTFOUND && r != -NLE_INVAL && r != -NLE_OPNOTSUPP
 		       ? netlink_error(e, r, "traffic control:", "no limit")
 		       : 0;
 }
