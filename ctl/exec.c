@@ -19,8 +19,9 @@
 #include "vm.h"
 #include "workspace.h"
 
-#define HUNG_UP_SEC 10 /* what a job of `run` has to end in when its terminal has gone */
-#define PATIENCE    3  /* of whoever tells a job to end: so often, and it is left alone */
+#define COPY_MAX    (256u * 1024) /* what one request brings: as much as the guest says ahead (AGENT_WINDOW) */
+#define HUNG_UP_SEC 10            /* what a job of `run` has to end in when its terminal has gone */
+#define PATIENCE    3             /* of whoever tells a job to end: so often, and it is left alone */
 
 static char *const shell_argv[] = {(char *)"/bin/sh", (char *)"-c",
 	(char *)"[ -x /bin/bash ] && exec /bin/bash -l; exec /bin/sh -l", NULL};
@@ -77,13 +78,15 @@ static int write_list(struct ctl *c, const char *dir, const char *file, const ch
 	return n ? tree_write_bytes(c, path, text, n) : 0;
 }
 
-/* FROM to TO until either ends. False: TO did. */
-static bool copy(int from, int to)
+/* FROM to TO until either ends, for STREAM. False: TO did. */
+static bool copy(int from, int to, int stream)
 {
-	char buf[65536];
+	/* One run in a process: no thread's stack need be that large. */
+	static char bufs[3][COPY_MAX];
+	char *buf = bufs[stream];
 	ssize_t n;
 
-	while ((n = read(from, buf, sizeof(buf))) > 0 || (n < 0 && errno == EINTR))
+	while ((n = read(from, buf, COPY_MAX)) > 0 || (n < 0 && errno == EINTR))
 		if (n > 0 && io_write_full(to, buf, (size_t)n) < 0)
 			return false;
 	return true;
@@ -95,7 +98,7 @@ static void *copy_out(void *arg)
 	char byte;
 
 	/* Nobody reads us any more: the job gets no reader either, and is told so. */
-	if (!copy(r->out, STDOUT_FILENO) && read(r->out, &byte, 1) > 0)
+	if (!copy(r->out, STDOUT_FILENO, STDOUT_FILENO) && read(r->out, &byte, 1) > 0)
 		tree_write(r->c, "signal PIPE", "%s/ctl", r->dir);
 	return NULL;
 }
@@ -104,7 +107,7 @@ static void *copy_err(void *arg)
 {
 	struct running *r = arg;
 
-	copy(r->err, STDERR_FILENO);
+	copy(r->err, STDERR_FILENO, STDERR_FILENO);
 	return NULL;
 }
 
@@ -112,7 +115,7 @@ static void *copy_in(void *arg)
 {
 	struct running *r = arg;
 
-	copy(STDIN_FILENO, r->in);
+	copy(STDIN_FILENO, r->in, STDIN_FILENO);
 	/* The end of ours is the end of the job's; of a terminal it has to be said. */
 	if (r->tty)
 		tree_write(r->c, "close", "%s/ctl", r->dir);

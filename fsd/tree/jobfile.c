@@ -121,7 +121,7 @@ static bool live_answer(struct tree *t, struct handle *h, struct call *call)
 	struct exec *x = job_of(t, f->row);
 	size_t size = call->size < READ_MAX ? call->size : READ_MAX;
 	_cleanup_free_ char *buf = NULL;
-	uint64_t lost = 0;
+	uint64_t lost = 0, there;
 	bool eof = false;
 	ssize_t n;
 
@@ -129,7 +129,10 @@ static bool live_answer(struct tree *t, struct handle *h, struct call *call)
 		call_data(call, NULL, 0);
 		return true;
 	}
-	buf = malloc(size);
+	there = exec_size(x, f->stream) > f->offset ? exec_size(x, f->stream) - f->offset : 0;
+	if (size > there)
+		size = (size_t)there;
+	buf = malloc(size + 1);
 	if (!buf) {
 		call_done(call, -ENOMEM);
 		return true;

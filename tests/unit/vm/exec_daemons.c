@@ -55,13 +55,10 @@ static void numbers_outlive_the_daemon(void **state)
 	assert_int_equal(kept_on_disk(b, "1.job"), -1);
 }
 
-/* A job that writes all the time goes from daemon to daemon, and no byte of its output is lost or said twice; how it ended isn't either. */
-static void taken_up(void **state)
+/* A job that writes the numbers up to COUNT, and END when it is told, goes from daemon to daemon. */
+static void take_up(struct bench *b, const char *cmd, int count)
 {
-	struct bench *b = *state;
-	struct exec *x = run(b,
-		"sh\n-c\ni=0; while [ $i -lt 300000 ]; do echo $i; i=$((i+1)); done; read l; echo $l; exit 9",
-		true);
+	struct exec *x = run(b, cmd, true);
 	uint64_t offset = 0, lost = 0;
 	char want[16], got[16];
 	bool eof;
@@ -81,9 +78,9 @@ static void taken_up(void **state)
 	x = exec_get(&vms, VM_ID, 1);
 	expect_exit(x, 0, 9);
 	assert_int_equal(exec_first(x, 1), 0);
-	for (int i = 0; i <= 300000; i++) {
-		int n = i < 300000 ? snprintf(want, sizeof(want), "%d\n", i)
-				   : snprintf(want, sizeof(want), "end\n");
+	for (int i = 0; i <= count; i++) {
+		int n = i < count ? snprintf(want, sizeof(want), "%d\n", i)
+				  : snprintf(want, sizeof(want), "end\n");
 
 		assert_int_equal(exec_read(x, 1, &offset, got, (size_t)n, &eof, &lost, NULL), n);
 		assert_int_equal(lost, 0);
@@ -91,6 +88,20 @@ static void taken_up(void **state)
 		offset += (uint64_t)n;
 	}
 	assert_true(eof);
+}
+
+/* It writes all the time, and no byte of its output is lost or said twice; how it ended isn't either. */
+static void taken_up(void **state)
+{
+	take_up(*state,
+		"sh\n-c\ni=0; while [ $i -lt 300000 ]; do echo $i; i=$((i+1)); done; read l; echo $l; exit 9",
+		300000);
+}
+
+/* Faster than it is taken: what was said to a daemon that has gone is said again. */
+static void taken_up_in_bulk(void **state)
+{
+	take_up(*state, "sh\n-c\nseq 0 499999; read l; echo $l; exit 9", 500000);
 }
 
 /* It ended while nobody was there, and had more to say than a window holds. */
@@ -155,6 +166,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(numbers_outlive_the_daemon),
 		TEST(taken_up),
+		TEST(taken_up_in_bulk),
 		TEST(ended_meanwhile),
 		TEST(nobodys),
 		TEST(down_meanwhile),
