@@ -1,6 +1,8 @@
 /* Names in a guest, and what is known of its files. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <string.h>
 
 #include "banger/cleanup.h"
 #include "fuse/guest.h"
@@ -36,7 +38,8 @@ void guest_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 	if (!a)
 		return;
-	if (known_absent(guest_known(a->cache), parent, name))
+	/* A name that is too long is told from one that isn't there. */
+	if (strlen(name) <= NAME_MAX && known_absent(guest_known(a->cache), parent, name))
 		absent(a);
 	else
 		ask_sent(a, files_lookup(agent, a->file, name, on_looked_up, a, &a->request));

@@ -39,6 +39,7 @@ while IFS= read -r -d '|' name; do
 done <<<"$names"
 is "a name of 256" "$(errno_call mkdir "$W/$(printf '%256s' '' | tr ' ' x)")" ENAMETOOLONG
 mkdir -p "$W/parent/child"
+is "looked up in a folder just made" "$(errno_call open "$W/parent/child/$(printf '%256s' '' | tr ' ' x)")" ENAMETOOLONG
 is "a folder onto its child" "$(errno_call rename "$W/parent" "$W/parent/child")" EINVAL
 
 guest 'mkdir many && cd many && i=0; while [ $i -lt '${NAMES:-10000}' ]; do echo $i; i=$((i + 1)); done | xargs touch'
