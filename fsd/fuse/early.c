@@ -11,8 +11,9 @@
 #include "fuse/guest.h"
 #include "tree/node.h"
 
-#define WAIT_USEC 20000000 /* an agent that isn't there by then is not expected any more */
-#define WAY_SEC   60       /* on its way for longer: whoever asks is told */
+#define WAIT_USEC                                                                                            \
+	60000000 /* an agent that isn't there by then, after two tries to reach it, is not expected any more */
+#define WAY_SEC   60 /* on its way for longer: whoever asks is told */
 #define LOOK_USEC 10000
 #define KEPT_MAX  4096
 

@@ -186,7 +186,7 @@ static void not_for_ever(void **state)
 
 	early_begin(&b->s);
 	assert_true(keep(b, FUSE_GETATTR, file_of(1), 2, 0));
-	at.now += 30000000;
+	at.now += 61000000;
 	look(b, 1);
 	assert_int_equal(at.count, 1);
 	assert_false(keep(b, FUSE_GETATTR, file_of(1), 4, 0));
