@@ -57,12 +57,10 @@ static int replace(int dir_fd, const char *name, const char *text, size_t n)
 		openat(dir_fd, TEMP, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	int r = fd < 0 ? -errno : io_write_full(fd, text, n);
 
-	/* ext4 begins to write out what takes another's place by a rename (auto_da_alloc), and not what is exchanged with it. */
-	if (r == 0 && renameat2(dir_fd, TEMP, dir_fd, name, RENAME_EXCHANGE) < 0 &&
-		renameat(dir_fd, TEMP, dir_fd, name) < 0)
+	if (r == 0 && renameat(dir_fd, TEMP, dir_fd, name) < 0)
 		r = -errno;
-	/* What was there before, if it was. */
-	unlinkat(dir_fd, TEMP, 0);
+	if (r < 0)
+		unlinkat(dir_fd, TEMP, 0);
 	return r;
 }
 
