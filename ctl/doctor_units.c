@@ -5,6 +5,9 @@
 
 #define HELPER "banger-helper.service"
 #define FSD    "banger.service"
+#define DIALER "banger-vsock.service"
+
+static const char *const units[] = {HELPER, FSD, DIALER};
 
 static const struct {
 	const char *unit, *property, *value;
@@ -33,13 +36,24 @@ static const struct {
 	{FSD, "WatchdogUSec", "1min"},
 	{FSD, "UMask", "0077"},
 	{FSD, "NeedDaemonReload", "no"},
+	{DIALER, "DynamicUser", "yes"},
+	{DIALER, "NoNewPrivileges", "yes"},
+	{DIALER, "CapabilityBoundingSet", ""},
+	{DIALER, "ProtectSystem", "strict"},
+	{DIALER, "ProtectHome", "yes"},
+	{DIALER, "PrivateDevices", "yes"},
+	{DIALER, "PrivateUsers", "yes"},
+	{DIALER, "RestrictAddressFamilies", "AF_VSOCK"},
+	{DIALER, "MemoryDenyWriteExecute", "yes"},
+	{DIALER, "UMask", "0077"},
+	{DIALER, "NeedDaemonReload", "no"},
 };
 
 #define PROPERTIES                                                                                           \
 	"NoNewPrivileges,CapabilityBoundingSet,ProtectSystem,ProtectHome,PrivateTmp,ProtectControlGroups,"   \
 	"ProtectKernelModules,ProtectKernelLogs,DevicePolicy,RestrictRealtime,RestrictSUIDSGID,"             \
 	"LockPersonality,UMask,PrivateUsers,PrivateDevices,MemoryDenyWriteExecute,WatchdogUSec,"             \
-	"NeedDaemonReload"
+	"DynamicUser,RestrictAddressFamilies,NeedDaemonReload"
 
 /* Whoever took it away did so by a drop-in, and the last in order of names has its way. */
 static char *mend_unit(const struct doctor *d, const char *unit, const char *property, const char *value)
@@ -56,29 +70,33 @@ static char *mend_unit(const struct doctor *d, const char *unit, const char *pro
 		unit, property, value, unit, property);
 }
 
+static void check_unit(struct doctor *d, struct finding *f, const char *unit, const char *shown)
+{
+	for (size_t i = 0; i < ELEMENTSOF(wanted); i++) {
+		const char *property = wanted[i].property, *value = wanted[i].value;
+		char buf[128];
+		const char *is = service_property(shown, property, buf, sizeof(buf));
+
+		if (strcmp(wanted[i].unit, unit) == 0 && strcmp(is, value) != 0)
+			found_bad(f, GRADE_FAIL, mend_unit(d, unit, property, value), "%s: %s is %s, not %s",
+				unit, property, *is ? is : "empty", *value ? value : "empty");
+	}
+}
+
 static void check_units(struct doctor *d, struct finding *f)
 {
-	_cleanup_free_ char *helper = NULL, *fsd = NULL;
-
 	if (!service_installed(d->c)) {
 		found_good(f, "banger isn't a service here");
 		return;
 	}
-	if (service_show(HELPER, PROPERTIES, &helper) != EXIT_OK ||
-		service_show(FSD, PROPERTIES, &fsd) != EXIT_OK) {
-		found_unknown(d, f);
-		return;
-	}
-	for (size_t i = 0; i < ELEMENTSOF(wanted); i++) {
-		const char *shown = strcmp(wanted[i].unit, FSD) == 0 ? fsd : helper;
-		char buf[128];
-		const char *is = service_property(shown, wanted[i].property, buf, sizeof(buf));
+	for (size_t i = 0; i < ELEMENTSOF(units); i++) {
+		_cleanup_free_ char *shown = NULL;
 
-		if (strcmp(is, wanted[i].value) != 0)
-			found_bad(f, GRADE_FAIL,
-				mend_unit(d, wanted[i].unit, wanted[i].property, wanted[i].value),
-				"%s: %s is %s, not %s", wanted[i].unit, wanted[i].property,
-				*is ? is : "empty", *wanted[i].value ? wanted[i].value : "empty");
+		if (service_show(units[i], PROPERTIES, &shown) != EXIT_OK) {
+			found_unknown(d, f);
+			return;
+		}
+		check_unit(d, f, units[i], shown);
 	}
 	found_good(f, "the units run as docs/privileges.md has them");
 }

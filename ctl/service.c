@@ -304,7 +304,7 @@ static int restart(struct ctl *c, int argc, char **argv)
 		return r;
 	if (!service_installed(c))
 		return ctl_fail("system restart: not installed: banger system install --owner USER");
-	r = SYSTEMCTL("restart", HELPER, FSD);
+	r = SYSTEMCTL("restart", VSOCK, HELPER, FSD);
 	if (r == EXIT_OK)
 		puts("restarted; VMs run on");
 	return r;

@@ -39,13 +39,14 @@ systemctl stop banger.service
 breaks "the daemon stopped" fsd "doesn't run"
 systemctl stop banger-helper.socket banger-helper.service
 breaks "helper and socket stopped" helper "doesn't run"
-mkdir -p /etc/systemd/system/banger{,-helper}.service.d
+mkdir -p /etc/systemd/system/banger{,-helper,-vsock}.service.d
 printf '[Service]\nProtectHome=no\n' >/etc/systemd/system/banger.service.d/more.conf
+printf '[Service]\nPrivateUsers=no\n' >/etc/systemd/system/banger-vsock.service.d/more.conf
 printf '[Service]\nProtectControlGroups=no\nLockPersonality=no\n' >/etc/systemd/system/banger-helper.service.d/more.conf
 doctor
 like "drop-ins that systemd hasn't read" "$(field units found)" 'NeedDaemonReload is yes'
 ok "are read: $(field units mend)" bash -c "$(field units mend)"
-breaks "drop-ins" units 'banger-helper.service: ProtectControlGroups is no, .*LockPersonality is no, .*banger.service: ProtectHome is no'
+breaks "drop-ins" units 'banger-helper.service: ProtectControlGroups is no, .*LockPersonality is no, .*banger.service: ProtectHome is no.*banger-vsock.service: PrivateUsers is no'
 chmod 0666 /run/banger/helper.sock
 breaks "a socket for all" socket '0666'
 # As an older banger's installation has left it, which knew no such unit.
@@ -90,5 +91,6 @@ ok "it stops" as_owner sh -c "echo stop >$FS/vms/box1/ctl"
 ok "and is deleted" as_owner rmdir "$FS/vms/box1"
 # What mended the units is there to stay.
 rm /etc/systemd/system/banger*.service.d/{more,zz-banger-*}.conf
+rmdir /etc/systemd/system/banger-vsock.service.d
 systemctl daemon-reload
 host_end
