@@ -16,6 +16,7 @@
 #include "banger/guest_config.h"
 #include "banger/io.h"
 #include "channel.h"
+#include "clock.h"
 #include "door.h"
 #include "files.h"
 #include "forward.h"
@@ -214,20 +215,14 @@ static void on_poweroff(struct agent *a, const struct agent_header *h, const uin
 
 static void on_clock(struct agent *a, const struct agent_header *h, const uint8_t *payload)
 {
-	struct timespec t;
-	uint64_t usec, now = io_wall_usec();
+	uint64_t usec;
+	int r = -EINVAL;
 
-	if (h->length != sizeof(usec)) {
-		reply(a, h, -EINVAL, NULL, 0);
-		return;
+	if (h->length == sizeof(usec)) {
+		memcpy(&usec, payload, sizeof(usec));
+		r = a->mode == AGENT_BY_HAND ? 0 : clock_follow(usec);
 	}
-	memcpy(&usec, payload, sizeof(usec));
-	if (now + AGENT_CLOCK_BEHIND >= usec && now <= usec + AGENT_CLOCK_AHEAD) {
-		reply(a, h, 0, NULL, 0);
-		return;
-	}
-	t = (struct timespec){.tv_sec = (time_t)(usec / 1000000), .tv_nsec = (long)(usec % 1000000) * 1000};
-	reply(a, h, a->mode != AGENT_BY_HAND && clock_settime(CLOCK_REALTIME, &t) < 0 ? -errno : 0, NULL, 0);
+	reply(a, h, r, NULL, 0);
 }
 
 static void on_frame(struct agent *a, const struct agent_header *h, const uint8_t *payload)

@@ -18,7 +18,7 @@ static int arm(int fd)
 	/* Cancelled when the clock is set, and when it jumps over a sleep (timerfd_create(2), Linux 3.0). */
 	struct itimerspec at = {.it_value.tv_sec = time(NULL) + PERIOD_SEC};
 
-	return timerfd_settime(fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &at, NULL);
+	return timerfd_settime(fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &at, NULL) < 0 ? -errno : 0;
 }
 
 /* A guest that refuses has its reasons. */
@@ -46,15 +46,20 @@ static int on_time(sd_event_source *s, int fd, uint32_t revents, void *user)
 	bool told = false;
 	uint64_t count;
 	struct vm *vm;
+	int r;
 
 	(void)s;
 	(void)revents;
 	if (read(fd, &count, sizeof(count)) < 0 && errno != ECANCELED)
 		return 0;
-	TAILQ_FOREACH (vm, &vms->list, link)
-		told |= tell(vm);
+	do {
+		TAILQ_FOREACH (vm, &vms->list, link)
+			told |= tell(vm);
+		r = told ? arm(fd) : 0;
+		/* Set once more, meanwhile. */
+	} while (r == -ECANCELED);
 	/* The next agent begins it again. */
-	if (!told || arm(fd) < 0)
+	if (!told || r < 0)
 		vms->clock = sd_event_source_disable_unref(vms->clock);
 	return 0;
 }

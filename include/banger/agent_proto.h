@@ -37,10 +37,6 @@
 #define AGENT_COOKIE      16u
 #define AGENT_TOKEN       32u
 
-#define AGENT_CLOCK_BEHIND                                                                                   \
-	100000u /* usec; whoever waits for the clock to be set is woken each time (timerfd_create(2)) */
-#define AGENT_CLOCK_AHEAD 1000000u /* usec */
-
 enum agent_type {
 	/* payload host->agent: u32 version, cookie[16], and where the agent has one the token[32]. agent->host: version and cookie, then u64 boot
 	   time (CLOCK_REALTIME usec), then text of the kernel's boot_id (36 bytes). id 0. */
@@ -60,8 +56,7 @@ enum agent_type {
 	AGENT_POWEROFF,
 	/* sync(2), then the reply. */
 	AGENT_SYNC,
-	/* payload: u64 CLOCK_REALTIME usec: the host's time when this was sent. A clock that is behind it by more than AGENT_CLOCK_BEHIND is set; and one
-	   that is ahead by more than AGENT_CLOCK_AHEAD, for how long this was under way nobody knows. */
+	/* payload: u64 CLOCK_REALTIME usec: the host's time when this was sent, which the guest's clock is to follow. */
 	AGENT_CLOCK,
 
 	/*
