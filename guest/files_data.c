@@ -4,8 +4,6 @@
 #include <linux/fs.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "banger/cleanup.h"
@@ -134,21 +132,15 @@ struct transfer {
 	const uint8_t *data;
 	int from, to;
 	uint64_t from_at, to_at;
-	bool to_end;
 	size_t size;
 };
 
 static ssize_t transfer_some(const struct transfer *t, size_t done)
 {
 	off_t from_at = (off_t)(t->from_at + done), to_at = (off_t)(t->to_at + done);
-	struct iovec left = {.iov_base = (void *)(t->data + done), .iov_len = t->size - done};
 
-	if (!t->data)
-		return copy_file_range(t->from, &from_at, t->to, &to_at, t->size - done, 0);
-	if (!t->to_end)
-		return pwrite(t->to, t->data + done, t->size - done, to_at);
-	/* Where the end is, only the kernel knows: programs of the guest append too (pwritev2(2), Linux 4.16; musl 1.2.3 has none). */
-	return syscall(SYS_pwritev2, t->to, &left, 1, 0, 0, RWF_APPEND);
+	return t->data ? pwrite(t->to, t->data + done, t->size - done, to_at)
+		       : copy_file_range(t->from, &from_at, t->to, &to_at, t->size - done, 0);
 }
 
 /* Answers with how many were: less than all when the rest failed, or there were no more. */
@@ -176,13 +168,22 @@ int fs_write(const struct file_request *q, size_t *ret_n)
 {
 	_cleanup_close_ int own_fd = -EBADF;
 	int fd, r = files_get_open(q->file, true, &fd, &own_fd);
-	struct transfer t = {.data = q->data,
-		.to = fd,
-		.to_at = q->offset,
-		.to_end = q->how & AGENT_WRITE_APPEND,
-		.size = q->data_size};
+	struct transfer t = {.data = q->data, .to = fd, .to_at = q->offset, .size = q->data_size};
+	bool at_end = q->how & AGENT_WRITE_APPEND;
+	int flags = r == 0 ? fcntl(fd, F_GETFL) : 0;
 
-	return r < 0 ? r : transfer_all(&t, ret_n);
+	if (r < 0)
+		return r;
+	/*
+	 * Where the end is, only the kernel knows: programs of the guest append too. By the descriptor's flag, for overlayfs passes RWF_APPEND over (Linux 6.1,
+	 * fs/overlayfs/file.c, ovl_iocb_to_rwf()).
+	 */
+	if (at_end && fcntl(fd, F_SETFL, flags | O_APPEND) < 0)
+		return -errno;
+	r = transfer_all(&t, ret_n);
+	if (at_end && fcntl(fd, F_SETFL, flags) < 0 && r == 0)
+		r = -errno;
+	return r;
 }
 
 int fs_fsync(const struct file_request *q, size_t *ret_n)
