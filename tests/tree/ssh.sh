@@ -42,8 +42,8 @@ echo debian >"$FS/vms/box/image"
 echo 512M >"$FS/vms/box/memory"
 is "start" "$(errno_write "$FS/vms/box/ctl" start)" OK
 is "the first connection" "$(ssh_as_owner box.vm hostname </dev/null 2>&1)" box
-# PAM greets with "System is booting up" as long as it is.
-await banger vm exec box -- test ! -e /run/nologin
+# PAM greets with "System is booting up" before that (systemd-user-sessions.service(8)).
+await banger vm exec box -- systemctl -q is-active systemd-user-sessions.service
 is "as root" "$(ssh_as_owner box.vm id -un </dev/null 2>&1)" root
 ssh_as_owner box.vm 'exit 7' </dev/null
 is "its exit code" $? 7
