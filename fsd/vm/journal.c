@@ -112,6 +112,8 @@ void vm_set_error(struct vm *vm, int code, uint64_t op, const char *text)
 		for (char *c = line; *c; c++)
 			if ((unsigned char)*c < ' ' || *c == 127)
 				*c = ' ';
+		if (strcmp(vm->row.error, line) == 0)
+			return;
 		vm_set_text(&vm->row.error, line);
 		vm_log(vm, "error: %s", line);
 	}

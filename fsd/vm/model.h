@@ -24,6 +24,7 @@ struct deed {
 	struct objects_waiter *ensuring;
 	bool starting_again; /* the second half of a restart */
 	unsigned resets;     /* of its guest, before it answered */
+	struct err why;      /* it has failed, which the store is being told */
 };
 
 struct vm_waiter {

@@ -393,13 +393,36 @@ static void start_free(struct start *s)
 	free(s);
 }
 
+/* A cancelled start leaves the VM as it was; one that failed says so. */
+static enum vm_state state_after(const struct deed *d, int code)
+{
+	if (code != -EINTR)
+		return VM_FAILED;
+	return d->starting_again || d->before == VM_RUNNING ? VM_STOPPED : d->before;
+}
+
+static void on_failure_stored(void *user, int code, const struct err *e)
+{
+	struct deed *d = user;
+	_cleanup_err_ struct err why = d->why;
+
+	if (code < 0)
+		vm_log(d->vm, "start: %s", err_text(e));
+	vm_set_state(d->vm, state_after(d, why.code));
+	deed_end(d, why.code, &why);
+}
+
+/* Who waits is told of it once the store has it: the daemon that comes after this one says the same. */
 static void start_failed(struct deed *d, int code, const struct err *e)
 {
-	/* A cancelled start leaves the VM as it was; one that failed says so. */
-	vm_set_state(d->vm, code != -EINTR                                 ? VM_FAILED
-			    : d->starting_again || d->before == VM_RUNNING ? VM_STOPPED
-									   : d->before);
-	deed_end(d, code, e);
+	struct vm *vm = d->vm;
+
+	d->why = (struct err){0};
+	err_set(&d->why, code, "%s", err_text(e));
+	vm_set_text(&vm->row.state, vm_state_name(state_after(d, code)));
+	vm_set_error(vm, code, op_id(d->op), err_text(e));
+	if (vm_save_then(vm, on_failure_stored, d, NULL) < 0)
+		on_failure_stored(d, 0, NULL);
 }
 
 /* A guest without its owner's files is one that has started: the VM's log says why it has none. */
