@@ -1,11 +1,17 @@
 #!/usr/bin/env bash
-# Nothing dies with the daemons: four guests ask for a page all the time, while either unit, both and the package go and come again. Who watches a
+# Nothing dies with the daemons: guests ask for a page all the time, while either unit, both and the package go and come again. Who watches a
 # program in a guest goes on watching it.
 . "$(dirname "$0")/../lib/host.sh"
 host_begin ready
 export DEBIAN_FRONTEND=noninteractive
 VMS=(one two three four)
-[ ! -e "$TOP/bin/firecracker" ] || install -m 0755 "$TOP/bin/firecracker" "$TOP/bin/jailer" /usr/local/bin/
+if [ -e "$TOP/bin/firecracker" ]; then
+	install -m 0755 "$TOP/bin/firecracker" "$TOP/bin/jailer" /usr/local/bin/
+elif host_emulated; then
+	# A guest of the emulated KVM hangs or resets itself now and then, which is minutes' work here; emulation in emulation is slow, and holds.
+	VMS=(one two)
+	echo tcg >"$FS/config/accel"
+fi
 
 # The world that the guests ask, behind the host's NAT.
 ip netns add world
@@ -42,7 +48,7 @@ for vm in "${VMS[@]}"; do
 	starting+=($!)
 done
 wait "${starting[@]}"
-is "four start at once" "$(cat "$CASE_DIR"/*.start | xargs)" "OK OK OK OK"
+is "${#VMS[@]} start at once" "$(sort -u "$CASE_DIR"/*.start)" OK
 diag "by $(cat "$FS"/vms/*/engine | sort -u | xargs), on $(cat "$FS"/vms/*/storage | sort -u | xargs)"
 
 # Each guest's program goes on until it is told to stop; then it says how often it asked and how often in vain, and when that was.
@@ -69,8 +75,8 @@ done
 # How often each has asked, in order of their names.
 asked() { for vm in "${VMS[@]}"; do grep -c "^$vm" "$CASE_DIR/asked"; done | xargs; }
 # Each has asked twice since SINCE: one of these began after it.
-all_asked() { awk -v now="$(asked)" -v then="$since" 'BEGIN {split(now, a); split(then, b); for (i = 1; i <= 4; i++) if (a[i] < b[i] + 2) exit 1}'; }
-pids() { timeout "$PATIENCE" cat "$FS"/vms/{one,two,three,four}/pid | xargs; }
+all_asked() { awk -v n="${#VMS[@]}" -v now="$(asked)" -v then="$since" 'BEGIN {split(now, a); split(then, b); for (i = 1; i <= n; i++) if (a[i] < b[i] + 2) exit 1}'; }
+pids() { (cd "$FS/vms" && timeout "$PATIENCE" cat "${VMS[@]/%//pid}" | xargs); }
 guests()
 {
 	local vm
@@ -80,14 +86,14 @@ guests()
 	done
 	wait "${asking_boot[@]}"
 	asking_boot=()
-	cat "$CASE_DIR"/{one,two,three,four}.boot | xargs
+	(cd "$CASE_DIR" && cat "${VMS[@]/%/.boot}" | xargs)
 }
 another() { [ "$(unit "$1" ActiveState)" = active ] && [ "$(unit "$1" MainPID)" != 0 ] && [ "$(unit "$1" MainPID)" != "$2" ]; }
 # The states, and in how many milliseconds they were there.
-states() { timeout "$PATIENCE" perl -MTime::HiRes=time -e '$t = time; for (@ARGV) { open(my $f, "<", $_); chomp($s = <$f>); push @s, $s } print "@s ", int((time() - $t) * 1e3)' "$FS"/vms/{one,two,three,four}/state; }
+states() { timeout "$PATIENCE" perl -MTime::HiRes=time -e '$t = time; for (@ARGV) { open(my $f, "<", "$_/state"); chomp($s = <$f>); push @s, $s } print "@s ", int((time() - $t) * 1e3)' "${VMS[@]/#/$FS/vms/}"; }
 # What is a second on a machine; an emulated one's is longer.
 second=1000
-! grep -q 'QEMU TCG' /proc/cpuinfo || second=10000
+! host_emulated || second=10000
 units=(banger-helper.service banger.service)
 old=()
 remember() { old=("$(unit "${units[0]}" MainPID)" "$(unit "${units[1]}" MainPID)"); }
@@ -105,7 +111,7 @@ survived()
 		case " $* " in *" ${units[i]} "*) await another "${units[i]}" "${old[i]}" || fail "$what: another ${units[i]}" ;; esac
 	done
 	states=$(states)
-	is "$what: they run" "${states% *}" "running running running running"
+	is "$what: they run" "${states% *}" "${VMS[*]/*/running}"
 	ok "$what: known within a second: ${states##* } ms" test "${states##* }" -lt $second
 	is "$what: in the same processes" "$(pids)" "$was"
 	is "$what: the same guests, which answer" "$(guests)" "$booted"
@@ -156,4 +162,5 @@ done
 kill "$world"
 ip netns del world
 rm -f /usr/local/bin/firecracker /usr/local/bin/jailer
+host_be_patient
 host_end

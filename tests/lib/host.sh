@@ -20,10 +20,15 @@ KERNEL=$(ls /var/lib/banger-host/linux-image-*.deb 2>/dev/null)
 HOST_STAGE=${HOST_STAGE:-}
 CASE_DIR=/root/banger-case
 
-# In an emulated host the emulated KVM works, slowly, and emulation in it hardly: the proof of it is given the time.
+host_emulated()
+{
+	grep -q 'QEMU TCG' /proc/cpuinfo
+}
+
+# In an emulated host the emulated KVM works, slowly, and emulation in it more slowly: the proof of it is given the time.
 host_be_patient()
 {
-	if grep -q 'QEMU TCG' /proc/cpuinfo; then
+	if host_emulated; then
 		echo kvm >"$FS/config/accel" && echo "${PATIENCE}000000" >"$FS/config/start_timeout_usec"
 	fi
 }
