@@ -5,7 +5,7 @@
 
 static void names_refused(void **state)
 {
-	_cleanup_free_ char *long_name = repeated("x", 256), *long_path = repeated("abcdefghi/", 450),
+	_cleanup_free_ char *long_name = repeated("n", 256), *long_path = repeated("abcdefghi/", 450),
 			    *deep = repeated("d/", 300);
 	_cleanup_free_ char *pax_name = record("path", long_name), *pax_path = record("path", long_path),
 			    *pax_deep = record("path", deep);
@@ -17,7 +17,7 @@ static void names_refused(void **state)
 		{{{.path = "a/../../x", .type = '0'}}, "a/../../x: "},
 		{{{.path = "a/..", .type = '5'}}, "a/..: "},
 		{{{.path = "/..", .type = '5'}}, "/..: "},
-		{{{.path = "p", .type = 'x', .value = pax_name}, {.path = "x", .type = '0'}}, "xxx: a name"},
+		{{{.path = "p", .type = 'x', .value = pax_name}, {.path = "x", .type = '0'}}, "nnn: a name"},
 		{{{.path = "p", .type = 'x', .value = pax_path}, {.path = "x", .type = '0'}},
 			"longer than 4095"},
 		{{{.path = "p", .type = 'x', .value = pax_deep}, {.path = "x", .type = '5'}},
