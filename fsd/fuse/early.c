@@ -11,9 +11,8 @@
 #include "fuse/guest.h"
 #include "tree/node.h"
 
-#define WAIT_USEC                                                                                            \
-	60000000 /* an agent that isn't there by then, after two tries to reach it, is not expected any more */
-#define WAY_SEC   60 /* on its way for longer: whoever asks is told */
+#define WAIT_USEC 60000000 /* two tries to reach an agent take less; none is expected then */
+#define WAY_SEC   60       /* on its way for longer: whoever asks is told */
 #define LOOK_USEC 10000
 #define KEPT_MAX  4096
 
@@ -36,12 +35,8 @@ void early_begin(struct server *s)
 static bool is_awaited(struct server *s, uint32_t id)
 {
 	struct vm *vm = tree_vm(s->tree, id);
-	struct vm_view v;
 
-	if (!vm || io_now_usec() >= s->early_until)
-		return false;
-	vm_view(vm, &v);
-	return v.state == VM_RUNNING && !vm_agent(vm);
+	return vm && io_now_usec() < s->early_until && vm_awaits_agent(vm);
 }
 
 static bool is_on_its_way(struct server *s, uint32_t id)

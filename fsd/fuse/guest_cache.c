@@ -42,8 +42,7 @@ static struct guest_cache *find(struct server *s, uint32_t vm)
 /* Where NODE is or would be. */
 static uint64_t *set_of(uint64_t *slots, uint64_t node)
 {
-	/* Fibonacci hashing (Knuth, The Art of Computer Programming 6.4). */
-	return &slots[(node * 0x9e3779b97f4a7c15 >> 32) % (KEPT_SLOTS / KEPT_WAYS) * KEPT_WAYS];
+	return &slots[node_hash(node) % (KEPT_SLOTS / KEPT_WAYS) * KEPT_WAYS];
 }
 
 static bool holds(uint64_t *slots, uint64_t node)

@@ -5,6 +5,7 @@
  */
 #include "banger/cleanup.h"
 #include "fuse/guest.h"
+#include "tree/node.h"
 
 #define ATTR_SLOTS  16384
 #define FRESH_MAX   64    /* folders; the oldest gives way */
@@ -42,8 +43,7 @@ static uint64_t hash(const char *name)
 
 static struct slot *slot_of(struct known *k, uint64_t node)
 {
-	/* Fibonacci hashing (Knuth, The Art of Computer Programming 6.4). */
-	return &k->attrs[(node * 0x9e3779b97f4a7c15 >> 32) % ATTR_SLOTS];
+	return &k->attrs[node_hash(node) % ATTR_SLOTS];
 }
 
 struct known *known_new(void)

@@ -30,8 +30,7 @@ struct inodes *inodes_new(bool fresh)
 
 static struct inode_list *bucket_of(struct inodes *all, uint64_t node)
 {
-	/* Fibonacci hashing (Knuth, The Art of Computer Programming 6.4). */
-	return &all->buckets[(node * 0x9e3779b97f4a7c15 >> 32) % BUCKETS];
+	return &all->buckets[node_hash(node) % BUCKETS];
 }
 
 static struct inode *find(struct inodes *all, uint64_t node)

@@ -161,6 +161,8 @@ int vm_set(struct vm *vm, const struct vm_setting *s, const char *text, vm_done_
 
 /* The running guest's agent, or NULL. */
 struct agent *vm_agent(struct vm *vm);
+/* It runs, and its agent, which is not there now, may come to be: not one that speaks otherwise than we do. */
+bool vm_awaits_agent(const struct vm *vm);
 /*
  * Who serves the VM's files: an agent that answers AGENT_FS_* (banger/agent_proto.h), whoever is at the other end of its stream. Borrowed until the
  * loop turns again. NULL: nobody now (it is paused, or on its way up or down, or does not run and nobody has asked).

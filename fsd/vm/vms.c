@@ -229,6 +229,11 @@ struct agent *vm_agent(struct vm *vm)
 	return vm->agent;
 }
 
+bool vm_awaits_agent(const struct vm *vm)
+{
+	return vm->state == VM_RUNNING && !vm->agent && !vm->strange;
+}
+
 struct agent *vm_files(struct vm *vm)
 {
 	/* A paused guest answers nobody. */

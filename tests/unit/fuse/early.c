@@ -47,14 +47,11 @@ struct vm *tree_vm(struct tree *t, uint32_t id)
 	return id < VMS ? (struct vm *)&at.found[id] : NULL;
 }
 
-struct agent *vm_agent(struct vm *vm)
+bool vm_awaits_agent(const struct vm *vm)
 {
-	return *(const bool *)vm ? (struct agent *)&at : NULL;
-}
+	size_t i = (size_t)((const bool *)vm - at.found);
 
-void vm_view(const struct vm *vm, struct vm_view *ret)
-{
-	*ret = (struct vm_view){.state = at.state[(const bool *)vm - at.found]};
+	return at.state[i] == VM_RUNNING && !at.found[i];
 }
 
 bool guest_is(struct server *s, uint64_t number)
