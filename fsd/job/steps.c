@@ -18,6 +18,12 @@ static void undo(const struct step *step, void *ctx, struct err *e)
 		err_join(e, "undoing %s: %s", step->name, more.code ? err_text(&more) : strerror(-r));
 }
 
+void steps_undo(const struct step *steps, size_t n, void *ctx, struct err *e)
+{
+	while (n > 0)
+		undo(&steps[--n], ctx, e);
+}
+
 int steps_run(const struct step *steps, size_t n, void *ctx, struct op *op, struct err *e)
 {
 	_cleanup_err_ struct err first = {0};
@@ -38,8 +44,7 @@ int steps_run(const struct step *steps, size_t n, void *ctx, struct op *op, stru
 		op_error(op, err_text(&first));
 		op_stage(op, "undo");
 		/* The failing step too: it may have half acquired what it was after. One never begun has nothing. */
-		while (begun > 0)
-			undo(&steps[--begun], ctx, &first);
+		steps_undo(steps, begun, ctx, &first);
 		err_move(e, &first);
 		return r;
 	}

@@ -22,6 +22,8 @@ struct step {
 
 /* OP may be NULL. Returns 0 or the first failing step's code, E then "STEP: ...". */
 int steps_run(const struct step *steps, size_t n, void *ctx, struct op *op, struct err *e);
+/* Undoes the first N of STEPS, in reverse: what steps_run() has done, when there is no use for it after all. Errors are joined to E, which has the reason. */
+void steps_undo(const struct step *steps, size_t n, void *ctx, struct err *e);
 /* Runs every step whatever fails (a stop, a cleaning up: promise A10); errors are joined; returns the first code. */
 int steps_run_all(const struct step *steps, size_t n, void *ctx, struct op *op, struct err *e);
 

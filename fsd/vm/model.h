@@ -126,7 +126,9 @@ int vm_save_then(struct vm *vm, vm_done_fn done, void *user, struct err *e);
 void vm_set_state(struct vm *vm, enum vm_state state);
 /* DONE, once the store has it. */
 int vm_set_state_then(struct vm *vm, enum vm_state state, vm_done_fn done, void *user);
-void vm_show_state(struct vm *vm, enum vm_state state); /* here and to who watches, not in the store */
+/* In the store only, and here and to who watches only. */
+int vm_store_state_then(struct vm *vm, enum vm_state state, vm_done_fn done, void *user);
+void vm_show_state(struct vm *vm, enum vm_state state);
 void vm_changed(struct vm *vm);
 void vm_set_text(char **field, const char *text);
 uint32_t vm_address(const struct vm *vm);

@@ -132,13 +132,17 @@ void vm_show_state(struct vm *vm, enum vm_state state)
 		vm->vms->watch.state(vm->vms->user, vm, old);
 }
 
-int vm_set_state_then(struct vm *vm, enum vm_state state, vm_done_fn done, void *user)
+int vm_store_state_then(struct vm *vm, enum vm_state state, vm_done_fn done, void *user)
 {
-	int r;
-
 	vm_set_text(&vm->row.state, state_names[state]);
 	vm->row.changed = io_wall_usec();
-	r = vm_save_then(vm, done, user, NULL);
+	return vm_save_then(vm, done, user, NULL);
+}
+
+int vm_set_state_then(struct vm *vm, enum vm_state state, vm_done_fn done, void *user)
+{
+	int r = vm_store_state_then(vm, state, done, user);
+
 	vm_show_state(vm, state);
 	return r;
 }

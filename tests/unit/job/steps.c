@@ -104,6 +104,19 @@ static void undo_error_joins(void **state)
 	assert_int_equal(e.code, -ENOSPC);
 }
 
+static void undone_afterwards(void **state)
+{
+	struct trace t = {.fail_at = -1, .fail_undo = 2, .cancel_after = -1};
+	_cleanup_err_ struct err e = {};
+
+	(void)state;
+	assert_int_equal(steps_run(steps, STEPS, &t, NULL, &e), 0);
+	err_set(&e, -EIO, "nobody wants it");
+	steps_undo(steps, STEPS, &t, &e);
+	assert_string_equal(t.did, "+0+1+2+3-3-2-1-0");
+	assert_string_equal(err_text(&e), "nobody wants it; undoing two: it is held");
+}
+
 static void silent_failure_has_a_text(void **state)
 {
 	struct trace t = {.fail_at = 0, .fail_undo = -1, .cancel_after = -1, .mute = true};
@@ -163,6 +176,7 @@ int main(void)
 		cmocka_unit_test(all_succeed),
 		cmocka_unit_test(each_fails_in_turn),
 		cmocka_unit_test(undo_error_joins),
+		cmocka_unit_test(undone_afterwards),
 		cmocka_unit_test(silent_failure_has_a_text),
 		cmocka_unit_test(cancelled_before_the_next),
 		cmocka_unit_test(run_all_goes_on),
