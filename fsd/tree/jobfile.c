@@ -132,7 +132,8 @@ static bool live_answer(struct tree *t, struct handle *h, struct call *call)
 	there = exec_size(x, f->stream) > f->offset ? exec_size(x, f->stream) - f->offset : 0;
 	if (size > there)
 		size = (size_t)there;
-	buf = malloc(size + 1);
+	/* For nothing malloc() may give nothing. */
+	buf = malloc(size ? size : 1);
 	if (!buf) {
 		call_done(call, -ENOMEM);
 		return true;
