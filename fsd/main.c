@@ -94,7 +94,7 @@ static int take_lock(int run_fd, int *ret_fd, struct err *e)
 
 	if (fd < 0)
 		return err_sys(e, -errno, "pid file");
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+	if (io_lock(fd, IO_LOCK_USEC) < 0)
 		return err_set(e, -EALREADY, "another banger-fsd serves this instance already");
 	n = snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
 	if (ftruncate(fd, 0) < 0 || pwrite(fd, pid, (size_t)n, 0) != n)

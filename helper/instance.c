@@ -13,8 +13,6 @@
 #include "banger/place.h"
 #include "instance.h"
 
-#define LOCK_WAIT_USEC 5000000
-
 /* A folder that is a folder, of UID, with exactly this mode; made if it isn't there. */
 static int make_dir(const char *path, uid_t uid, gid_t gid, mode_t mode, int *ret_fd, struct err *e)
 {
@@ -110,19 +108,6 @@ int instance_names(const char *name, struct instance *ret, struct err *e)
 	return 0;
 }
 
-/* One that was killed holds it until its last child, too, has seen that and ended. */
-static int take_lock(int fd)
-{
-	uint64_t end = io_now_usec() + LOCK_WAIT_USEC;
-
-	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		if (errno != EWOULDBLOCK || io_now_usec() > end)
-			return -errno;
-		usleep(10000);
-	}
-	return 0;
-}
-
 int instance_open(const char *name, uid_t owner, struct instance *ret, struct err *e)
 {
 	_cleanup_close_ int lock = -EBADF;
@@ -149,7 +134,7 @@ int instance_open(const char *name, uid_t owner, struct instance *ret, struct er
 	lock = openat(i->helper_fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (lock < 0)
 		return err_sys(e, -errno, "%s/lock", i->helper_dir);
-	if (take_lock(lock) < 0)
+	if (io_lock(lock, IO_LOCK_USEC) < 0)
 		return err_set(e, -EALREADY, "another banger-helper serves this instance already");
 	if (dprintf(lock, "%d\n", (int)getpid()) < 0)
 		return err_sys(e, -EIO, "%s/lock", i->helper_dir);

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -248,6 +249,18 @@ static uint64_t clock_usec(clockid_t id)
 
 	clock_gettime(id, &t);
 	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+int io_lock(int fd, uint64_t usec)
+{
+	uint64_t end = io_now_usec() + usec;
+
+	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if (errno != EWOULDBLOCK || io_now_usec() > end)
+			return -errno;
+		usleep(10000);
+	}
+	return 0;
 }
 
 uint64_t io_now_usec(void)

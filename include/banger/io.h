@@ -52,6 +52,13 @@ int io_send_fds(int sock, const void *buf, size_t n, const int *fds, size_t nfds
  */
 ssize_t io_recv_fds(int sock, void *buf, size_t n, int *fds, size_t max_fds, size_t *ret_nfds, int flags);
 
+/*
+ * Locks the file FD for a daemon (flock(2), exclusive). One that was killed holds its lock until its last thread and child have seen that, and who looks whether
+ * there is one holds it for a moment: tried for USEC microseconds, then -EWOULDBLOCK.
+ */
+int io_lock(int fd, uint64_t usec);
+#define IO_LOCK_USEC 5000000
+
 /* CLOCK_MONOTONIC and CLOCK_REALTIME in microseconds. */
 uint64_t io_now_usec(void);
 uint64_t io_wall_usec(void);
