@@ -163,13 +163,18 @@ static int image_pull(struct ctl *c, int argc, char **argv)
 
 static int image_push(struct ctl *c, int argc, char **argv)
 {
-	_cleanup_free_ char *line = NULL;
+	_cleanup_free_ char *line = NULL, *pushed = NULL;
+	int r;
 
 	if (argc != 3)
 		return ctl_usage(ctl_command("image push"));
 	if (asprintf(&line, "push %s as %s", argv[1], argv[2]) < 0)
 		return EXIT_FAILED;
-	return verb(c, "images", line, argv[1]);
+	r = verb(c, "images", line, argv[1]);
+	pushed = r == EXIT_OK ? tree_read(c, "images/%s/pushed", argv[1]) : NULL;
+	if (pushed && *pushed)
+		puts(pushed);
+	return r;
 }
 
 static int image_build(struct ctl *c, int argc, char **argv)

@@ -144,6 +144,13 @@ static void image_config_show(struct tree *t, const struct target *at, FILE *out
 		objects_config_show(row, (enum image_config_field)(uintptr_t)at->attr->data, out);
 }
 
+static void image_pushed_show(struct tree *t, const struct target *at, FILE *out)
+{
+	const char *ref = objects_pushed(images(t), (uint32_t)at->row);
+
+	fprintf(out, "%s%s", ref, *ref ? "\n" : "");
+}
+
 static void image_show(struct tree *t, const struct target *at, FILE *out)
 {
 	show(row_of(images(t), at->row), (uintptr_t)at->attr->data, out);
@@ -395,6 +402,9 @@ static const struct attr image_attrs[] = {
 	CONFIG(17, "stop_signal", IMAGE_STOP_SIGNAL, "What ends it in order, `SIGTERM` where it is empty."),
 	CONFIG(18, "ports", IMAGE_PORTS, "Where it listens, as it says: `80/tcp`, one a line."),
 	CONFIG(19, "labels", IMAGE_LABELS, "What it says of itself, `K=V`, one a line."),
+	OBJECT(20, "pushed", 0, image_pushed_show,
+		"Where it was put last, since the daemon began: `HOST/PATH:TAG@sha256:...`, which `pull` "
+		"takes; empty: nowhere."),
 	{.id = 16, .name = "users", .mode = S_IFDIR, .child = KIND_IMAGE_USERS},
 };
 static const struct attr kernel_attrs[] = {

@@ -172,6 +172,7 @@ int objects_new(enum objects_kind kind, const struct objects_sources *sources, s
 void object_free(struct object *one)
 {
 	store_object_clear(&one->row);
+	free(one->pushed);
 	free(one);
 }
 

@@ -53,6 +53,8 @@ const struct store_object *objects_get(const struct objects *o, uint32_t id);
 const struct store_object *objects_find(const struct objects *o, const char *name);
 /* What a VM means by TEXT; NULL: it isn't there. */
 const struct store_object *objects_meant(const struct objects *o, const char *text);
+/* Where the image ID was put last, since this daemon began: its reference with the digest that it has there; "": nowhere. Borrowed. */
+const char *objects_pushed(const struct objects *o, uint32_t id);
 /* Whether TEXT is one that a VM may be given: 0; -ENOENT nothing of that name is there or can be had; -EINVAL. */
 int objects_check(const struct objects *o, const char *text, struct err *e);
 

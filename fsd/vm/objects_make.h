@@ -63,9 +63,10 @@ int objects_remove(int dir_fd, const char *name, struct err *e);
 /* An image to be pushed. A worker's own, all of it but the registry and HOME. */
 struct push {
 	struct store_object row;
-	int fd;     /* its file */
-	char *ref;  /* where to */
-	char *from; /* a repository there that has blobs of it; NULL: none is known */
+	int fd;       /* its file */
+	char *ref;    /* where to */
+	char *from;   /* a repository there that has blobs of it; NULL: none is known */
+	char *pushed; /* REF with the digest of what is there now; NULL: it isn't there yet */
 	char *insecure, *mirrors;
 	struct registry *registry;
 	const char *home;
@@ -75,7 +76,7 @@ void push_clear(struct push *p);
  * objects_push.c: sends it with its own manifest where it came with one; what the cache hasn't got any more is fetched again. Workers only. Errors as push_run()
  * has them (registry/pull.h).
  */
-int objects_push_work(const struct push *p, struct op *op, struct err *e);
+int objects_push_work(struct push *p, struct op *op, struct err *e);
 /* What ROW says of an image that has no configuration. */
 int make_describe(const struct image_result *result, struct store_object *row, struct err *e);
 

@@ -14,6 +14,7 @@ struct object {
 	TAILQ_ENTRY(object) link;
 	struct store_object row;
 	bool deleting;
+	char *pushed; /* objects_pushed(); NULL: "" */
 };
 
 struct objects_waiter {

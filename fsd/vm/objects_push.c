@@ -49,7 +49,20 @@ static int find(const struct push *p, struct blobs *blobs, struct op *op, struct
 	return r == 0 ? oci_stored(blobs, &p->row, ret, e) : 0;
 }
 
-int objects_push_work(const struct push *p, struct op *op, struct err *e)
+/* As a pull takes it, and gets just that. */
+static int note_pushed(struct push *p, const struct reference *ref, const char *manifest, struct err *e)
+{
+	char digest[DIGEST_TEXT_MAX];
+
+	digest_of(manifest, strlen(manifest), digest);
+	if (asprintf(&p->pushed, "%s%s%s", p->ref, ref->digest ? "" : "@", ref->digest ? "" : digest) < 0) {
+		p->pushed = NULL;
+		return err_sys(e, -ENOMEM, "push");
+	}
+	return 0;
+}
+
+int objects_push_work(struct push *p, struct op *op, struct err *e)
 {
 	struct blobs *blobs = registry_blobs(p->registry);
 	_cleanup_(reference_freep) struct reference *ref = NULL;
@@ -66,5 +79,6 @@ int objects_push_work(const struct push *p, struct op *op, struct err *e)
 	if (r < 0)
 		return r;
 	request = request_for(p, ref);
-	return push_run(p->registry, &request, o.manifest, strlen(o.manifest), o.media_type, p->from, op, e);
+	r = push_run(p->registry, &request, o.manifest, strlen(o.manifest), o.media_type, p->from, op, e);
+	return r == 0 ? note_pushed(p, ref, o.manifest, e) : r;
 }

@@ -14,6 +14,7 @@ void push_clear(struct push *p)
 	close_fd(p->fd);
 	free(p->ref);
 	free(p->from);
+	free(p->pushed);
 	free(p->insecure);
 	free(p->mirrors);
 	*p = (struct push){.fd = -EBADF};
@@ -36,6 +37,13 @@ bool pushing_of(const struct objects *o, uint32_t id)
 	return false;
 }
 
+const char *objects_pushed(const struct objects *o, uint32_t id)
+{
+	const struct object *one = objects_by_id(o, id);
+
+	return one && one->pushed ? one->pushed : "";
+}
+
 static int work(void *data, struct err *e)
 {
 	struct pushing *p = data;
@@ -48,8 +56,16 @@ static void over(void *data, int code, struct err *e)
 {
 	struct pushing *p = data;
 	struct objects_waiter *w = p->waiter;
+	struct objects *o = p->objects;
+	struct object *one = code == 0 ? objects_by_id(o, p->push.row.id) : NULL;
 
-	TAILQ_REMOVE(&p->objects->pushing, p, link);
+	TAILQ_REMOVE(&o->pushing, p, link);
+	if (one) {
+		free(one->pushed);
+		one->pushed = TAKE_PTR(p->push.pushed);
+		if (o->changed)
+			o->changed(o->changed_user, o, one->row.id, one->row.name, false);
+	}
 	op_end(p->op);
 	pushing_free(p);
 	if (!w)

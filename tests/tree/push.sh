@@ -34,6 +34,7 @@ uploads()
 is "pull" "$(errno_write "$FS/images/ctl" "pull localhost:5000/team/app:1")" OK
 is "push it elsewhere" "$(errno_write "$FS/images/ctl" "push app as localhost:5001/mine/app:2")" OK
 is "with the same digest" "$(digest_at 5001/mine/app:2)" "$(cat "$FS/images/app/digest")"
+is "which is said" "$(cat "$FS/images/app/pushed")" "localhost:5001/mine/app:2@$(digest_at 5001/mine/app:2)"
 before=$(uploads 5001)
 is "push it again" "$(errno_write "$FS/images/ctl" "push app as localhost:5001/mine/app:2")" OK
 is "uploads nothing" $(($(uploads 5001) - before)) 0
@@ -154,7 +155,7 @@ ok "a VM of busybox starts" sh -c "echo start > $FS/vms/box3/ctl"
 ok "and changes something" banger vm exec box3 -- sh -c 'echo mine >/etc/mine'
 ok "it stops" sh -c "echo stop > $FS/vms/box3/ctl"
 ok "banger vm promote" banger vm promote box3 mine
-ok "banger image push" banger image push mine localhost:5001/mine/busybox:1
+is "banger image push" "$(banger image push mine localhost:5001/mine/busybox:1)" "localhost:5001/mine/busybox:1@$(digest_at 5001/mine/busybox:1)"
 ok "skopeo and umoci unpack it" unpacked 5001/mine/busybox:1 mine
 is "with what is new" "$(cat "$(realpath "$CASE_DIR/mine")/etc/mine")" mine
 ok "and what was there" test -x "$(realpath "$CASE_DIR/mine")/bin/busybox"
