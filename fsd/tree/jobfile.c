@@ -1,4 +1,4 @@
-/* The files of jobs that are more than a text: kept and live output, standard input, the exit, clone and run. */
+/* The files of jobs that are more than a text: kept and live output, standard input, the exit. */
 #include <errno.h>
 #include <poll.h>
 
@@ -6,24 +6,8 @@
 #include "tree/jobs.h"
 
 #define READ_MAX (256u * 1024)
-#define RUN_LINE 3 /* which argument of run's shell the line is */
 
-/* State of a handle: what of it is used depends on the file. */
-struct job_file {
-	uint64_t row; /* of the job; 0: none was made */
-	int stream;   /* 1, 2: output that is read */
-	bool made_it; /* run: the job is this handle's */
-	bool reading; /* READER is good */
-	bool begun;   /* something was read */
-	uint64_t reader;
-	uint64_t offset;
-	uint64_t written; /* run: bytes of the file before those that are read */
-	uint64_t shift;   /* kept: where in the stream the file's first byte is */
-	char *pending;    /* stdin: what was not taken yet */
-	size_t pending_at, pending_n;
-};
-
-static int file_new(struct tree *t, struct handle *h)
+int job_file_new(struct tree *t, struct handle *h)
 {
 	struct job_file *f = calloc(1, sizeof(*f));
 
@@ -54,7 +38,7 @@ static void forget_fleeting(struct tree *t, uint64_t row)
 	exec_delete(x, NULL);
 }
 
-static void file_release(struct tree *t, struct handle *h)
+void job_file_release(struct tree *t, struct handle *h)
 {
 	struct job_file *f = h->state;
 	struct exec *x = f->row ? job_of(t, f->row) : NULL;
@@ -112,7 +96,7 @@ static uint64_t kept_size(struct tree *t, const struct target *at)
 }
 
 const struct file_ops job_kept_ops = {
-	.open = file_new, .release = file_release, .read = kept_read, .size = kept_size};
+	.open = job_file_new, .release = job_file_release, .read = kept_read, .size = kept_size};
 
 /* Live output. True: CALL was answered. */
 static bool live_answer(struct tree *t, struct handle *h, struct call *call)
@@ -152,7 +136,7 @@ static bool live_answer(struct tree *t, struct handle *h, struct call *call)
 	return true;
 }
 
-static void live_read(struct tree *t, struct handle *h, size_t size, uint64_t offset, struct call *call)
+void job_live_read(struct tree *t, struct handle *h, size_t size, uint64_t offset, struct call *call)
 {
 	struct job_file *f = h->state;
 
@@ -171,14 +155,14 @@ static int live_open(struct tree *t, struct handle *h)
 {
 	struct exec *x = job_of(t, h->at.row);
 	struct job_file *f;
-	int r = file_new(t, h);
+	int r = job_file_new(t, h);
 
 	if (r < 0)
 		return r;
 	f = h->state;
 	r = x ? exec_reader_add(x, f->stream, &f->reader) : -ESTALE;
 	if (r < 0) {
-		file_release(t, h);
+		job_file_release(t, h);
 		return r;
 	}
 	f->reading = true;
@@ -186,7 +170,7 @@ static int live_open(struct tree *t, struct handle *h)
 	return 0;
 }
 
-static unsigned live_poll(struct tree *t, struct handle *h)
+unsigned job_live_poll(struct tree *t, struct handle *h)
 {
 	struct job_file *f = h->state;
 	struct exec *x = f->row ? job_of(t, f->row) : NULL;
@@ -199,7 +183,7 @@ static unsigned live_poll(struct tree *t, struct handle *h)
 }
 
 const struct file_ops job_live_ops = {
-	.open = live_open, .release = file_release, .read = live_read, .poll = live_poll};
+	.open = live_open, .release = job_file_release, .read = job_live_read, .poll = job_live_poll};
 
 /* Standard input. */
 bool job_wants_stdin(struct tree *t, uint64_t row)
@@ -278,11 +262,13 @@ static void stdin_write(struct tree *t, struct handle *h, const void *data, size
 
 static void stdin_release(struct tree *t, struct handle *h)
 {
-	struct exec *x = job_of(t, h->at.row);
 	uint64_t row = h->at.row;
 	struct exec_view v;
+	struct exec *x;
 
-	file_release(t, h);
+	job_file_release(t, h);
+	/* It may have been the last that kept it. */
+	x = job_of(t, row);
 	if (t->ending || !x || job_wants_stdin(t, row))
 		return;
 	exec_view(x, &v);
@@ -299,7 +285,7 @@ static unsigned stdin_poll(struct tree *t, struct handle *h)
 }
 
 const struct file_ops job_stdin_ops = {
-	.open = file_new,
+	.open = job_file_new,
 	.release = stdin_release,
 	.write = stdin_write,
 	.poll = stdin_poll,
@@ -346,156 +332,7 @@ static unsigned exit_poll(struct tree *t, struct handle *h)
 }
 
 const struct file_ops job_exit_ops = {
-	.open = file_new, .release = file_release, .read = exit_read, .poll = exit_poll};
-
-/* clone */
-static int make(struct tree *t, struct handle *h, uint64_t *ret_row)
-{
-	struct vm *vm = tree_vm(t, (uint32_t)h->at.row);
-	struct exec_view v;
-	struct exec *x;
-	int r;
-
-	if (!vm_agent(vm))
-		return -ENOTCONN;
-	r = exec_new(vm, &x, NULL);
-	if (r < 0)
-		return r;
-	exec_view(x, &v);
-	if (v.number > NODE_MINOR_MAX) {
-		exec_delete(x, NULL);
-		return -EUSERS;
-	}
-	*ret_row = node_row(h->at.row, v.number);
-	tree_stale(t, KIND_EXECS, h->at.row, 0);
-	return 0;
-}
-
-static int clone_open(struct tree *t, struct handle *h)
-{
-	/* One that an earlier daemon opened has its job, if it was read. */
-	return h->reading && h->writing && !h->again && !vm_agent(tree_vm(t, (uint32_t)h->at.row)) ? -ENOTCONN
-												   : 0;
-}
-
-static int clone_make(struct tree *t, struct handle *h)
-{
-	uint64_t row;
-	char *text;
-	int r = make(t, h, &row);
-
-	if (r < 0)
-		return r;
-	r = asprintf(&text, "%u\n", node_minor(row));
-	if (r < 0) {
-		exec_delete(job_of(t, row), NULL);
-		return -ENOMEM;
-	}
-	h->text = text;
-	h->size = (size_t)r;
-	return 0;
-}
-
-static void clone_read(struct tree *t, struct handle *h, size_t size, uint64_t offset, struct call *call)
-{
-	int r = h->reading && h->writing && !h->text && offset == 0 ? clone_make(t, h) : 0;
-	size_t left = h->text && offset < h->size ? h->size - (size_t)offset : 0;
-
-	if (r < 0)
-		call_done(call, r);
-	else
-		call_data(call, left ? h->text + offset : NULL, left < size ? left : size);
-}
-
-static void clone_write(struct tree *t, struct handle *h, const void *data, size_t n, struct call *call)
-{
-	(void)t;
-	(void)h;
-	(void)data;
-	(void)n;
-	call_done(call, -EINVAL);
-}
-
-const struct file_ops job_clone_ops = {.open = clone_open, .read = clone_read, .write = clone_write};
-
-/* run: a job that lives as long as the handle, over the ends of daemons too. */
-static int run_open(struct tree *t, struct handle *h)
-{
-	struct vm *vm = tree_vm(t, (uint32_t)h->at.row);
-	struct exec *x = h->again && vm ? exec_of_handle(vm, h->id) : NULL;
-	struct job_file *f;
-	struct exec_view v;
-	int r = file_new(t, h);
-
-	if (r < 0)
-		return r;
-	f = h->state;
-	f->row = 0;
-	f->stream = 1;
-	if (!x)
-		return 0;
-	exec_view(x, &v);
-	r = exec_reader_add(x, 1, &f->reader);
-	if (r < 0) {
-		file_release(t, h);
-		return r;
-	}
-	f->row = node_row(h->at.row, v.number);
-	f->made_it = f->reading = true;
-	/* The line that was written stands in the file before what is read. */
-	f->written = strlen(v.argv[RUN_LINE]);
-	return 0;
-}
-
-static void run_write(struct tree *t, struct handle *h, const void *data, size_t n, struct call *call)
-{
-	/* The line (RUN_LINE) is evaluated by a shell whose both streams are one already, so that its own complaints come too. */
-	static const char before[] = "/bin/sh\0-c\0exec 2>&1; eval \"$0\"";
-	struct job_file *f = h->state;
-	_cleanup_free_ char *cmd = NULL;
-	uint64_t row;
-	int r;
-
-	if (f->row != 0 && call->again) {
-		job_start(t, f->row, call);
-		return;
-	}
-	if (!h->reading || f->row != 0 || n == 0 || memchr(data, '\0', n)) {
-		call_done(call, f->row != 0 ? -EBUSY : -EINVAL);
-		return;
-	}
-	cmd = malloc(sizeof(before) + n + 1);
-	r = cmd ? make(t, h, &row) : -ENOMEM;
-	if (r < 0) {
-		call_done(call, r);
-		return;
-	}
-	f->row = row;
-	f->made_it = true;
-	memcpy(cmd, before, sizeof(before));
-	memcpy(cmd + sizeof(before), data, n);
-	cmd[sizeof(before) + n] = '\0';
-	exec_set_handle(job_of(t, row), h->id);
-	r = exec_set_cmd(job_of(t, row), cmd, sizeof(before) + n + 1, NULL);
-	if (r == 0)
-		r = exec_reader_add(job_of(t, row), 1, &f->reader);
-	if (r < 0) {
-		exec_delete(job_of(t, row), NULL);
-		f->row = 0;
-		call_done(call, r);
-		return;
-	}
-	f->reading = true;
-	job_start(t, row, call);
-}
-
-const struct file_ops job_run_ops = {
-	.open = run_open,
-	.release = file_release,
-	.read = live_read,
-	.write = run_write,
-	.poll = live_poll,
-};
+	.open = job_file_new, .release = job_file_release, .read = exit_read, .poll = exit_poll};
 
 /* What happens to jobs. */
 static void poke(struct tree *t, struct handle *h)
