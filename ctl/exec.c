@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
@@ -15,6 +14,7 @@
 #include "banger/io.h"
 #include "banger/parse.h"
 #include "exec.h"
+#include "relay.h"
 #include "tree.h"
 #include "vm.h"
 #include "workspace.h"
@@ -32,9 +32,9 @@ struct running {
 	const char *check; /* the VM whose workspace is looked at meanwhile; NULL: none */
 	int out, err, in;
 	bool tty, ends_with_us;
-	pthread_t threads[3]; /* of its output and its end */
-	size_t thread_count;
-	int over;       /* an eventfd: it has ended */
+	struct relay input, listeners[3]; /* of its output and its end */
+	atomic_bool ended_itself;
+	int over;       /* an eventfd: how many of the listeners are done */
 	int code;       /* what it has ended with; -1: WHY is what is known */
 	char why[64];   /* "": it is all in CODE */
 	unsigned ended; /* how often it was told to end */
@@ -78,49 +78,51 @@ static int write_list(struct ctl *c, const char *dir, const char *file, const ch
 	return n ? tree_write_bytes(c, path, text, n) : 0;
 }
 
-/* FROM to TO until either ends, for STREAM. False: TO did. */
-static bool copy(int from, int to, int stream)
-{
-	/* One run in a process: no thread's stack need be that large. */
-	static char bufs[3][COPY_MAX];
-	char *buf = bufs[stream];
-	ssize_t n;
+/* One run in a process: no thread's stack need be that large. */
+static char buffers[3][COPY_MAX];
 
-	while ((n = read(from, buf, COPY_MAX)) > 0 || (n < 0 && errno == EINTR))
-		if (n > 0 && io_write_full(to, buf, (size_t)n) < 0)
-			return false;
-	return true;
+/* The job has ended, or what it said has been told. */
+static void tell(struct running *r)
+{
+	const uint64_t one = 1;
+
+	(void)!write(r->over, &one, sizeof(one));
 }
 
-static void *copy_out(void *arg)
+static void copy_out(struct relay *l, void *arg)
 {
 	struct running *r = arg;
 	char byte;
 
 	/* Nobody reads us any more: the job gets no reader either, and is told so. */
-	if (!copy(r->out, STDOUT_FILENO, STDOUT_FILENO) && read(r->out, &byte, 1) > 0)
+	if (relay_copy(l, r->out, STDOUT_FILENO, buffers[STDOUT_FILENO], COPY_MAX) < 0 &&
+		read(r->out, &byte, 1) > 0)
 		tree_write(r->c, "signal PIPE", "%s/ctl", r->dir);
-	return NULL;
+	/* A reader that reads no more would keep from being told what the job has said before its end, and the end after that. */
+	r->out = close_fd(r->out);
+	tell(r);
 }
 
-static void *copy_err(void *arg)
+static void copy_err(struct relay *l, void *arg)
 {
 	struct running *r = arg;
 
-	copy(r->err, STDERR_FILENO, STDERR_FILENO);
-	return NULL;
+	relay_copy(l, r->err, STDERR_FILENO, buffers[STDERR_FILENO], COPY_MAX);
+	r->err = close_fd(r->err);
+	tell(r);
 }
 
-static void *copy_in(void *arg)
+static void copy_in(struct relay *l, void *arg)
 {
 	struct running *r = arg;
 
-	copy(STDIN_FILENO, r->in, STDIN_FILENO);
+	relay_copy(l, STDIN_FILENO, r->in, buffers[STDIN_FILENO], COPY_MAX);
+	if (relay_stopped(l))
+		return;
 	/* The end of ours is the end of the job's; of a terminal it has to be said. */
 	if (r->tty)
 		tree_write(r->c, "close", "%s/ctl", r->dir);
 	r->in = close_fd(r->in);
-	return NULL;
 }
 
 /* To the job's ctl: how large our terminal is, if it is one, and what is to be done THEN. */
@@ -145,7 +147,10 @@ static const struct {
 /* The job was to be told SIG; CODE: how that went. Who waits for one that can't be told, or doesn't listen, is let go. */
 static void told(struct running *r, int sig, int code)
 {
-	if (sig == SIGUSR1 || sig == SIGUSR2 || code == -ESRCH || r->left)
+	/* Its end is told by who listens to it. A connection's job is forgotten at the same time, the others stay. */
+	const bool over = code == -ESRCH || code == -ENOENT || code == -ESTALE;
+
+	if (sig == SIGUSR1 || sig == SIGUSR2 || over || r->left)
 		return;
 	if (code == 0 && ++r->ended < PATIENCE)
 		return;
@@ -174,6 +179,12 @@ static void pass_signal(struct running *r, int sig)
 			snprintf(line, sizeof(line), "signal %s", passed[i].name);
 			told(r, sig, tree_write(r->c, line, "%s/ctl", r->dir));
 		}
+}
+
+/* By itself, where no job gets it. */
+static bool ends_us(int sig)
+{
+	return sig == SIGINT || sig == SIGTERM || sig == SIGHUP || sig == SIGQUIT;
 }
 
 static void block_signals(sigset_t *ret)
@@ -274,74 +285,83 @@ static int exit_code(struct ctl *c, const char *dir, char *why, size_t why_size)
 	return -errno;
 }
 
-static void *wait_exit(void *arg)
+static void wait_exit(struct relay *l, void *arg)
 {
 	struct running *r = arg;
-	uint64_t one = 1;
 
+	(void)l;
 	if (r->check)
 		workspace_check(r->c, r->check);
 	r->code = exit_code(r->c, r->dir, r->why, sizeof(r->why));
-	(void)!write(r->over, &one, sizeof(one));
-	return NULL;
+	atomic_store(&r->ended_itself, true);
+	tell(r);
 }
 
 /* Who listens to the job. Before its start: they come up while the guest is at it. */
 static int listen_to(struct running *r)
 {
-	void *(*const listeners[])(void *) = {copy_out, copy_err, wait_exit};
+	void (*const bodies[ELEMENTSOF(r->listeners)])(struct relay *, void *) = {
+		copy_out, copy_err, wait_exit};
 	int code = 0;
 
 	r->over = eventfd(0, EFD_CLOEXEC);
 	if (r->over < 0)
 		return -errno;
-	while (code == 0 && r->thread_count < ELEMENTSOF(listeners)) {
-		code = -pthread_create(&r->threads[r->thread_count], NULL, listeners[r->thread_count], r);
-		r->thread_count += code == 0;
-	}
+	for (size_t i = 0; code == 0 && i < ELEMENTSOF(bodies); i++)
+		code = relay_start(&r->listeners[i], bodies[i], r);
 	return code;
 }
 
 /* NOW: whatever they are at. */
 static void end_listening(struct running *r, bool now)
 {
-	for (size_t i = 0; now && i < r->thread_count; i++)
-		pthread_cancel(r->threads[i]);
-	while (r->thread_count > 0)
-		pthread_join(r->threads[--r->thread_count], NULL);
+	for (size_t i = 0; i < ELEMENTSOF(r->listeners); i++)
+		relay_end(&r->listeners[i], now);
 	r->over = close_fd(r->over);
 }
 
-/* Until it has ended or is left. SIGNALS, which are blocked, are the job's. */
+/*
+ * Until it has ended and all that it said is told, or it is left. SIGNALS, which are blocked, are the job's while there is one, and ours while only somebody
+ * who doesn't read keeps us.
+ */
 static int wait_over(struct running *r, const sigset_t *signals)
 {
 	_cleanup_close_ int fd = signalfd(-1, signals, SFD_CLOEXEC);
 	struct pollfd p[] = {{.fd = r->over, .events = POLLIN}, {.fd = fd, .events = POLLIN}};
 	struct signalfd_siginfo si;
+	uint64_t done = 0, more;
 
 	if (fd < 0)
 		return -errno;
-	while (!p[0].revents && !r->left)
-		if (poll(p, ELEMENTSOF(p), -1) > 0 && p[1].revents && read(fd, &si, sizeof(si)) == sizeof(si))
-			pass_signal(r, (int)si.ssi_signo);
+	while (done < ELEMENTSOF(r->listeners) && !r->left) {
+		if (poll(p, ELEMENTSOF(p), -1) <= 0)
+			continue;
+		if (p[0].revents && read(r->over, &more, sizeof(more)) == sizeof(more))
+			done += more;
+		/* What is typed from here on is ours. */
+		if (atomic_load(&r->ended_itself))
+			relay_end(&r->input, true);
+		if (p[1].revents && read(fd, &si, sizeof(si)) == sizeof(si)) {
+			if (atomic_load(&r->ended_itself) && ends_us((int)si.ssi_signo))
+				r->left = (int)si.ssi_signo;
+			else
+				pass_signal(r, (int)si.ssi_signo);
+		}
+	}
 	return 0;
 }
 
 static int follow(struct running *r, const sigset_t *signals)
 {
-	pthread_t in;
-	bool has_input = r->in >= 0 && pthread_create(&in, NULL, copy_in, r) == 0;
-	int code = wait_over(r, signals);
+	int code = r->in >= 0 ? relay_start(&r->input, copy_in, r) : 0;
 
-	/* What is typed from here on is ours. */
-	if (has_input) {
-		pthread_cancel(in);
-		pthread_join(in, NULL);
-	}
+	if (code == 0)
+		code = wait_over(r, signals);
+	relay_end(&r->input, true);
 	end_listening(r, r->left || code < 0);
 	restore();
 	if (code < 0)
-		return ctl_fail("signals: %s", strerror(-code));
+		return ctl_fail("vm exec: %s", strerror(-code));
 	if (r->left)
 		return 128 + r->left;
 	if (*r->why)
