@@ -1,8 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <limits.h>
-#include <pwd.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -15,13 +13,14 @@
 #include "banger/cleanup.h"
 #include "banger/guest_config.h"
 #include "banger/io.h"
-#include "banger/parse.h"
+#include "account.h"
 #include "spawn.h"
 
 #define ARGS_MAX 1024
 /* What a job can write ahead of the agent: as much as the host takes before it gives more credit. */
-#define PIPE_SIZE AGENT_WINDOW
-#define BASE_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#define PIPE_SIZE    AGENT_WINDOW
+#define DEFAULTS_MAX 8 /* of what a job's environment has anyway */
+#define BASE_PATH    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 int spawn_parse(const uint8_t *payload, size_t n, struct spawn *ret)
 {
@@ -82,62 +81,6 @@ void spawn_clear(struct spawn *s)
 	*s = (struct spawn){0};
 }
 
-struct account {
-	uid_t uid;
-	gid_t gid;
-	char *name, *home, *shell;
-};
-
-static int find_group(const char *name, gid_t *ret)
-{
-	const struct group *g = getgrnam(name);
-	uint64_t number;
-
-	if (!g && parse_u64(name, 0, UINT32_MAX - 1, &number) < 0)
-		return -ENOENT;
-	*ret = g ? g->gr_gid : (gid_t)number;
-	return 0;
-}
-
-/* WHO: a name or a number; after a ':' the group, likewise (as OCI image-spec config.md has it for User). */
-static int find_account(const char *who, struct account *ret)
-{
-	_cleanup_free_ char *user = strndup(who, strcspn(who, ":"));
-	const char *group = strchr(who, ':');
-	uint64_t number = 0;
-	struct passwd *p;
-	int r;
-
-	if (user && !*user) {
-		free(user);
-		user = strdup("root");
-	}
-	if (!user)
-		return -ENOMEM;
-	p = getpwnam(user);
-	if (!p && parse_u64(user, 0, UINT32_MAX - 1, &number) == 0)
-		p = getpwuid((uid_t)number);
-	else if (!p && strcmp(user, "root") != 0)
-		return -ENOENT;
-	/* A number, or root, needs no entry. */
-	ret->uid = p ? p->pw_uid : (uid_t)number;
-	ret->gid = p ? p->pw_gid : (gid_t)number;
-	r = group && group[1] ? find_group(group + 1, &ret->gid) : 0;
-	if (r < 0)
-		return r;
-	ret->name = strdup(p ? p->pw_name : user);
-	ret->home = strdup(p && *p->pw_dir ? p->pw_dir : ret->uid == 0 ? "/root" : "/");
-	ret->shell = strdup(p && *p->pw_shell ? p->pw_shell : "/bin/sh");
-	return ret->name && ret->home && ret->shell ? 0 : -ENOMEM;
-}
-
-static void free_account(struct account *a)
-{
-	free(a->name);
-	free(a->home);
-	free(a->shell);
-}
-
 static int open_tty(uint16_t rows, uint16_t cols, int *ret_master, int *ret_slave)
 {
 	_cleanup_close_ int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
@@ -154,18 +97,118 @@ static int open_tty(uint16_t rows, uint16_t cols, int *ret_master, int *ret_slav
 	return 0;
 }
 
+/* A process to be, with all that takes memory or files to find out: its making shares the agent's memory until the program has begun. */
+struct plan {
+	const struct spawn *s;
+	const struct account *account;
+	char **env; /* NULL-terminated; those from MADE on are the plan's own */
+	size_t env_count, made;
+	const char *path; /* in ENV */
+	char *mise;       /* of his own folder */
+	char **by_mise;   /* ARGV behind `mise exec --`, ended; NULL: without */
+	const int *fds;   /* 0, 1 and 2 */
+	volatile int failed;
+};
+
+static void clear_plan(struct plan *p)
+{
+	for (size_t i = p->made; p->env && i < p->env_count; i++)
+		free(p->env[i]);
+	free(p->env);
+	free(p->mise);
+	free(p->by_mise);
+}
+
+static const char *env_find(const struct plan *p, const char *name, size_t n)
+{
+	for (size_t i = p->env_count; i-- > 0;)
+		if (strncmp(p->env[i], name, n) == 0 && p->env[i][n] == '=')
+			return p->env[i] + n + 1;
+	return NULL;
+}
+
+/* What the job itself says goes before. */
+static int env_default(struct plan *p, const char *name, const char *value)
+{
+	char *made;
+
+	if (env_find(p, name, strlen(name)))
+		return 0;
+	if (asprintf(&made, "%s=%s", name, value) < 0)
+		return -ENOMEM;
+	p->env[p->env_count++] = made;
+	return 0;
+}
+
+static int plan_env(struct plan *p)
+{
+	const struct spawn *s = p->s;
+	const struct account *a = p->account;
+	size_t n = 0;
+
+	while (s->env[n])
+		n++;
+	p->env = calloc(n + DEFAULTS_MAX + 1, sizeof(*p->env));
+	if (!p->env)
+		return -ENOMEM;
+	/* The last one of a name is the one. */
+	while (n-- > 0) {
+		const char *is = strchr(s->env[n], '=');
+
+		if (is && !env_find(p, s->env[n], (size_t)(is - s->env[n])))
+			p->env[p->env_count++] = s->env[n];
+	}
+	p->made = p->env_count;
+	if (env_default(p, "PATH", BASE_PATH) < 0 || env_default(p, "HOME", a->home) < 0 ||
+		env_default(p, "USER", a->name) < 0 || env_default(p, "LOGNAME", a->name) < 0 ||
+		env_default(p, "SHELL", a->shell) < 0 || env_default(p, "LANG", "C.UTF-8") < 0 ||
+		(s->tty && env_default(p, "TERM", "xterm-256color") < 0) ||
+		/* What was prepared is what the user has on his host. */
+		(s->by_mise && env_default(p, "MISE_TRUSTED_CONFIG_PATHS", GUEST_WORKSPACE) < 0))
+		return -ENOMEM;
+	p->path = env_find(p, "PATH", 4);
+	return 0;
+}
+
+/* The program, with the tools that mise has for the folder. */
+static int plan_mise(struct plan *p)
+{
+	static char *const front[] = {(char *)"mise", (char *)"exec", (char *)"--"};
+	size_t n = 0;
+
+	while (p->s->argv[n])
+		n++;
+	p->by_mise = calloc(ELEMENTSOF(front) + n + 1, sizeof(*p->by_mise));
+	if (!p->by_mise || asprintf(&p->mise, "%s/.local/bin/mise", p->account->home) < 0)
+		return -ENOMEM;
+	memcpy(p->by_mise, front, sizeof(front));
+	memcpy(p->by_mise + ELEMENTSOF(front), p->s->argv, n * sizeof(*p->by_mise));
+	return 0;
+}
+
+static int plan_make(const struct spawn *s, const int fds[3], struct plan *p)
+{
+	int r = account_find(s->user, &p->account);
+
+	p->s = s;
+	p->fds = fds;
+	if (r == 0)
+		r = plan_env(p);
+	return r == 0 && s->by_mise ? plan_mise(p) : r;
+}
+
 /*
- * As execvp(3), but that it looks first: an execve(2) that finds nothing has made an address space before it knows. Comes back with errno when there is no
+ * As execvpe(3), but that it looks first: an execve(2) that finds nothing has made an address space before it knows. Comes back with errno when there is no
  * such program.
  */
-static void exec_found(char *const argv[])
+static void exec_found(char *const argv[], const struct plan *p)
 {
-	const char *at = getenv("PATH"), *name = argv[0];
+	const char *at = p->path, *name = argv[0];
 	bool denied = false;
 	char path[PATH_MAX];
 
 	if (strchr(name, '/')) {
-		execv(name, argv);
+		execve(name, argv, p->env);
 		return;
 	}
 	while (*name && at) {
@@ -175,7 +218,7 @@ static void exec_found(char *const argv[])
 		if (snprintf(path, sizeof(path), "%.*s%s%s", (int)n, at, n ? "/" : "", name) <
 				(int)sizeof(path) &&
 			access(path, X_OK) == 0)
-			execv(path, argv);
+			execve(path, argv, p->env);
 		else
 			errno = errno == EACCES ? EACCES : ENOENT;
 		denied |= errno == EACCES;
@@ -186,79 +229,71 @@ static void exec_found(char *const argv[])
 	errno = denied ? EACCES : ENOENT;
 }
 
-/* The program, with the tools that mise has for the folder. Comes back where there is no mise. */
-static void exec_by_mise(const struct spawn *s, const char *home)
+/* The agent's oom protection is not the job's. The kernel knows a child of vfork(2) here (mm/oom_kill.c, fs/proc/base.c): the agent keeps its own. */
+static void give_up_protection(void)
 {
-	static char *const front[] = {(char *)"mise", (char *)"exec", (char *)"--"};
-	_cleanup_free_ char *own = NULL;
-	char *argv[ELEMENTSOF(front) + ARGS_MAX + 1];
-	size_t n = 0;
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 
-	for (; n < ELEMENTSOF(front); n++)
-		argv[n] = front[n];
-	for (char **arg = s->argv; *arg; arg++)
-		argv[n++] = *arg;
-	argv[n] = NULL;
-	/* What was prepared is what the user has on his host. */
-	setenv("MISE_TRUSTED_CONFIG_PATHS", GUEST_WORKSPACE, 0);
-	exec_found(argv);
-	if (asprintf(&own, "%s/.local/bin/mise", home) < 0)
-		own = NULL;
-	else if (access(own, X_OK) == 0)
-		execv(own, argv);
+	if (fd >= 0)
+		(void)!write(fd, "0", 1);
+	close_fd(fd);
 }
 
-/* In the child, up to the program; what goes wrong is written to REPORT. */
-static void child(const struct spawn *s, const struct account *a, const int fds[3], int report)
+/* setgroups(2) and the like of this process only: the C library's are for all threads of a program. */
+static bool become(const struct plan *p)
 {
-	sigset_t none;
-	int r;
+	return syscall(SYS_setgroups, p->account->group_count, p->account->groups) == 0 &&
+	       syscall(SYS_setgid, p->account->gid) == 0 && syscall(SYS_setuid, p->account->uid) == 0;
+}
 
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+/* In the child, up to the program. Memory is the agent's, which waits: nothing is allocated, and no handler of the agent's is there to run. */
+static _Noreturn void child(struct plan *p)
+{
+	const struct spawn *s = p->s;
+	sigset_t none;
+
 	for (int sig = 1; sig <= 64; sig++)
 		signal(sig, SIG_DFL);
 	setsid();
 	for (int i = 0; i < 3; i++)
-		if (dup2(fds[i], i) < 0)
+		if (dup2(p->fds[i], i) < 0)
 			goto failed;
 	if (s->tty)
 		ioctl(0, TIOCSCTTY, 0);
-	/* The agent's oom protection is not the job's. */
-	r = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-	if (r >= 0 && write(r, "0", 1) < 0)
-		errno = 0;
+	give_up_protection();
 	/* Nor is how many files it may have open: what systemd and the kernel give, for there are programs that close each one that there could be. */
 	setrlimit(RLIMIT_NOFILE, &(struct rlimit){1024, 524288});
-	clearenv();
-	setenv("PATH", BASE_PATH, 1);
-	setenv("HOME", a->home, 1);
-	setenv("USER", a->name, 1);
-	setenv("LOGNAME", a->name, 1);
-	setenv("SHELL", a->shell, 1);
-	setenv("LANG", "C.UTF-8", 1);
-	if (s->tty)
-		setenv("TERM", "xterm-256color", 1);
-	for (char **env = s->env; *env; env++)
-		if (strchr(*env, '='))
-			putenv(*env);
 	umask(022);
-	if (initgroups(a->name, a->gid) < 0 && setgroups(1, &a->gid) < 0)
-		goto failed;
-	if (setgid(a->gid) < 0 || setuid(a->uid) < 0)
+	if (!become(p))
 		goto failed;
 	/* Nobody else knows of it. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (*s->cwd ? chdir(s->cwd) < 0
-		    : (chdir(GUEST_WORKSPACE) < 0 && chdir(a->home) < 0 && chdir("/") < 0))
+		    : (chdir(GUEST_WORKSPACE) < 0 && chdir(p->account->home) < 0 && chdir("/") < 0))
 		goto failed;
-	if (s->by_mise)
-		exec_by_mise(s, a->home);
-	exec_found(s->argv);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (p->by_mise)
+		exec_found(p->by_mise, p);
+	if (p->by_mise && access(p->mise, X_OK) == 0)
+		execve(p->mise, p->by_mise, p->env);
+	exec_found(s->argv, p);
 failed:
-	r = errno;
-	(void)!write(report, &r, sizeof(r));
+	p->failed = errno;
 	_exit(127);
+}
+
+/*
+ * vfork(2): a copy of the agent's address space, which the program throws away at once, is most of what a start costs. Comes back when the program has begun
+ * or the child has ended.
+ */
+static __attribute__((noinline)) pid_t begin(struct plan *p)
+{
+	pid_t pid = vfork();
+
+	if (pid == 0)
+		child(p);
+	return pid < 0 ? -errno : pid;
 }
 
 struct pipes {
@@ -308,30 +343,19 @@ int spawn_run(const struct spawn *s, struct spawned *ret)
 {
 	struct pipes p = {
 		.child = {-EBADF, -EBADF, -EBADF}, .in = -EBADF, .out = {-EBADF, -EBADF}, .tty = s->tty};
-	struct account account = {0};
-	int report[2] = {-EBADF, -EBADF}, failed = 0, r;
+	struct plan plan = {0};
 	pid_t pid = -1;
+	int r = plan_make(s, p.child, &plan);
 
-	r = find_account(s->user, &account);
 	if (r == 0)
 		r = make_pipes(s, &p);
-	if (r == 0 && pipe2(report, O_CLOEXEC) < 0)
-		r = -errno;
 	if (r == 0) {
-		pid = fork();
-		if (pid < 0)
-			r = -errno;
-		else if (pid == 0)
-			child(s, &account, p.child, report[1]);
+		pid = begin(&plan);
+		r = pid < 0 ? pid : -plan.failed;
 	}
-	free_account(&account);
-	close_fd(report[1]);
+	clear_plan(&plan);
 	for (int i = 0; i < 3; i++)
 		close_fd(p.child[i]);
-	/* The end of the pipe, closed by exec, is the good news. */
-	if (r == 0 && io_read_full(report[0], &failed, sizeof(failed)) == 0)
-		r = failed > 0 && failed < 4096 ? -failed : -EIO;
-	close_fd(report[0]);
 	if (r < 0) {
 		if (!p.tty)
 			close_fd(p.in);

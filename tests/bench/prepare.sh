@@ -45,17 +45,17 @@ echo "$FILES files, $SIZE_MIB MiB, and their history: prepare $ours ms, tar c | 
 
 spawn() { banger vm exec box -- true; }
 spawn
-for i in 1 2 3 4 5; do all[i]=$(took spawn); done
+for i in {1..15}; do all[i]=$(took spawn); done
 # The agent's own round trip: a question that it answers at once.
 ask() { cat "$FS/vms/box/health"; }
-for i in 1 2 3 4 5; do asked[i]=$(took ask); done
+for i in {1..15}; do asked[i]=$(took ask); done
 # What a spawn costs in the guest by itself: a shell's, 100 of them.
 spawns() { banger vm exec box -- sh -c 'i=0; while [ $i -lt '"$1"' ]; do /bin/true; i=$((i + 1)); done'; }
 for i in 1 2 3 4 5; do
 	many=$(took spawns 100) none=$(took spawns 0)
 	spawned[i]=$(((many - none) / 100))
 done
-median() { printf '%s\n' "$@" | sort -n | sed -n '3p'; }
+median() { printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"; }
 echo "exec of true: $(median "${all[@]}") ms; the agent asked: $(median "${asked[@]}") ms, a spawn in the guest: $(median "${spawned[@]}") ms"
 # What the channel gives: a file of the guest's, read past the host's cache; then the same bytes as a job's output.
 banger vm exec box -- dd if=/dev/zero of=/root/workspace/zeros bs=64k count=1600 2>/dev/null
