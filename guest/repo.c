@@ -132,6 +132,8 @@ static int open_own(struct repo *r)
 		return r->own_fd;
 	if (flock(r->own_fd, LOCK_EX) < 0)
 		return -errno;
+	/* What a run that was killed has left, by which git would go no further. */
+	unlinkat(r->own_fd, "index.lock", 0);
 	/* What an earlier run has made of changed files. */
 	k = beneath_remove(r->own_fd, "objects");
 	for (size_t i = 0; i < ELEMENTSOF(folders) && k == 0; i++)
@@ -173,9 +175,9 @@ static int set_env(struct repo *r, bool own)
 /* The files as they are now, as a tree. */
 static int write_tree(struct repo *r, char **ret)
 {
-	/* Of files that are as they were brought, what is known of them stays. */
+	/* Of files that are as they were brought, what is known of them stays. Those that an earlier run has added may have changed since: -i. */
 	int k = faccessat(r->own_fd, "index", F_OK, 0) == 0
-			? run(r, (const char *const[]){"read-tree", "-m", r->commit, NULL}, -1, NULL)
+			? run(r, (const char *const[]){"read-tree", "-i", "-m", r->commit, NULL}, -1, NULL)
 			: run(r, (const char *const[]){"read-tree", r->commit, NULL}, -1, NULL);
 
 	if (k == 0)

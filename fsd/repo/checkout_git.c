@@ -98,7 +98,7 @@ static int make_places(struct make *m, struct err *e)
 	return r;
 }
 
-static int copy_file(const char *from, const char *to, struct err *e)
+int scan_copy_file(const char *from, const char *to, struct err *e)
 {
 	_cleanup_free_ char *data = NULL;
 	_cleanup_close_ int fd = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -111,29 +111,12 @@ static int copy_file(const char *from, const char *to, struct err *e)
 	return r;
 }
 
-/* The index as the guest gets it: no states of files, which are others there. */
 static int make_index(struct make *m, struct err *e)
 {
-	struct scan *s = m->s;
-	int r;
+	int r = scan_make_index(m->s, &m->git, m->index, m->work, &m->index_tree, e);
 
 	m->git.index = m->index;
-	r = run(m, (const char *const[]){"read-tree", "--empty", NULL}, NULL, NULL, e);
-	if (r == 0 && s->stages.n > 0)
-		r = run(m, (const char *const[]){"update-index", "-z", "--index-info", NULL}, &s->stages,
-			NULL, e);
-	/* What isn't checked out counts there too. */
-	if (r == 0)
-		r = copy_file(m->index, m->work, e);
-	if (r == 0 && s->skipped.n > 0)
-		r = run(m, (const char *const[]){"update-index", "-z", "--skip-worktree", "--stdin", NULL},
-			&s->skipped, NULL, e);
-	if (r == 0 && s->unmerged)
-		m->index_tree = strdup("");
-	else if (r == 0)
-		r = run(m, (const char *const[]){"write-tree", "--missing-ok", NULL}, NULL, &m->index_tree,
-			e);
-	return r == 0 && !m->index_tree ? err_sys(e, -ENOMEM, "git") : r;
+	return r;
 }
 
 static int make_tree(struct make *m, struct err *e)
@@ -352,7 +335,7 @@ static int put_index(struct make *m, struct err *e)
 	int r = place(m, "index", &to, e);
 
 	if (r == 0)
-		r = copy_file(m->index, to, e);
+		r = scan_copy_file(m->index, to, e);
 	if (r < 0 || !m->before)
 		return r;
 	/* What was staged in the guest is in the one before. */

@@ -47,6 +47,14 @@ void scan_place_clear(struct scan *s);
 bool scan_is_inside(const struct scan *s, const char *path);
 /* checkout_git.c: makes what the guest's repository is to have. */
 int scan_make_git(struct scan *s, struct err *e);
+/*
+ * checkout_index.c: the index that the guest gets, at INDEX, and one of the same entries to go on from, at WORK (absolute; neither is there yet). *RET: its tree's
+ * name, "" while a merge is going on; the caller's.
+ */
+int scan_make_index(struct scan *s, const struct git *with, const char *index, const char *work, char **ret,
+	struct err *e);
+/* TO must not be there. */
+int scan_copy_file(const char *from, const char *to, struct err *e);
 /* checkout_tree.c: the files of the list, from GIT's index, which has the repository's entries. *RET is the tree's name, the caller's. */
 int scan_make_tree(struct scan *s, const struct git *git, char **ret, struct err *e);
 

@@ -46,7 +46,12 @@ git -c protocol.file.allow=always submodule -q add $CASE_DIR/lib vendor/lib
 git commit -q -m first
 git tag -m one v1
 echo more >> main.c
+echo aaaa > same
+touch -d 2040-01-01 same
+git add same
 git commit -q -a -m second
+echo bbbb > same
+touch -d 2040-01-01 same
 echo uncommitted >> deep/er/file
 echo untracked > untracked
 mkdir ignored
@@ -89,7 +94,11 @@ is "nothing has changed" "$(status)" ""
 is "so the patch is empty" "$(cat "$FS/vms/box/workspace.patch" | wc -c)" 0
 in_guest 'ln -s /run/banger/git/bin/git /bin/git'
 is "the guest's git finds its repository" "$(in_guest 'git log --format=%s')" $'second\nfirst'
+# A link's own time isn't brought.
+is "it need read no file again" "$(in_guest 'git diff-files --name-only' | grep -vE '^(link|outside)$')" "$(owner_git diff-files --name-only)"
 is "and the state that the host's has" "$(in_guest 'git status --porcelain')" "$(owner_git status --porcelain | grep -v -e ' out$')"
+is "what git has learned of the files there holds here" "$(cd "$FS/vms/box/workspace" && git -c safe.directory='*' diff-files --name-only)" \
+	"$(in_guest 'git diff-files --name-only')"
 is "tags" "$(in_guest 'git describe')" "$(owner_git describe)"
 is "the submodule's history" "$(in_guest 'git -C vendor/lib log --format=%s')" lib
 is "name and mail, by the rules of git" "$(in_guest 'git config user.name; git config user.email')" $'Nobody Else\nwork@example.com'
@@ -109,6 +118,10 @@ bytes='find . -name .git -prune -o \( -type f -o -type l \) -print0 | grep -zv -
 is "and makes of the host's what the guest's is" "$(cd "$CASE_DIR/applied" && sh -c "$bytes" | sha256sum)" "$(in_guest "$bytes" | sha256sum)"
 like "status names them" "$(status)" $'^M\tmain.c$'
 like "in submodules too" "$(status)" $'^M\tvendor/lib/lib.c$'
+in_guest 'touch .git/banger/index.lock; echo newer >> "new/folder/a file"; rm main.c; mkdir main.c; echo in >main.c/in'
+like "again, when what is new has changed, and after one that was killed" "$(status)" $'^A\tnew/folder/a file$'
+like "and a folder has come where a file was" "$(status)" $'^A\tmain.c/in$'
+in_guest 'rm -r main.c; git checkout -q main.c; echo edited >> main.c; echo new > "new/folder/a file"'
 is "a bundle of nothing" "$(errno_call open "$FS/vms/box/workspace.bundle")$(cat "$FS/vms/box/workspace.bundle" 2>&1 | grep -o 'No data')" "OKNo data"
 in_guest 'git commit -q -a -m "from the guest"'
 cat "$FS/vms/box/workspace.bundle" >"$CASE_DIR/bundle"
@@ -137,4 +150,36 @@ is "then the host's is there" "$(in_guest 'cat five')" five2
 is "what the host has not touched is the guest's still" "$(in_guest 'cat note; ls fourth 2>&1 | grep -c No')" $'theirs\n1'
 as_owner rm "$SRC/five"
 is "a file that the host removed" "$(prepare "$SRC"; in_guest 'ls five 2>&1 | grep -c No')" $'OK\n1'
+
+# An index in two files, of another version, with a cache of what isn't tracked and a file that git was told not to look at; and none at all.
+mkdir "$CASE_DIR/odd" "$CASE_DIR/none"
+chown "$OWNER" "$CASE_DIR/odd" "$CASE_DIR/none"
+as_owner sh -e <<END
+cd $CASE_DIR/odd
+git init -q -b main .
+for i in 1 2 3 4; do echo \$i > f\$i; done
+touch -d 2020-01-01 f1 f2 f3 f4
+git add .
+git commit -q -m first
+git update-index --index-version 4
+git update-index --split-index
+git update-index --untracked-cache
+git update-index --assume-unchanged f3
+echo changed >> f3
+echo changed >> f4
+git init -q -b main $CASE_DIR/none
+echo new > $CASE_DIR/none/file
+END
+for vm in odd none; do
+	as_owner mkdir "$FS/vms/$vm"
+	ok "start" sh -c "echo start > $FS/vms/$vm/ctl"
+	is "prepare" "$(errno_write "$FS/vms/$vm/workspace.ctl" "prepare $CASE_DIR/$vm")" OK
+	is "nothing has changed" "$(cat "$FS/vms/$vm/workspace.status")" ""
+done
+in_vm() { banger vm exec "$1" -- /run/banger/git/bin/git "${@:2}"; }
+ok "the index was in two files" sh -c "ls $CASE_DIR/odd/.git/sharedindex.*"
+is "in the guest it is one" "$(banger vm exec odd -- sh -c 'ls .git' | grep index)" index
+is "which knows all but what differs" "$(in_vm odd diff-files --name-only)" $'f3\nf4'
+is "and looks at every file" "$(in_vm odd ls-files -v)" $'H f1\nH f2\nH f3\nH f4'
+is "where there is none, nothing is in it" "$(in_vm none status --porcelain)" "?? file"
 case_end
