@@ -4,6 +4,7 @@
 #   CC=clang     the compiler (gcc)
 #   SAN=address,undefined   sanitizers, for a build directory of its own
 #   COVERAGE=DIR gcov's counters, left in DIR by what is built (scripts/coverage)
+#   EPOCHS=0     what older kernels can do, also on one that can keep names of guests' files (fsd/fuse/ops.c)
 #   WERROR=1     warnings are errors (what scripts/check does)
 
 B       ?= build
@@ -17,7 +18,7 @@ CFLAGS := -std=gnu17 $(OPT) -g $(WARN) $(if $(WERROR),-Werror) -fno-common -fsta
           $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined,-D_FORTIFY_SOURCE=2 -fPIE) \
           $(if $(COVERAGE),--coverage -fprofile-update=atomic -fprofile-abs-path)
 CPPFLAGS = -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Iinclude -Ifsd -include banger/banned.h -DBANGER_VERSION='"$(VERSION)"' \
-          -DFUSE_USE_VERSION=314 -MMD -MP
+          -DFUSE_USE_VERSION=314 $(if $(EPOCHS),-DEPOCHS=$(EPOCHS)) -MMD -MP
 LDFLAGS := -pthread $(if $(SAN),-fsanitize=$(SAN),-pie -Wl,-z,relro,-z,now)
 
 # What each part links with; a room of fsd may use the rooms to the right of it, and the linker holds it to that.

@@ -328,11 +328,13 @@ static void power_off_if_time(struct agent *a)
 
 static int next_timeout(struct agent *a)
 {
-	uint64_t now = io_now_usec(), at = job_deadline(), ports = ports_deadline();
+	uint64_t now = io_now_usec(), at = job_deadline(), ports = ports_deadline(), watch = watch_deadline();
 	int msec = -1;
 
 	if (ports && (!at || ports < at))
 		at = ports;
+	if (watch && (!at || watch < at))
+		at = watch;
 	if (a->power_off_at && (!at || a->power_off_at < at))
 		at = a->power_off_at;
 	if (a->first_until && a->first_until < at)

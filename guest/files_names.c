@@ -154,14 +154,26 @@ int fs_link(const struct file_request *q, size_t *ret_n)
 	return files_answer_attr_at(q->to, dir, q->name, ret_n);
 }
 
+/* The folder NAME in DIR, which is about to lose its name; negative: there is none, or it is not on the work disk, and nothing there is kept open. */
+static int open_folder(struct file_id id, int dir, const char *name)
+{
+	return file_in_tree(id) ? -EBADF : openat(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
 static int remove_name(const struct file_request *q, int flags)
 {
-	_cleanup_close_ int dir = -EBADF;
+	_cleanup_close_ int dir = -EBADF, folder = -EBADF;
 	int r = handle_open(q->file, &dir);
 
 	if (r < 0)
 		return r;
-	return unlinkat(dir, q->name, flags) < 0 ? -errno : 0;
+	if (flags & AT_REMOVEDIR)
+		folder = open_folder(q->file, dir, q->name);
+	if (unlinkat(dir, q->name, flags) < 0)
+		return -errno;
+	if (folder >= 0)
+		handle_keep_removed(TAKE_FD(folder));
+	return 0;
 }
 
 int fs_unlink(const struct file_request *q, size_t *ret_n)
@@ -178,7 +190,7 @@ int fs_rmdir(const struct file_request *q, size_t *ret_n)
 
 int fs_rename(const struct file_request *q, size_t *ret_n)
 {
-	_cleanup_close_ int from_fd = -EBADF, to_fd = -EBADF;
+	_cleanup_close_ int from_fd = -EBADF, to_fd = -EBADF, folder = -EBADF;
 	struct agent_attr moved = {0}, exchanged = {0};
 	int r = handle_open(q->file, &from_fd);
 
@@ -195,8 +207,12 @@ int fs_rename(const struct file_request *q, size_t *ret_n)
 		if (r < 0)
 			return r;
 	}
+	if (!(q->how & (RENAME_EXCHANGE | RENAME_NOREPLACE)))
+		folder = open_folder(q->to, to_fd, q->to_name);
 	if (syscall(SYS_renameat2, from_fd, q->name, to_fd, q->to_name, q->how) < 0)
 		return -errno;
+	if (folder >= 0)
+		handle_keep_removed(TAKE_FD(folder));
 	if (moved.space == AGENT_SPACE_TREE)
 		node_moved(file_key(file_of(&moved)), q->to, q->to_name);
 	if (exchanged.space == AGENT_SPACE_TREE)

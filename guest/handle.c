@@ -28,6 +28,9 @@ struct pin {
 };
 
 static LIST_HEAD(, pin) pins[PIN_BUCKETS];
+/* Of the work disk, without a name: as long as an inode is open its handle leads to it. */
+static int removed[AGENT_REMOVED_MAX] = {[0 ... AGENT_REMOVED_MAX - 1] = -EBADF};
+static size_t removed_next;
 static int root_fd = -EBADF;
 static dev_t root_dev;
 
@@ -322,8 +325,17 @@ void handle_unpin(struct file_id id)
 		drop(p);
 }
 
+void handle_keep_removed(int fd)
+{
+	close_fd(removed[removed_next]);
+	removed[removed_next] = fd;
+	removed_next = (removed_next + 1) % AGENT_REMOVED_MAX;
+}
+
 void handle_unpin_all(void)
 {
+	for (size_t i = 0; i < AGENT_REMOVED_MAX; i++)
+		handle_keep_removed(-EBADF);
 	for (size_t i = 0; i < PIN_BUCKETS; i++)
 		while (LIST_FIRST(&pins[i]))
 			drop(LIST_FIRST(&pins[i]));

@@ -43,6 +43,8 @@ int handle_attr_at(struct file_id dir, int dir_fd, const char *name, struct agen
 int handle_pin(struct file_id id, int fd, bool writable);
 void handle_unpin(struct file_id id);
 void handle_unpin_all(void);
+/* FD (taken) is a folder of the work disk that has lost its name: whoever has it open over there can still look at it, until a few more have gone. */
+void handle_keep_removed(int fd);
 /* The pinned descriptor, borrowed; -1: none (that is writable, where WRITABLE). */
 int handle_pinned(struct file_id id, bool writable);
 

@@ -12,6 +12,7 @@
 #include "banger/guest_config.h"
 #include "banger/io.h"
 #include "guest.h"
+#include "handle.h"
 #include "power.h"
 
 #define REMOUNT_USEC 3000000
@@ -62,6 +63,8 @@ void power_off_now(void)
 {
 	mkdir("/proc", 0555);
 	mount("proc", "/proc", "proc", 0, NULL);
+	/* What has no name and is open would have to be cleared away by e2fsck. */
+	handle_unpin_all();
 	sync();
 	remount_all_readonly();
 	/* Such a machine would only halt, and stay. */

@@ -67,7 +67,6 @@ const struct fuse_lowlevel_ops guest_ops = {
 	.release = guest_release,
 	.flush = guest_flush,
 	.fsync = guest_fsync,
-	.opendir = guest_opendir,
 	.releasedir = guest_release,
 	.readdir = guest_readdir,
 	.readdirplus = guest_readdirplus,

@@ -12,9 +12,7 @@
 #include "fuse/state.h"
 #include "guest/files.h"
 
-/* The handle of a folder that is among FOLDERS; that of what the guest pins is 0, or says which daemon counts it as a use. */
-#define GUEST_UNPINNED 1
-#define ASK_PIECES     6 /* of FILES_IO_MAX, in what the kernel asks for at once (max_write) */
+#define ASK_PIECES 6 /* of FILES_IO_MAX, in what the kernel asks for at once (max_write) */
 
 /* A request under way to a guest. */
 struct ask {
@@ -37,6 +35,8 @@ struct ask {
 	uint64_t dir_nodes[2];
 	unsigned dir_count;
 	bool fresh; /* what is made is an empty folder */
+	/* agent_name_hash() of what is looked up, listed, made or removed in FILE, or in each of DIRS: */
+	uint64_t names[2];
 	/* Reads and writes: */
 	char *data;
 	size_t size, have; /* asked for; of them there */
@@ -54,8 +54,8 @@ struct ask *ask_new(fuse_req_t req, uint64_t node, struct agent **ret_agent);
 /* After the request was sent (R 0), or was not, and then it is answered. */
 void ask_sent(struct ask *a, int r);
 void ask_free(struct ask *a);
-/* Likewise, for what makes (MADE) or removes a name in the folder NODE. */
-struct ask *change_new(fuse_req_t req, uint64_t node, const char *made, struct agent **ret_agent);
+/* Likewise, for what makes or removes NAME in the folder NODE. */
+struct ask *change_new(fuse_req_t req, uint64_t node, const char *name, bool makes, struct agent **ret_agent);
 /* The answer is an error, and A is over. */
 void ask_fail(struct ask *a, int code);
 /* The errno that the kernel is told of an agent's CODE; A may be NULL. */
@@ -85,19 +85,59 @@ void known_moved(struct known *k);
 uint64_t known_changes(const struct known *k);
 /* What NODE is like, as the answer says to what was asked when known_changes() was CHANGES: one that may lack a change is not kept. */
 void known_attr(struct known *k, uint64_t node, const struct agent_attr *attr, uint64_t changes);
+/* NODE has not changed since known_changes() was CHANGES, as far as is known. */
+bool known_same(struct known *k, uint64_t node, uint64_t changes);
 bool known_get(struct known *k, uint64_t node, struct agent_attr *ret);
 /* NODE was made, empty; NAME is about to be made in it; NAME cannot be in it. */
 void known_fresh(struct known *k, uint64_t node);
 void known_name(struct known *k, uint64_t node, const char *name);
 bool known_absent(struct known *k, uint64_t node, const char *name);
+#define KNOWN_USEC                                                                                           \
+	60000000u /* a file that is written through a shared mapping in the guest tells so when it is closed; this is how long that may stay unseen */
+/* The name, by its told_number(), is about to come, go or become another's. */
+void known_name_changing(struct known *k, uint64_t name);
+/* Under NAME there is NODE, which is like ATTR, or nothing (NODE 0), as the answer says to what was asked when known_changes() was CHANGES. */
+void known_found(
+	struct known *k, uint64_t name, uint64_t node, const struct agent_attr *attr, uint64_t changes);
+/* What there is under NAME, if that is known, and for how long it is. */
+bool known_named(
+	struct known *k, uint64_t name, uint64_t *ret_node, struct agent_attr *ret, uint64_t *ret_usec);
+
+/* Names that the kernel keeps, by their agent_name_hash() (guest_told.c). */
+struct told;
+struct told *told_new(void);
+struct told *told_free(struct told *t);
+/* One number for FOLDER and the name HASH in it. */
+uint64_t told_number(const struct told *t, struct file_ref folder, uint64_t hash);
+/* The kernel may keep whether FOLDER has the name HASH, and is taken to; false: the guest changes it often. */
+bool told_may(struct told *t, struct file_ref folder, uint64_t hash);
+/* It has it, whatever it was told. */
+void told_name(struct told *t, struct file_ref folder, uint64_t hash);
+/* The guest has made or removed the name HASH in FOLDER. True: the kernel may have it. */
+bool told_changed(struct told *t, struct file_ref folder, uint64_t hash);
+/* The kernel has forgotten all names. */
+void told_nothing(struct told *t);
+/* Which folder the workspace, {0, 0}, is: ROOT, as the answer says to what was asked when told_roots() was ROOTS. */
+bool told_knows_root(const struct told *t);
+uint64_t told_roots(const struct told *t);
+void told_root(struct told *t, struct file_ref root, uint64_t roots);
 
 /* What the kernel may keep of the files of VM's guest, served by AGENT; from now on, if the guest tells of changes. */
 struct guest_cache *guest_cache(struct server *s, uint32_t vm, struct agent *agent);
-/* Seconds for which a file's attributes are right, and its name is. */
-double guest_attr_timeout(const struct guest_cache *c, const struct agent_attr *attr);
-double guest_entry_timeout(const struct guest_cache *c, const struct agent_attr *attr, bool in_root);
-/* Likewise, that A's folder has no file of the name that was looked up. */
+/*
+ * Seconds for which a file's attributes are right; its name is, which was found or made by A; A's folder has no file of the name that was looked up. What changes in
+ * a folder is told of the one in workspace/ only, not of what it is in root/.
+ */
+double guest_attr_timeout(const struct ask *a, const struct agent_attr *attr);
+double guest_entry_timeout(const struct ask *a, const struct agent_attr *attr);
 double guest_absent_timeout(const struct ask *a);
+/* A moves a name between its folders, or two, and what the kernel keeps of it with it. */
+void guest_moves_names(const struct ask *a);
+/* What A has found under its name, or not (NODE 0), is known from now on; and is it known already? */
+void guest_found(const struct ask *a, uint64_t node, const struct agent_attr *attr);
+bool guest_named(const struct ask *a, uint64_t *ret_node, struct agent_attr *ret, uint64_t *ret_usec);
+/* The name HASH in FOLDER is about to be another's. */
+void guest_name_changing(const struct ask *a, struct file_ref folder, uint64_t hash);
 /* What is known of the guest's folders; NULL: it does not tell of changes. */
 struct known *guest_known(const struct guest_cache *c);
 /* Which run of the guest it is (journal_boot()). */
@@ -106,12 +146,20 @@ uint32_t guest_boot(const struct guest_cache *c);
 bool guest_is_live(const struct guest_cache *c);
 /* The kernel may keep the pages that it has of NODE, which is opened. */
 bool guest_keeps(struct guest_cache *c, uint64_t node);
+/*
+ * A lists its folder from the start on; has an answer to that. True: the kernel may list it again by itself: it will be told when the folder changes, which it has
+ * not since the start, also not while A was under way.
+ */
+void guest_listing(const struct ask *a);
+bool guest_listed(const struct ask *a);
 /* NODE is known to have no extended attributes; known so far is what its attributes said. */
 bool guest_is_plain(struct guest_cache *c, uint64_t node);
 void guest_plain(struct guest_cache *c, uint64_t node, const struct agent_attr *attr);
 void guest_not_plain(struct guest_cache *c, uint64_t node);
 /* What A has changed of folders of the work disk through root/ is told of workspace/, which shows it too. */
 void guest_changed_in_root(const struct ask *a);
+/* Likewise, where it was the file or folder of A that was changed. */
+void guest_itself_changed_in_root(const struct ask *a);
 
 /* -ESTALE; -EBUSY: nobody serves the VM's files. place_find() sees to it that somebody does, where that can be. */
 int place_find(struct server *s, uint64_t number, struct place *ret);
@@ -126,6 +174,8 @@ uint32_t place_vm(uint64_t number);
 void behind_opened(const struct ask *a, uint64_t node, const struct agent_attr *attr);
 void behind_released(struct server *s, uint64_t node);
 bool behind_write(struct ask *a, struct agent *agent, const char *data);
+/* It is open for writing, or something of it is not confirmed or told. */
+bool behind_has(struct server *s, uint64_t node);
 /* What the file is like, with what is under way; false: the guest knows better. */
 bool behind_attr(struct server *s, uint64_t node, struct agent_attr *ret);
 bool behind_setattr(struct ask *a, struct agent *agent, const struct files_change *change);
@@ -159,9 +209,6 @@ void ask_stat(const struct ask *a, const struct agent_attr *attr, struct stat *r
 /* After A has made something, or found it (and then nothing is done). */
 void ask_made(const struct ask *a, const struct agent_attr *attr);
 void ask_entry(const struct ask *a, const struct agent_attr *attr, struct fuse_entry_param *ret);
-
-/* A, to AGENT, may take a folder's name away: those that are open are pinned before. */
-void guest_pin_folders(struct ask *a, struct agent *agent);
 
 /* Answers that many requests have: an entry, attributes, nothing but a code. USER: the ask. */
 void ask_on_entry(void *user, int code, const struct agent_attr *attr);
@@ -200,7 +247,6 @@ void guest_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
 void guest_setxattr(
 	fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags);
 void guest_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
-void guest_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void guest_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
 void guest_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
 void guest_statfs(fuse_req_t req, fuse_ino_t ino);

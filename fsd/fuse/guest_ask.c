@@ -166,6 +166,7 @@ void ask_sent(struct ask *a, int r)
 		ask_fail(a, r);
 		return;
 	}
+	a->s->asked_guests++;
 	if (fuse_req_interrupted(a->req))
 		on_interrupt(a->req, a);
 	else
@@ -242,11 +243,12 @@ void ask_entry(const struct ask *a, const struct agent_attr *attr, struct fuse_e
 {
 	*ret = (struct fuse_entry_param){
 		.generation = attr->generation,
-		.attr_timeout = guest_attr_timeout(a->cache, attr),
-		.entry_timeout = guest_entry_timeout(a->cache, attr, a->in_root),
+		.attr_timeout = guest_attr_timeout(a, attr),
+		.entry_timeout = guest_entry_timeout(a, attr),
 	};
 	ask_stat(a, attr, &ret->attr);
 	seen(a, ret->attr.st_ino, attr);
+	guest_found(a, ret->attr.st_ino, attr);
 	ret->ino = ret->attr.st_ino;
 }
 
@@ -291,7 +293,7 @@ void ask_on_attr(void *user, int code, const struct agent_attr *attr)
 	}
 	ask_stat(a, attr, &st);
 	seen(a, st.st_ino, attr);
-	fuse_reply_attr(a->req, &st, guest_attr_timeout(a->cache, attr));
+	fuse_reply_attr(a->req, &st, guest_attr_timeout(a, attr));
 	ask_free(a);
 }
 

@@ -309,6 +309,11 @@ bool behind_write(struct ask *a, struct agent *agent, const char *data)
 	return true;
 }
 
+bool behind_has(struct server *s, uint64_t node)
+{
+	return find(s, node) != NULL;
+}
+
 bool behind_attr(struct server *s, uint64_t node, struct agent_attr *ret)
 {
 	struct behind *b = find(s, node);

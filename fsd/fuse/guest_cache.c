@@ -8,8 +8,7 @@
 #include "fuse/journal.h"
 #include "tree/node.h"
 
-/* A file that is written through a shared mapping in the guest tells so when it is closed; this is how long that may stay unseen. */
-#define ATTR_SECONDS  60
+#define ATTR_SECONDS  (KNOWN_USEC / 1000000)
 #define ENTRY_SECONDS 3600
 #define KEPT_SLOTS    65536 /* as many files as are used over and over: a checkout's */
 #define KEPT_WAYS     4     /* slots that a node may be in; the one that was put in last goes last */
@@ -20,12 +19,16 @@ struct guest_cache {
 	struct agent *agent; /* who was asked to tell; NULL: nobody is */
 	bool live;           /* it does */
 	bool asked;          /* somebody was, before */
-	bool absent;         /* the kernel was told of a name that is not there */
 	uint32_t boot;
 	struct known *known;
+	struct told *told;
+	bool asks_root; /* which folder the workspace is */
+	uint64_t roots; /* told_roots() when that was asked */
 	/* Nodes whose pages are as they were when it was opened last; one that another takes the place of has to be read again. */
 	uint64_t kept[KEPT_SLOTS];
 	uint64_t plain[KEPT_SLOTS]; /* likewise, those without extended attributes */
+	/* Folders that the kernel may list out of its own pages: it is told when they change, and of one that another takes the place of. */
+	uint64_t listed[KEPT_SLOTS];
 	LIST_ENTRY(guest_cache) link;
 };
 
@@ -42,7 +45,7 @@ static struct guest_cache *find(struct server *s, uint32_t vm)
 /* Where NODE is or would be. */
 static uint64_t *set_of(uint64_t *slots, uint64_t node)
 {
-	return &slots[node_hash(node) % (KEPT_SLOTS / KEPT_WAYS) * KEPT_WAYS];
+	return &slots[node_place(node, KEPT_SLOTS / KEPT_WAYS) * KEPT_WAYS];
 }
 
 static bool holds(uint64_t *slots, uint64_t node)
@@ -64,24 +67,68 @@ static void forget(uint64_t *slots, uint64_t node)
 			set[i] = 0;
 }
 
-static void put(uint64_t *slots, uint64_t node)
+/* What gives way to it; 0: nothing. */
+static uint64_t put(uint64_t *slots, uint64_t node)
 {
-	uint64_t *set = set_of(slots, node);
+	uint64_t *set = set_of(slots, node), last = set[KEPT_WAYS - 1];
 
 	if (holds(slots, node))
-		return;
+		return 0;
 	memmove(set + 1, set, (KEPT_WAYS - 1) * sizeof(*set));
 	set[0] = node;
+	return last;
+}
+
+static void forget_names(struct guest_cache *c)
+{
+	notify_names(c->s);
+	told_nothing(c->told);
 }
 
 /* Nothing that the kernel has is right for sure. */
 static void drop_all(struct guest_cache *c)
 {
+	for (size_t i = 0; i < KEPT_SLOTS; i++)
+		if (c->listed[i]) {
+			notify_pages(c->s, c->listed[i]);
+			c->listed[i] = 0;
+		}
 	memset(c->kept, 0, sizeof(c->kept));
 	memset(c->plain, 0, sizeof(c->plain));
 	known_drop(c->known);
-	notify_names(c->s);
-	c->absent = false;
+	forget_names(c);
+}
+
+/* Others have changed NODE. False: too much to be told to the kernel. */
+static bool tell_changed(struct guest_cache *c, uint64_t node)
+{
+	known_changed(c->known, node);
+	if (!holds(c->listed, node))
+		return notify_attributes(c->s, node);
+	/* By its time alone the kernel would not know of a second change within the clock's grain. */
+	forget(c->listed, node);
+	notify_pages(c->s, node);
+	return true;
+}
+
+static void ask_root(struct guest_cache *c);
+
+static void on_root(void *user, int code, const struct agent_attr *attr)
+{
+	struct guest_cache *c = user;
+
+	c->asks_root = false;
+	if (code < 0 || !c->agent || attr->space != AGENT_SPACE_WORK)
+		return;
+	told_root(c->told, (struct file_ref){attr->ino, 1u + (uint8_t)attr->generation}, c->roots);
+	if (!told_knows_root(c->told))
+		ask_root(c);
+}
+
+static void ask_root(struct guest_cache *c)
+{
+	c->roots = told_roots(c->told);
+	c->asks_root = files_getattr(c->agent, (struct file_ref){0}, on_root, c, NULL) == 0;
 }
 
 static void on_changed(void *user, const void *data, size_t n)
@@ -89,10 +136,13 @@ static void on_changed(void *user, const void *data, size_t n)
 	struct guest_cache *c = user;
 	struct file_ref file;
 	uint32_t flags = 0;
+	uint64_t hash;
+	struct files_names names;
+	bool stale, names_told = false;
 
 	if (!c->live)
 		return;
-	if (files_changed_flags(&data, &n, &flags) <= 0 || (flags & AGENT_CHANGED_ALL)) {
+	if (files_changed_flags(&data, &n, &flags, &names) <= 0 || (flags & AGENT_CHANGED_ALL)) {
 		drop_all(c);
 		return;
 	}
@@ -102,17 +152,27 @@ static void on_changed(void *user, const void *data, size_t n)
 		forget(c->kept, node);
 		forget(c->plain, node);
 		behind_changed(c->s, node);
-		known_changed(c->known, node);
-		if (!notify_attributes(c->s, node)) {
+		if (!tell_changed(c, node)) {
 			drop_all(c);
 			return;
 		}
 	}
-	/* A name that was not there is asked for again: all that the kernel was told of are. */
-	if ((flags & AGENT_CHANGED_NAMES) || ((flags & AGENT_CHANGED_NEW) && c->absent)) {
-		notify_names(c->s);
-		c->absent = false;
+	/* An agent, or a kernel, that tells of no names. */
+	stale = (flags & (AGENT_CHANGED_NAMES | AGENT_CHANGED_NEW)) && !(flags & AGENT_CHANGED_NAMED);
+	if (stale)
+		known_drop(c->known);
+	while (files_changed_name(&names, &file, &hash) > 0) {
+		names_told = true;
+		known_name_changing(c->known, told_number(c->told, file, hash));
+		stale = told_changed(c->told, file, hash) || stale;
 	}
+	/* Any of these folders is the workspace, perhaps. */
+	if (names_told && !told_knows_root(c->told))
+		known_drop(c->known);
+	if (stale)
+		forget_names(c);
+	if (!told_knows_root(c->told) && !c->asks_root)
+		ask_root(c);
 }
 
 static void on_watched(void *user, int code)
@@ -123,6 +183,7 @@ static void on_watched(void *user, int code)
 	if (code == 0 && c->agent) {
 		drop_all(c);
 		c->live = true;
+		ask_root(c);
 	}
 }
 
@@ -132,8 +193,10 @@ struct guest_cache *guest_cache(struct server *s, uint32_t vm, struct agent *age
 
 	if (!c) {
 		c = calloc(1, sizeof(*c));
-		if (!c)
+		if (!c || !(c->told = told_new())) {
+			free(c);
 			return NULL;
+		}
 		c->s = s;
 		c->vm = vm;
 		c->known = known_new();
@@ -177,6 +240,7 @@ static void destroy(struct guest_cache *c)
 {
 	LIST_REMOVE(c, link);
 	known_free(c->known);
+	told_free(c->told);
 	free(c);
 }
 
@@ -211,36 +275,108 @@ uint32_t guest_boot(const struct guest_cache *c)
 	return c ? c->boot : 0;
 }
 
-double guest_attr_timeout(const struct guest_cache *c, const struct agent_attr *attr)
+double guest_attr_timeout(const struct ask *a, const struct agent_attr *attr)
 {
-	return guest_is_live(c) && attr->space == AGENT_SPACE_WORK ? ATTR_SECONDS : 0;
+	return guest_is_live(a->cache) && attr->space == AGENT_SPACE_WORK &&
+			       !(a->in_root && S_ISDIR(attr->mode))
+		       ? ATTR_SECONDS
+		       : 0;
 }
 
-double guest_entry_timeout(const struct guest_cache *c, const struct agent_attr *attr, bool in_root)
+/* The kernel may keep the name of A's: it can be told when it is no longer so. */
+static bool keeps_name(const struct ask *a)
 {
-	return c && c->s->epochs && !in_root && guest_attr_timeout(c, attr) > 0 ? ENTRY_SECONDS : 0;
+	struct file_ref folder = a->dir_count > 0 ? a->dirs[0] : a->file;
+
+	return guest_is_live(a->cache) && a->s->epochs && !a->in_root && !(folder.tag & AGENT_TAG_TREE) &&
+	       told_may(a->cache->told, folder, a->names[0]);
+}
+
+double guest_entry_timeout(const struct ask *a, const struct agent_attr *attr)
+{
+	return attr->space == AGENT_SPACE_WORK && keeps_name(a) ? ENTRY_SECONDS : 0;
 }
 
 double guest_absent_timeout(const struct ask *a)
 {
-	struct guest_cache *c = a->cache;
+	return keeps_name(a) ? ENTRY_SECONDS : 0;
+}
 
-	if (!guest_is_live(c) || !c->s->epochs || a->in_root || (a->file.tag & AGENT_TAG_TREE))
-		return 0;
-	c->absent = true;
-	return ENTRY_SECONDS;
+/* Names of the work disk's folders, and only while it is known which of them the workspace is. */
+static struct known *names_known(const struct ask *a, struct file_ref folder)
+{
+	return guest_is_live(a->cache) && told_knows_root(a->cache->told) && !(folder.tag & AGENT_TAG_TREE)
+		       ? a->cache->known
+		       : NULL;
+}
+
+void guest_found(const struct ask *a, uint64_t node, const struct agent_attr *attr)
+{
+	struct file_ref folder = a->dir_count > 0 ? a->dirs[0] : a->file;
+	struct known *k =
+		a->in_root || (node && attr->space != AGENT_SPACE_WORK) ? NULL : names_known(a, folder);
+
+	if (k)
+		known_found(k, told_number(a->cache->told, folder, a->names[0]), node, attr, a->changes);
+}
+
+bool guest_named(const struct ask *a, uint64_t *ret_node, struct agent_attr *ret, uint64_t *ret_usec)
+{
+	struct known *k = a->in_root ? NULL : names_known(a, a->file);
+
+	return k &&
+	       known_named(k, told_number(a->cache->told, a->file, a->names[0]), ret_node, ret, ret_usec);
+}
+
+void guest_name_changing(const struct ask *a, struct file_ref folder, uint64_t hash)
+{
+	if (a->cache)
+		known_name_changing(a->cache->known, told_number(a->cache->told, folder, hash));
+}
+
+void guest_moves_names(const struct ask *a)
+{
+	for (unsigned i = 0; a->cache && i < a->dir_count; i++)
+		told_name(a->cache->told, a->dirs[i], a->names[i]);
+}
+
+/* The guest tells when NODE changes. */
+static bool tells_of(const struct guest_cache *c, uint64_t node)
+{
+	struct node n;
+
+	return guest_is_live(c) && node_parse(node, &n) && n.guest && n.space == NODE_WORK;
 }
 
 bool guest_keeps(struct guest_cache *c, uint64_t node)
 {
-	struct node n;
 	bool kept;
 
-	if (!guest_is_live(c) || !node_parse(node, &n) || !n.guest || n.space != NODE_WORK)
+	if (!tells_of(c, node))
 		return false;
 	kept = holds(c->kept, node);
 	put(c->kept, node);
 	return kept;
+}
+
+void guest_listing(const struct ask *a)
+{
+	uint64_t gone = tells_of(a->cache, a->node) ? put(a->cache->listed, a->node) : 0;
+
+	if (gone)
+		notify_pages(a->s, gone);
+}
+
+bool guest_listed(const struct ask *a)
+{
+	if (!tells_of(a->cache, a->node) || !holds(a->cache->listed, a->node))
+		return false;
+	/* Who began to list it meanwhile would take what A brings for his own. */
+	if (!known_same(a->cache->known, a->node, a->changes)) {
+		forget(a->cache->listed, a->node);
+		return false;
+	}
+	return true;
 }
 
 bool guest_is_plain(struct guest_cache *c, uint64_t node)
@@ -264,18 +400,25 @@ void guest_not_plain(struct guest_cache *c, uint64_t node)
 		forget(c->plain, node);
 }
 
-void guest_changed_in_root(const struct ask *a)
+static void changed_in_root(const struct ask *a, struct file_ref file)
 {
 	uint64_t node;
 
-	if (!a->in_root || !guest_is_live(a->cache))
+	if (!a->in_root || !guest_is_live(a->cache) || (file.tag & AGENT_TAG_TREE))
 		return;
-	for (unsigned i = 0; i < a->dir_count; i++) {
-		if (a->dirs[i].tag & AGENT_TAG_TREE)
-			continue;
-		node = node_guest_number(a->vm, NODE_WORK, a->dirs[i].ino, a->dirs[i].tag - 1);
-		known_changed(a->cache->known, node);
-		notify_attributes(a->s, node);
+	node = node_guest_number(a->vm, NODE_WORK, file.ino, file.tag - 1);
+	tell_changed(a->cache, node);
+}
+
+void guest_changed_in_root(const struct ask *a)
+{
+	for (unsigned i = 0; i < a->dir_count; i++)
+		changed_in_root(a, a->dirs[i]);
+	if (a->in_root && a->dir_count > 0)
 		notify_names(a->s);
-	}
+}
+
+void guest_itself_changed_in_root(const struct ask *a)
+{
+	changed_in_root(a, a->file);
 }

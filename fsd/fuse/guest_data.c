@@ -41,6 +41,7 @@ static uint32_t strip(const struct ask *a, const struct agent_attr *attr)
 	if (!(a->fi.flags & O_TRUNC) || a->plus || bits == 0 || fuse_req_ctx(a->req)->uid == 0 || !agent)
 		return attr->mode;
 	change.mode = attr->mode & 07777 & ~bits;
+	known_changing(guest_known(a->cache), a->node);
 	files_setattr(agent, a->file, &change, on_stripped, NULL, NULL);
 	return attr->mode & ~bits;
 }
@@ -100,13 +101,15 @@ void guest_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		opened(a, NULL);
 		return;
 	}
+	if (!reading)
+		known_changing(guest_known(a->cache), ino);
 	ask_sent(a, files_open(agent, a->file, flags, on_opened, a, &a->request));
 }
 
 void guest_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
 {
 	struct agent *agent;
-	struct ask *a = change_new(req, parent, name, &agent);
+	struct ask *a = change_new(req, parent, name, true, &agent);
 
 	if (!a)
 		return;
@@ -134,7 +137,7 @@ void guest_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	if ((fi->flags & O_ACCMODE) != O_RDONLY)
 		behind_released(s, ino);
 	/* Nobody waits for it; a guest that is not there has nothing open. */
-	if ((fi->fh != GUEST_UNPINNED || folders_closed(s->folders, ino)) && place_look(s, ino, &at) == 0) {
+	if (place_look(s, ino, &at) == 0) {
 		agent_once(at.agent, s->unique);
 		files_release(at.agent, at.file, on_released, NULL, NULL);
 	}
@@ -275,6 +278,7 @@ void guest_write(
 	a->fi = *fi;
 	a->size = a->have = size;
 	a->offset = (uint64_t)off;
+	known_changing(guest_known(a->cache), ino);
 	if (!behind_write(a, agent, buf))
 		ask_sent(a, in_pieces(a, agent, buf, send_write));
 }
@@ -358,6 +362,7 @@ void guest_fallocate(
 	if (!a)
 		return;
 	agent_once(agent, a->s->unique);
+	known_changing(guest_known(a->cache), ino);
 	ask_sent(a, files_fallocate(agent, a->file, (uint32_t)mode, (uint64_t)offset, (uint64_t)length,
 			    on_allocated, a, &a->request));
 }
@@ -414,6 +419,7 @@ void guest_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in, stru
 	if (!a)
 		return;
 	a->node = ino_out;
+	known_changing(guest_known(a->cache), ino_out);
 	r = place_find(s, ino_out, &out);
 	if (r == 0 && out.vm != a->vm)
 		r = -EXDEV;

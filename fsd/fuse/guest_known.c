@@ -1,9 +1,10 @@
 /*
- * What is known of folders of a guest that tells of changes, so that it need not be asked: what a folder is like that was seen, or in which a name was
- * made, and which names a folder that was made here can have. Changes by others make both unknown again. The kernel asks for what a folder is like each time
- * that it has listed it, for its time of access.
+ * What is known of files of a guest that tells of changes, so that it need not be asked: what a folder is like that was seen, or in which a name was
+ * made; which names a folder that was made here can have; and what was found, or not, under a name, for the kernel keeps none (before Linux 6.16), or forgets all at once.
+ * Changes by others make all of it unknown again. The kernel asks for what a folder is like each time that it has listed it, for its time of access.
  */
 #include "banger/cleanup.h"
+#include "banger/io.h"
 #include "fuse/guest.h"
 #include "tree/node.h"
 
@@ -11,12 +12,23 @@
 #define FRESH_MAX   64    /* folders; the oldest gives way */
 #define FRESH_NAMES 65536 /* in each; more make it unknown */
 #define FRESH_BEGIN 64
+#define NAME_SETS   32768 /* two names of a checkout of as many files as this in each */
+#define NAME_WAYS   2
 
 /* A folder that was made here, empty, and the names that were made in it since, by their hashes: one of them is there, perhaps. */
 struct fresh {
 	uint64_t node; /* 0: none */
 	uint64_t *names;
 	size_t count, size; /* SIZE a power of 2; 0 in NAMES: free */
+};
+
+/* What was found under a name. */
+struct found {
+	uint64_t name; /* 0: nothing */
+	uint64_t changes;
+	uint64_t usec;
+	uint64_t node; /* 0: there is no such name */
+	struct agent_attr attr;
 };
 
 struct known {
@@ -28,22 +40,17 @@ struct known {
 	uint64_t
 		changes; /* by requests from here and by others, so many so far: what slots and MOVED are in */
 	uint64_t moved;  /* the last one of any folder */
+	uint64_t dropped; /* the last one that could be any */
+	/* By the name's number; and when any of that set was changed last. 9 MiB, of which only what is looked up is ever there. */
+	struct found found[NAME_SETS][NAME_WAYS];
+	uint64_t names[NAME_SETS];
 	struct fresh fresh[FRESH_MAX];
 	size_t next;
 };
 
-static uint64_t hash(const char *name)
-{
-	uint64_t h = 0xcbf29ce484222325; /* FNV-1a */
-
-	for (; *name; name++)
-		h = (h ^ (uint8_t)*name) * 0x100000001b3;
-	return h ? h : 1;
-}
-
 static struct slot *slot_of(struct known *k, uint64_t node)
 {
-	return &k->attrs[node_hash(node) % ATTR_SLOTS];
+	return &k->attrs[node_place(node, ATTR_SLOTS)];
 }
 
 struct known *known_new(void)
@@ -62,6 +69,7 @@ void known_drop(struct known *k)
 	if (!k)
 		return;
 	known_moved(k);
+	k->dropped = k->changes;
 	for (size_t i = 0; i < FRESH_MAX; i++)
 		clear(&k->fresh[i]);
 }
@@ -119,6 +127,11 @@ void known_attr(struct known *k, uint64_t node, const struct agent_attr *attr, u
 	if (!k || changes < k->moved || changes < slot->changed)
 		return;
 	*slot = (struct slot){.node = node, .changed = changes, .attr = *attr};
+}
+
+bool known_same(struct known *k, uint64_t node, uint64_t changes)
+{
+	return k && changes >= k->moved && changes >= slot_of(k, node)->changed;
 }
 
 bool known_get(struct known *k, uint64_t node, struct agent_attr *ret)
@@ -183,15 +196,77 @@ void known_name(struct known *k, uint64_t node, const char *name)
 		clear(f);
 		return;
 	}
-	at = place(f->names, f->size, hash(name));
+	at = place(f->names, f->size, agent_name_hash(name));
 	if (!*at)
 		f->count++;
-	*at = hash(name);
+	*at = agent_name_hash(name);
 }
 
 bool known_absent(struct known *k, uint64_t node, const char *name)
 {
 	const struct fresh *f = find(k, node);
 
-	return f && !*place(f->names, f->size, hash(name));
+	return f && !*place(f->names, f->size, agent_name_hash(name));
+}
+
+void known_name_changing(struct known *k, uint64_t name)
+{
+	if (k)
+		k->names[node_place(name, NAME_SETS)] = ++k->changes;
+}
+
+/* Under its name there still is what was found. */
+static bool is_there(const struct known *k, const struct found *f, uint64_t now)
+{
+	return f->name != 0 && now - f->usec < KNOWN_USEC && f->changes >= k->dropped &&
+	       f->changes >= k->names[node_place(f->name, NAME_SETS)];
+}
+
+/* And it is as it was. */
+static bool is_same(struct known *k, const struct found *f)
+{
+	return f->node == 0 || f->changes >= slot_of(k, f->node)->changed;
+}
+
+void known_found(
+	struct known *k, uint64_t name, uint64_t node, const struct agent_attr *attr, uint64_t changes)
+{
+	struct found *set = k ? k->found[node_place(name, NAME_SETS)] : NULL, *at;
+	uint64_t now = io_now_usec();
+
+	/* Under another of its names it may come and go. */
+	if (!k || (node && !S_ISDIR(attr->mode) && attr->nlink != 1))
+		return;
+	/* Its own place, or one that holds nothing any more, or the older one's. */
+	at = &set[0];
+	for (size_t i = 0; i < NAME_WAYS; i++) {
+		if (set[i].name == name) {
+			at = &set[i];
+			break;
+		}
+		if (is_there(k, at, now) && (!is_there(k, &set[i], now) || set[i].usec < at->usec))
+			at = &set[i];
+	}
+	*at = (struct found){.name = name, .changes = changes, .usec = now, .node = node};
+	if (node)
+		at->attr = *attr;
+}
+
+bool known_named(
+	struct known *k, uint64_t name, uint64_t *ret_node, struct agent_attr *ret, uint64_t *ret_usec)
+{
+	struct found *set = k ? k->found[node_place(name, NAME_SETS)] : NULL;
+	uint64_t now = io_now_usec();
+
+	for (size_t i = 0; k && i < NAME_WAYS; i++) {
+		const struct found *f = &set[i];
+
+		if (f->name != name || !is_there(k, f, now))
+			continue;
+		*ret_node = f->node;
+		*ret_usec = KNOWN_USEC - (now - f->usec);
+		*ret = f->attr;
+		return is_same(k, f) || (S_ISDIR(f->attr.mode) && known_get(k, f->node, ret));
+	}
+	return false;
 }

@@ -25,10 +25,35 @@ static void absent(struct ask *a)
 
 static void on_looked_up(void *user, int code, const struct agent_attr *attr)
 {
-	if (code == -ENOENT)
+	if (code == -ENOENT) {
+		guest_found(user, 0, NULL);
 		absent(user);
-	else
+	} else {
 		ask_on_entry(user, code, attr);
+	}
+}
+
+/* A name of which is known what there is. False: it is not, or the file is being written to from here. */
+static bool known_already(struct ask *a)
+{
+	struct fuse_entry_param entry = {0};
+	struct agent_attr attr;
+	uint64_t node, usec;
+
+	if (!guest_named(a, &node, &attr, &usec) || (node && behind_has(a->s, node)))
+		return false;
+	if (node == 0) {
+		absent(a);
+		return true;
+	}
+	entry.ino = node;
+	entry.generation = attr.generation;
+	entry.attr_timeout = (double)usec / 1000000;
+	entry.entry_timeout = guest_entry_timeout(a, &attr);
+	ask_stat(a, &attr, &entry.attr);
+	fuse_reply_entry(a->req, &entry);
+	ask_free(a);
+	return true;
 }
 
 void guest_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -38,10 +63,11 @@ void guest_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 	if (!a)
 		return;
+	a->names[0] = agent_name_hash(name);
 	/* A name that is too long is told from one that isn't there. */
 	if (strlen(name) <= NAME_MAX && known_absent(guest_known(a->cache), parent, name))
 		absent(a);
-	else
+	else if (!known_already(a))
 		ask_sent(a, files_lookup(agent, a->file, name, on_looked_up, a, &a->request));
 }
 
@@ -64,6 +90,12 @@ void guest_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	} else {
 		ask_sent(a, files_getattr(agent, a->file, ask_on_attr, a, &a->request));
 	}
+}
+
+static void on_attr_set(void *user, int code, const struct agent_attr *attr)
+{
+	guest_itself_changed_in_root(user);
+	ask_on_attr(user, code, attr);
 }
 
 void guest_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what, struct fuse_file_info *fi)
@@ -110,7 +142,7 @@ void guest_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what, st
 	/* Cut off again, what the guest has written since would be lost. */
 	if (change.valid & AGENT_SET_SIZE)
 		agent_once(agent, a->s->unique);
-	ask_sent(a, files_setattr(agent, a->file, &change, ask_on_attr, a, &a->request));
+	ask_sent(a, files_setattr(agent, a->file, &change, on_attr_set, a, &a->request));
 }
 
 static void on_link(void *user, int code, const void *data, size_t n)
@@ -140,7 +172,7 @@ void guest_readlink(fuse_req_t req, fuse_ino_t ino)
 }
 
 /* What is asked for makes (MADE) or removes a name in the folder NODE. */
-struct ask *change_new(fuse_req_t req, uint64_t node, const char *made, struct agent **ret_agent)
+struct ask *change_new(fuse_req_t req, uint64_t node, const char *name, bool makes, struct agent **ret_agent)
 {
 	struct ask *a = ask_new(req, node, ret_agent);
 
@@ -148,11 +180,13 @@ struct ask *change_new(fuse_req_t req, uint64_t node, const char *made, struct a
 		return NULL;
 	agent_once(*ret_agent, a->s->unique);
 	known_changing(guest_known(a->cache), node);
+	guest_name_changing(a, a->file, agent_name_hash(name));
 	a->changes = known_changes(guest_known(a->cache));
-	if (made)
-		known_name(guest_known(a->cache), node, made);
+	if (makes)
+		known_name(guest_known(a->cache), node, name);
 	else
 		behind_names(a->s);
+	a->names[a->dir_count] = agent_name_hash(name);
 	a->dir_nodes[a->dir_count] = node;
 	a->dirs[a->dir_count++] = a->file;
 	return a;
@@ -161,7 +195,7 @@ struct ask *change_new(fuse_req_t req, uint64_t node, const char *made, struct a
 void guest_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
 	struct agent *agent;
-	struct ask *a = change_new(req, parent, name, &agent);
+	struct ask *a = change_new(req, parent, name, true, &agent);
 
 	if (a)
 		ask_sent(a, files_mknod(agent, a->file, name, mode, (uint32_t)rdev, ask_owner(a),
@@ -171,7 +205,7 @@ void guest_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mod
 void guest_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
 	struct agent *agent;
-	struct ask *a = change_new(req, parent, name, &agent);
+	struct ask *a = change_new(req, parent, name, true, &agent);
 
 	if (!a)
 		return;
@@ -182,7 +216,7 @@ void guest_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mod
 void guest_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
 {
 	struct agent *agent;
-	struct ask *a = change_new(req, parent, name, &agent);
+	struct ask *a = change_new(req, parent, name, true, &agent);
 
 	if (a)
 		ask_sent(a, files_symlink(
@@ -192,7 +226,7 @@ void guest_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const ch
 void guest_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct agent *agent;
-	struct ask *a = change_new(req, parent, NULL, &agent);
+	struct ask *a = change_new(req, parent, name, false, &agent);
 
 	if (a)
 		ask_sent(a, files_unlink(agent, a->file, name, ask_on_code, a, &a->request));
@@ -201,13 +235,12 @@ void guest_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 void guest_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct agent *agent;
-	struct ask *a = change_new(req, parent, NULL, &agent);
+	struct ask *a = change_new(req, parent, name, false, &agent);
 
 	if (!a)
 		return;
 	/* Nobody knows yet which folder it is, and what it will be like without its name. */
 	known_moved(guest_known(a->cache));
-	guest_pin_folders(a, agent);
 	ask_sent(a, files_rmdir(agent, a->file, name, ask_on_code, a, &a->request));
 }
 
@@ -222,7 +255,9 @@ static int second(struct ask *a, uint64_t node, const char *made, struct file_re
 	if (r < 0)
 		return r;
 	known_changing(guest_known(a->cache), node);
+	guest_name_changing(a, at.file, agent_name_hash(made));
 	known_name(guest_known(a->cache), node, made);
+	a->names[a->dir_count] = agent_name_hash(made);
 	a->dir_nodes[a->dir_count] = node;
 	*ret = a->dirs[a->dir_count++] = at.file;
 	return 0;
@@ -232,15 +267,15 @@ void guest_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_
 	const char *newname, unsigned flags)
 {
 	struct agent *agent;
-	struct ask *a = change_new(req, parent, NULL, &agent);
+	struct ask *a = change_new(req, parent, name, false, &agent);
 	struct file_ref dir;
 	int r;
 
 	if (!a)
 		return;
 	known_moved(guest_known(a->cache));
-	guest_pin_folders(a, agent);
 	r = second(a, newparent, newname, &dir);
+	guest_moves_names(a);
 	if (r == 0)
 		r = files_rename(agent, a->file, name, dir, newname, flags, ask_on_code, a, &a->request);
 	ask_sent(a, r);
@@ -257,6 +292,7 @@ void guest_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char
 		return;
 	agent_once(agent, a->s->unique);
 	behind_names(a->s);
+	known_changing(guest_known(a->cache), ino);
 	r = second(a, newparent, newname, &dir);
 	if (r == 0)
 		r = files_link(agent, a->file, dir, newname, ask_on_entry, a, &a->request);

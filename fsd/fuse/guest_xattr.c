@@ -97,6 +97,7 @@ static void on_set(void *ask, int code)
 	/* Attributes that were asked for before have come by now. */
 	guest_not_plain(a->cache, a->node);
 	known_changing(guest_known(a->cache), a->node);
+	guest_itself_changed_in_root(a);
 	ask_on_code(a, code);
 }
 
@@ -135,5 +136,5 @@ void guest_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 	struct ask *a = change_attribute(req, ino, name, &agent);
 
 	if (a)
-		ask_sent(a, files_removexattr(agent, a->file, name, ask_on_code, a, &a->request));
+		ask_sent(a, files_removexattr(agent, a->file, name, on_set, a, &a->request));
 }

@@ -30,7 +30,7 @@ struct inodes *inodes_new(bool fresh)
 
 static struct inode_list *bucket_of(struct inodes *all, uint64_t node)
 {
-	return &all->buckets[node_hash(node) % BUCKETS];
+	return &all->buckets[node_place(node, BUCKETS)];
 }
 
 static struct inode *find(struct inodes *all, uint64_t node)

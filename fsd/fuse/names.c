@@ -191,5 +191,8 @@ void names_list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plu
 		if (plus && entry.ino)
 			inodes_given(s->inodes, entry.ino);
 	}
-	fuse_reply_buf(req, buf, used);
+	if (used == 0)
+		request_listed(s, req, ino);
+	else
+		fuse_reply_buf(req, buf, used);
 }

@@ -138,6 +138,11 @@ void notify_stale(void *user, uint64_t node)
 	}
 }
 
+void notify_pages(struct server *s, uint64_t node)
+{
+	tell(s, node, NULL, false);
+}
+
 bool notify_attributes(struct server *s, uint64_t node)
 {
 	if (s->told - atomic_load(&s->heard) > NOTICES_MAX)

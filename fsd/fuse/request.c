@@ -120,6 +120,17 @@ struct request *request_begin(struct server *s, fuse_req_t req, enum reply_kind 
 	return r;
 }
 
+void request_listed(struct server *s, fuse_req_t req, uint64_t node)
+{
+	struct request *r = request_begin(s, req, REPLY_DATA);
+
+	if (!r)
+		return;
+	notify_pages(s, node);
+	call_data(&r->call, NULL, 0);
+	request_end(s, r);
+}
+
 /* The kernel tells of the first signal only. */
 static int on_look(sd_event_source *source, uint64_t usec, void *user)
 {

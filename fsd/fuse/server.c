@@ -89,10 +89,16 @@ static uint64_t requests(void *user)
 	return ((struct server *)user)->requests;
 }
 
+static uint64_t asked(void *user)
+{
+	return ((struct server *)user)->asked_guests;
+}
+
 static const struct tree_listener listener = {
 	.stale = notify_stale,
 	.pollable = notify_pollable,
 	.requests = requests,
+	.asked = asked,
 };
 
 int server_new(const struct server_config *config, struct server **ret, struct err *e)
@@ -175,7 +181,6 @@ struct server *server_free(struct server *s)
 	requests_free(s);
 	guest_caches_free(s);
 	behinds_free(s->behinds);
-	folders_free(s->folders);
 	inodes_free(s->inodes);
 	tree_free(s->tree);
 	if (s->session)
@@ -385,10 +390,6 @@ int server_start_fd(struct server *s, struct vms *vms, int fd, bool adopted, str
 	tree_set_vms(s->tree, vms);
 	/* Without it each write waits for the guest. */
 	if (behinds_new(s->config.run_fd, &s->behinds, e) < 0) {
-		tree_log(s->tree, "%s", err_text(e));
-		err_clear(e);
-	}
-	if (folders_new(s->config.run_fd, !adopted, &s->folders, e) < 0) {
 		tree_log(s->tree, "%s", err_text(e));
 		err_clear(e);
 	}

@@ -8,7 +8,6 @@
 #include <sys/queue.h>
 
 #include "fuse/asked.h"
-#include "fuse/folders.h"
 #include "fuse/inodes.h"
 #include "fuse/server.h"
 
@@ -79,8 +78,9 @@ struct server {
 	bool again;      /* it was asked of one */
 	bool spins;      /* more than one CPU: looking again beats sleeping */
 	uint64_t requests;
-	uint64_t aliases; /* given out (node_alias()) */
-	bool epochs;      /* the kernel has FUSE_NOTIFY_INC_EPOCH */
+	uint64_t asked_guests; /* for so many of them */
+	uint64_t aliases;      /* given out (node_alias()) */
+	bool epochs;           /* the kernel has FUSE_NOTIFY_INC_EPOCH */
 	LIST_HEAD(, guest_cache) caches[CACHE_BUCKETS];
 	/* Who removed an attribute of which VM lately: it is removing the VM, and all that is below it (rm -r). */
 	struct {
@@ -89,7 +89,6 @@ struct server {
 	} removers[REMOVERS];
 	unsigned remover;        /* the next */
 	struct behinds *behinds; /* NULL: nothing is written behind */
-	struct folders *folders; /* NULL: guests are told of each */
 	struct inodes *inodes;   /* NULL: nothing is known */
 	uid_t owner;
 	gid_t group;
@@ -127,6 +126,8 @@ void notify_renumber(struct server *s, uint64_t parent, const char *name);
 void notify_stale(void *user, uint64_t node);
 /* Of NODE's attributes alone; takes no lock of the kernel's that a request of a guest's may hold. False: too much to be told so. */
 bool notify_attributes(struct server *s, uint64_t node);
+/* NODE's pages too: of a folder, what was listed. */
+void notify_pages(struct server *s, uint64_t node);
 /* No name that was ever looked up may be taken for granted. Any kernel that knows `epochs`. */
 void notify_names(struct server *s);
 void notify_pollable(void *user, struct handle *h);
@@ -135,6 +136,11 @@ void notify_pollable(void *user, struct handle *h);
 /* Around the call of the tree that answers what is returned: behind it a parked one can be interrupted. NULL: there was no memory, and REQ is answered. */
 struct request *request_begin(struct server *s, fuse_req_t req, enum reply_kind kind);
 void request_end(struct server *s, struct request *r);
+/*
+ * Answers REQ, which lists the folder NODE and is behind its last name. By then the kernel has no page of what it listed: with that answer it would list the
+ * folder by itself from the pages the next time.
+ */
+void request_listed(struct server *s, fuse_req_t req, uint64_t node);
 /* Forgets those that nobody has answered. */
 void requests_free(struct server *s);
 /* The kernel has heard of more. */

@@ -100,14 +100,35 @@ static int take(const void **data, size_t *n, void *to, size_t size)
 	return 1;
 }
 
-int files_changed_flags(const void **data, size_t *n, uint32_t *ret)
+int files_changed_flags(const void **data, size_t *n, uint32_t *ret, struct files_names *ret_names)
 {
-	return take(data, n, ret, sizeof(*ret));
+	int r = take(data, n, ret, sizeof(*ret));
+	size_t names = r > 0 ? (*ret >> AGENT_CHANGED_NAMED_SHIFT) * sizeof(struct agent_changed_name) : 0;
+
+	if (r <= 0)
+		return r;
+	if (names > *n)
+		return -EPROTO;
+	*n -= names;
+	*ret_names = (struct files_names){(const uint8_t *)*data + *n, names};
+	return 1;
 }
 
 int files_changed_next(const void **data, size_t *n, struct file_ref *ret)
 {
 	return take(data, n, ret, sizeof(*ret));
+}
+
+int files_changed_name(struct files_names *names, struct file_ref *ret, uint64_t *ret_hash)
+{
+	struct agent_changed_name name;
+	int r = take(&names->data, &names->n, &name, sizeof(name));
+
+	if (r > 0) {
+		*ret = (struct file_ref){name.ino, name.tag};
+		*ret_hash = name.hash;
+	}
+	return r;
 }
 
 int files_lseek(struct agent *a, struct file_ref file, uint64_t offset, uint32_t whence, files_offset_fn fn,

@@ -122,8 +122,16 @@ int files_lseek(struct agent *a, struct file_ref file, uint64_t offset, uint32_t
  */
 int files_watch(
 	struct agent *a, bool fresh, agent_event_fn changed, files_done_fn fn, void *user, uint32_t *ret_id);
-/* Of what CHANGED is given: flags (AGENT_CHANGED_*), then a file each. -EPROTO: garbage. 1: *RET is set; 0: no more. */
-int files_changed_flags(const void **data, size_t *n, uint32_t *ret);
+/*
+ * Of what CHANGED is given: flags (AGENT_CHANGED_*); then a file each; with AGENT_CHANGED_NAMED from *NAMES, which the flags set, a folder and the
+ * agent_name_hash() of what has come or gone in it. -EPROTO: garbage. 1: *RET is set; 0: no more.
+ */
+struct files_names {
+	const void *data;
+	size_t n;
+};
+int files_changed_flags(const void **data, size_t *n, uint32_t *ret, struct files_names *ret_names);
 int files_changed_next(const void **data, size_t *n, struct file_ref *ret);
+int files_changed_name(struct files_names *names, struct file_ref *ret, uint64_t *ret_hash);
 
 #endif

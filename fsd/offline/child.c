@@ -84,7 +84,7 @@ static bool await(struct child *c)
 			return false;
 		/* What goes wrong is told by whoever syncs, and by e2fsck. */
 		if (n == 0)
-			volume_settle(c->serving.work);
+			serving_settle(&c->serving);
 		settled = n == 0;
 	}
 }
@@ -104,7 +104,7 @@ static int serve(struct child *c)
 	}
 	/* What is open is so on the host, and its next reader finds it by number; without a name it is gone. */
 	serving_unpin_all(&c->serving);
-	return volume_settle(c->serving.work);
+	return serving_settle(&c->serving);
 }
 
 static int open_work(int fd, struct volume **ret)

@@ -97,8 +97,10 @@ int inode_unused(struct serving *s, struct file *f)
 	int r;
 
 	f->raw.i_links_count = 0;
-	if (s && pin_has(s, f->ino))
+	if (s && pin_has(s, f->ino)) {
+		s->unnamed++;
 		return file_write(f);
+	}
 	if (ext2fs_inode_has_valid_blocks2(fs, file_inode(f)))
 		code = ext2fs_punch(fs, f->ino, file_inode(f), f->v->block, 0, ~0ull);
 	if (!code && (f->raw.i_file_acl || f->raw.osd2.linux2.l_i_file_acl_high))

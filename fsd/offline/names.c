@@ -278,6 +278,7 @@ static int drop_link(struct serving *s, struct file *dir, struct file *f)
 			dir->raw.i_links_count--;
 			r = file_write(dir);
 		}
+		pin_removed(s, f->ino);
 		return r == 0 ? inode_unused(s, f) : r;
 	}
 	if (f->raw.i_links_count <= 1)

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <string.h>
 
 #include "offline/serving.h"
 
@@ -50,8 +51,21 @@ static void closed(struct serving *s, ext2_ino_t ino)
 
 	/* What can't be cleared away is e2fsck's, sometime. */
 	if (s->work->writable && file_read(s->work, ino, &f) == 0 && f.raw.i_links_count == 0 &&
-		f.raw.i_dtime == 0 && volume_change(s->work) == 0)
-		inode_unused(s, &f);
+		f.raw.i_dtime == 0 && volume_change(s->work) == 0 && inode_unused(s, &f) == 0)
+		s->unnamed--;
+}
+
+void pin_removed(struct serving *s, ext2_ino_t ino)
+{
+	ext2_ino_t *slot = &s->removed[s->removed_next];
+
+	/* Without memory it is stale at once. */
+	if (pin_add(s, ino) < 0)
+		return;
+	if (*slot && pin_drop(s, *slot))
+		closed(s, *slot);
+	*slot = ino;
+	s->removed_next = (s->removed_next + 1) % ELEMENTSOF(s->removed);
 }
 
 int serve_release(struct serving *s, const struct file_request *q, size_t *ret_n)
@@ -62,8 +76,14 @@ int serve_release(struct serving *s, const struct file_request *q, size_t *ret_n
 	return 0;
 }
 
+int serving_settle(struct serving *s)
+{
+	return s->unnamed ? volume_sync(s->work) : volume_settle(s->work);
+}
+
 void serving_unpin_all(struct serving *s)
 {
+	memset(s->removed, 0, sizeof(s->removed));
 	for (size_t i = 0; i < ELEMENTSOF(s->pins); i++) {
 		struct pin *p;
 

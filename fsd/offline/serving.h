@@ -27,6 +27,9 @@ struct serving {
 	struct volume *image, *over; /* NULL: root/ is not served */
 	ext2_ino_t upper;            /* of OVER: what is laid over the image */
 	LIST_HEAD(, pin) pins[256];
+	ext2_ino_t removed[AGENT_REMOVED_MAX]; /* folders without a name, pinned; 0: none */
+	size_t removed_next;
+	size_t unnamed; /* pinned without a name: as long as there are some the disk is not clean */
 	struct once once;
 	int once_fd; /* where it is written too, for the next child; 0: nowhere */
 	uint8_t answer[AGENT_PAYLOAD_MAX];
@@ -41,12 +44,16 @@ int serving_do(struct serving *s, const struct agent_header *h, const uint8_t *p
 void serving_adopt(struct serving *s, int fd);
 /* All that is open is no more: what has no name left goes. */
 void serving_unpin_all(struct serving *s);
+/* All that was changed is on the work disk, which is clean where nothing is pinned that e2fsck would have to clear away. */
+int serving_settle(struct serving *s);
 
 /* pins.c: files that are open outlive their names. */
 int pin_add(struct serving *s, ext2_ino_t ino);
 /* True: that was the last one. */
 bool pin_drop(struct serving *s, ext2_ino_t ino);
 bool pin_has(const struct serving *s, ext2_ino_t ino);
+/* The folder INO is about to have no name: it stays until AGENT_REMOVED_MAX more have gone, for nobody tells who has it open. */
+void pin_removed(struct serving *s, ext2_ino_t ino);
 
 /* -ESTALE; -EOPNOTSUPP: root/ is not served. */
 int serving_file(struct serving *s, struct file_id id, struct file *ret);

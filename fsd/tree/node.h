@@ -75,10 +75,13 @@ uint64_t node_guest_number(uint32_t vm, enum node_space space, uint32_t ino, uin
  * file whose writes wait is another inode to each who opens it.
  */
 uint64_t node_alias(uint64_t number, uint64_t serial);
-/* Spreads numbers over a table's places: its upper half is as good as random (Fibonacci hashing; Knuth, The Art of Computer Programming 6.4). */
-static inline uint64_t node_hash(uint64_t number)
+/*
+ * NUMBER's place in a table of so many PLACES (fewer than 2^32), by the upper bits of its product with the golden ratio: numbers in a row lie apart (Fibonacci
+ * hashing; Knuth, The Art of Computer Programming 6.4).
+ */
+static inline uint64_t node_place(uint64_t number, uint32_t places)
 {
-	return number * 0x9e3779b97f4a7c15 >> 32;
+	return (number * 0x9e3779b97f4a7c15 >> 32) * places >> 32;
 }
 /* False: no node has this number. An alias's is what it stands for. */
 bool node_parse(uint64_t number, struct node *ret);

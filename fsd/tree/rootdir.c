@@ -148,10 +148,14 @@ static void metrics_show(struct tree *t, const struct target *at, FILE *out)
 		"# HELP fuse_requests_total Requests of the kernel served\n# TYPE fuse_requests_total "
 		"counter\n"
 		"fuse_requests_total %" PRIu64 "\n"
+		"# HELP guest_requests_total Requests of the kernel that a guest had to be asked for\n# TYPE "
+		"guest_requests_total counter\n"
+		"guest_requests_total %" PRIu64 "\n"
 		"# HELP banger_start_time_seconds When the daemon began\n# TYPE banger_start_time_seconds "
 		"gauge\n"
 		"banger_start_time_seconds %" PRIu64 "\n",
-		memory, vcpus, ops, t->events, t->listener->requests(t->user), t->began / 1000000);
+		memory, vcpus, ops, t->events, t->listener->requests(t->user), t->listener->asked(t->user),
+		t->began / 1000000);
 }
 
 static void ssh_config_show(struct tree *t, const struct target *at, FILE *out)

@@ -41,6 +41,7 @@ struct tree_listener {
 	void (*stale)(void *user, uint64_t node);       /* size, times and contents of NODE have changed */
 	void (*pollable)(void *user, struct handle *h); /* whoever polls H should look again */
 	uint64_t (*requests)(void *user);               /* served so far */
+	uint64_t (*asked)(void *user);                  /* for so many of them a guest had to be asked */
 };
 
 int tree_new(const struct tree_config *config, const struct tree_listener *listener, void *user,

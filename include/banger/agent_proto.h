@@ -139,7 +139,8 @@ enum agent_type {
 	AGENT_FS_WATCH,
 	/*
 	 * agent->host, no reply, id 0: u32 flags (AGENT_CHANGED_*), then any number of files of the work disk whose contents or attributes have
-	 * changed. It comes before whatever a process that made the change says or ends with (STDOUT, EXIT).
+	 * changed; the last of it are as many struct agent_changed_name as FLAGS says. It comes before whatever a process that made the change says
+	 * or ends with (STDOUT, EXIT).
 	 */
 	AGENT_FS_CHANGED,
 	/*
@@ -166,6 +167,7 @@ enum agent_type {
 /* Bits 8 to 15: the signal that the job is told to stop by at POWEROFF, before anything else is, 0: none in particular. */
 #define AGENT_EXEC_STOP_SHIFT 8
 #define AGENT_WINDOW          (256u * 1024)
+#define AGENT_REMOVED_MAX     256 /* folders without a name that can still be looked at: the last ones */
 #define AGENT_WRITE_APPEND    1u
 #define AGENT_READDIR_PLUS    1u
 /*
@@ -180,6 +182,9 @@ enum agent_type {
 #define AGENT_CHANGED_NAMES 1u /* a name of something is no longer its */
 #define AGENT_CHANGED_ALL   2u /* too much to be told: anything may have changed */
 #define AGENT_CHANGED_NEW   4u /* there is a name that was not */
+#define AGENT_CHANGED_NAMED 8u /* each of these names is told */
+#define AGENT_CHANGED_NAMED_SHIFT                                                                            \
+	16 /* how many are. Who does not know of them takes each for two files that he has never heard of. */
 
 #define AGENT_PORTS_FULL                                                                                     \
 	1u /* with processes, and what they speak: each that is new is connected to once; else neither, and TCP alone */
@@ -205,6 +210,21 @@ struct agent_header {
 };
 
 /* Little-endian on the wire; x86-64 and arm64 lay it out so. */
+struct agent_changed_name {
+	uint32_t ino, tag; /* the folder; it is among the files as well */
+	uint64_t hash;     /* agent_name_hash() */
+};
+
+/* FNV-1a (RFC 9923), never 0. */
+static inline uint64_t agent_name_hash(const char *name)
+{
+	uint64_t h = 0xcbf29ce484222325;
+
+	for (; *name; name++)
+		h = (h ^ (uint8_t)*name) * 0x100000001b3;
+	return h ? h : 1;
+}
+
 struct agent_attr {
 	uint32_t ino;
 	uint32_t generation; /* with SPACE AGENT_SPACE_TREE: the high 8 bits of the key */

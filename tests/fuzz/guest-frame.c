@@ -133,14 +133,22 @@ static const struct agent_job_events events = {
 
 static void on_changed(void *user, const void *data, size_t n)
 {
+	struct files_names names;
 	struct file_ref file;
+	uint64_t hash;
 	uint32_t flags;
-	int r = files_changed_flags(&data, &n, &flags);
+	int r = files_changed_flags(&data, &n, &flags, &names);
 
 	(void)user;
-	while (r > 0 && (r = files_changed_next(&data, &n, &file)) > 0)
+	if (r <= 0)
+		return;
+	while ((r = files_changed_next(&data, &n, &file)) > 0)
 		continue;
 	if (r == 0 && n > 0)
+		abort();
+	while ((r = files_changed_name(&names, &file, &hash)) > 0)
+		continue;
+	if (r < 0 || names.n > 0)
 		abort();
 }
 

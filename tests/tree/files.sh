@@ -83,6 +83,22 @@ mkdir "$W/gone" && ls -la "$W" >/dev/null
 exec 5<"$W/gone"
 is "an open folder that loses its name" "$(rmdir "$W/gone" && stat -L --cached=never -c '%h %s' /proc/self/fd/5)" "0 0"
 exec 5<&-
+# What the kernel keeps of names, it forgets when the guest has changed them: at once, each time, wherever; also where the workspace is another.
+names()
+{
+	(cd "$W/names" && for f in a/1 a/2 b/1 b/2 c; do [ ! -e $f ] || echo $f; done | tr '\n' ' ')
+}
+is "names in two folders" "$(mkdir "$W/names" "$W/names/a" "$W/names/b" && touch "$W/names/a/1" && names; names)" "a/1 a/1 "
+is "one comes" "$(guest 'touch names/b/2'; names)" "a/1 b/2 "
+is "one goes" "$(guest 'rm names/a/1'; names)" "b/2 "
+is "again, where the guest was at work" "$(guest 'touch names/a/1 names/c; rm names/b/2'; names)" "a/1 c "
+is "it moves" "$(guest 'mv names/a/1 names/b/1'; names)" "b/1 c "
+is "as a folder of that name" "$(guest 'rm names/c; mv names/b names/c; mkdir names/b; touch names/b/2'; names; ls "$W/names/c")" "b/2 c 1"
+is "moved from here, then there" "$(mv "$W/names/b/2" "$W/names/a/2" && names; guest 'mv names/a/2 names/b/2'; names)" "a/2 c b/2 c "
+is "another workspace" "$(guest 'cd .. && mv workspace old && mkdir -p workspace/names/a && touch workspace/names/a/2'; names)" "a/2 "
+is "and what changes in it" "$(guest 'touch names/c; mv names/a/2 names/a/1'; names)" "a/1 c "
+is "the old one" "$(guest 'cd .. && rm -r workspace && mv old workspace'; names)" "b/2 c "
+rm -r "$W/names"
 is "10,000 opens and closes" "$(perl -e 'for (1 .. 10000) { open my $f, "<", $ARGV[0] or die "$_: $!" } print "done"' "$W/rooted")" "done"
 
 # Editors: a file that takes another's place, and one that is written over with a copy kept beside it.
@@ -106,7 +122,7 @@ chown -R "$OWNER" "$tree"
 ok "rsync" as_owner rsync -a "$tree/" "$W/tree/"
 is "again moves nothing" "$(as_owner rsync -ai "$tree/" "$W/tree/")" ""
 # What was looked at is not asked for again, nor are names that are not there.
-requests() { awk '/^fuse_requests_total/ {print $2}' "$FS/metrics"; }
+requests() { awk '/^guest_requests_total/ {print $2}' "$FS/metrics"; }
 look()
 {
 	(cd "$W/tree" && find "$tree" -type f -printf '%P\0' | xargs -0 stat -c %s | sort | uniq -c)

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <sys/stat.h>
 
 #include "banger/cleanup.h"
 #include "fuse/guest.h"
@@ -64,6 +65,87 @@ static void what_a_folder_is_like(void **state)
 		assert_int_equal(got.ino, node);
 	}
 	assert_true(node > 5);
+}
+
+static void what_is_under_a_name(void **state)
+{
+	struct known *k = *state;
+	struct agent_attr attr = {.mode = S_IFREG | 0644, .nlink = 1, .size = 7}, got;
+	uint64_t node, usec, before;
+
+	assert_false(known_named(k, 1, &node, &got, &usec));
+	known_found(k, 1, 5, &attr, known_changes(k));
+	assert_true(known_named(k, 1, &node, &got, &usec));
+	assert_int_equal(node, 5);
+	assert_int_equal(got.size, 7);
+	assert_true(usec > 0 && usec <= KNOWN_USEC);
+	assert_false(known_named(k, 2, &node, &got, &usec));
+	/* The name; the file; anything. */
+	known_name_changing(k, 1);
+	assert_false(known_named(k, 1, &node, &got, &usec));
+	known_found(k, 1, 5, &attr, known_changes(k));
+	known_changing(k, 5);
+	assert_false(known_named(k, 1, &node, &got, &usec));
+	known_found(k, 1, 5, &attr, known_changes(k));
+	known_changed(k, 6);
+	assert_true(known_named(k, 1, &node, &got, &usec));
+	known_drop(k);
+	assert_false(known_named(k, 1, &node, &got, &usec));
+	/* What was asked before a change, and is answered after it. */
+	before = known_changes(k);
+	known_name_changing(k, 1);
+	known_found(k, 1, 5, &attr, before);
+	assert_false(known_named(k, 1, &node, &got, &usec));
+	before = known_changes(k);
+	known_changing(k, 5);
+	known_found(k, 1, 5, &attr, before);
+	assert_false(known_named(k, 1, &node, &got, &usec));
+	/* That there is nothing. */
+	known_found(k, 3, 0, NULL, known_changes(k));
+	assert_true(known_named(k, 3, &node, &got, &usec));
+	assert_int_equal(node, 0);
+	known_name_changing(k, 3);
+	assert_false(known_named(k, 3, &node, &got, &usec));
+	/* A file of several names is changed under the others. */
+	attr.nlink = 2;
+	known_found(k, 4, 8, &attr, known_changes(k));
+	assert_false(known_named(k, 4, &node, &got, &usec));
+	/* A folder that is another, but is known itself. */
+	attr.mode = S_IFDIR | 0755;
+	known_found(k, 4, 8, &attr, known_changes(k));
+	assert_true(known_named(k, 4, &node, &got, &usec));
+	known_changing(k, 8);
+	assert_false(known_named(k, 4, &node, &got, &usec));
+	attr.nlink = 3;
+	known_attr(k, 8, &attr, known_changes(k));
+	assert_true(known_named(k, 4, &node, &got, &usec));
+	assert_int_equal(got.nlink, 3);
+	/* Moved, it is under that name no more; and others' names hold. */
+	known_found(k, 9, 12, &attr, known_changes(k));
+	known_name_changing(k, 4);
+	known_moved(k);
+	assert_false(known_named(k, 4, &node, &got, &usec));
+	assert_true(known_named(k, 9, &node, &got, &usec));
+}
+
+static void names_give_way(void **state)
+{
+	struct known *k = *state;
+	struct agent_attr attr = {.mode = S_IFREG | 0644, .nlink = 1}, got;
+	uint64_t node, usec, kept = 0;
+
+	for (uint64_t i = 1; i <= 20000; i++) {
+		attr.ino = (uint32_t)i;
+		known_found(k, i, i, &attr, known_changes(k));
+		assert_true(known_named(k, i, &node, &got, &usec));
+		assert_int_equal(got.ino, i);
+	}
+	for (uint64_t i = 1; i <= 20000; i++)
+		if (known_named(k, i, &node, &got, &usec)) {
+			assert_int_equal(node, i);
+			kept++;
+		}
+	assert_true(kept > 19000);
 }
 
 static void names_of_a_folder_made_here(void **state)
@@ -143,6 +225,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(what_a_folder_is_like, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_is_under_a_name, setup, teardown),
+		cmocka_unit_test_setup_teardown(names_give_way, setup, teardown),
 		cmocka_unit_test_setup_teardown(names_of_a_folder_made_here, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_name_is_missed, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_oldest_gives_way, setup, teardown),

@@ -21,7 +21,6 @@ static struct {
 } sent;
 static uint64_t next_once;
 static struct server server;
-static bool kept; /* what the kernel has of a file */
 
 void agent_once(struct agent *a, uint64_t token)
 {
@@ -108,21 +107,6 @@ int place_find(struct server *s, uint64_t number, struct place *ret)
 int place_look(struct server *s, uint64_t number, struct place *ret)
 {
 	return place_find(s, number, ret);
-}
-
-bool guest_is_removed(struct server *s, fuse_req_t req, uint64_t node)
-{
-	return false;
-}
-
-bool early_wait(struct server *s, fuse_req_t req, uint32_t vm)
-{
-	return false;
-}
-
-uint32_t place_vm(uint64_t number)
-{
-	return 0;
 }
 
 void ask_sent(struct ask *a, int r)
@@ -213,9 +197,35 @@ double guest_absent_timeout(const struct ask *a)
 	return 0;
 }
 
+void guest_itself_changed_in_root(const struct ask *a)
+{
+}
+
+double guest_entry_timeout(const struct ask *a, const struct agent_attr *attr)
+{
+	return 0;
+}
+
+void guest_moves_names(const struct ask *a)
+{
+}
+
+void guest_found(const struct ask *a, uint64_t node, const struct agent_attr *attr)
+{
+}
+
+bool guest_named(const struct ask *a, uint64_t *ret_node, struct agent_attr *ret, uint64_t *ret_usec)
+{
+	return false;
+}
+
+void guest_name_changing(const struct ask *a, struct file_ref folder, uint64_t hash)
+{
+}
+
 bool guest_keeps(struct guest_cache *c, uint64_t node)
 {
-	return kept;
+	return false;
 }
 
 bool guest_is_plain(struct guest_cache *c, uint64_t node)
@@ -295,26 +305,6 @@ static int setup(void **state)
 	return 0;
 }
 
-static int setup_folders(void **state)
-{
-	char dir[] = "/tmp/banger-once-XXXXXX";
-	_cleanup_close_ int fd = -EBADF;
-
-	if (!mkdtemp(dir))
-		return -1;
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (folders_new(fd, true, &server.folders, NULL) < 0 || unlinkat(fd, "folders", 0) < 0 ||
-		rmdir(dir) < 0)
-		return -1;
-	return setup(state);
-}
-
-static int teardown_folders(void **state)
-{
-	server.folders = folders_free(server.folders);
-	return 0;
-}
-
 static void names(void **state)
 {
 	struct fuse_file_info fi = {.flags = O_RDWR | O_CREAT};
@@ -357,32 +347,7 @@ static void pins(void **state)
 	struct fuse_file_info fi = {.flags = O_RDONLY};
 
 	ONCE(guest_open(NULL, 1, &fi));
-	ONCE(guest_opendir(NULL, 1, &fi));
 	ONCE(guest_release(NULL, 1, &fi));
-}
-
-/* What the kernel lists by itself the guest hears of only when it may lose its name, before it does; and then of its end. */
-static void folders_that_are_kept(void **state)
-{
-	struct fuse_file_info fi = {.flags = O_RDONLY}, other = fi;
-
-	kept = true;
-	sent.count = 0;
-	guest_opendir(NULL, 1, &fi);
-	guest_release(NULL, 1, &fi);
-	guest_opendir(NULL, 1, &fi);
-	guest_opendir(NULL, 1, &other);
-	guest_unlink(NULL, 2, "a");
-	assert_int_equal(sent.count, 1);
-	guest_rmdir(NULL, 2, "a");
-	assert_int_equal(sent.count, 3);
-	assert_int_equal(sent.once, UNIQUE);
-	guest_rmdir(NULL, 2, "b");
-	assert_int_equal(sent.count, 4);
-	guest_release(NULL, 1, &fi);
-	assert_int_equal(sent.count, 4);
-	ONCE(guest_release(NULL, 1, &other));
-	kept = false;
 }
 
 int main(void)
@@ -391,7 +356,6 @@ int main(void)
 		cmocka_unit_test_setup(names, setup),
 		cmocka_unit_test_setup(contents, setup),
 		cmocka_unit_test_setup(pins, setup),
-		cmocka_unit_test_setup_teardown(folders_that_are_kept, setup_folders, teardown_folders),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

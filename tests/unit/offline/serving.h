@@ -213,7 +213,7 @@ static inline void check_disk(struct bench *b)
 	_cleanup_free_ char *text = NULL;
 	_cleanup_err_ struct err e = {0};
 
-	assert_int_equal(volume_settle(b->s.work), 0);
+	assert_int_equal(serving_settle(&b->s), 0);
 	assert_int_equal(state_of(b->fd), REPAIR_CLEAN);
 	spec.argv = argv;
 	spec.stdin_fd = b->fd;

@@ -70,6 +70,35 @@ static void names(void **state)
 	check_disk(b);
 }
 
+/* Nobody says who has a folder open: the last that have lost their names stay. */
+static void folders_without_a_name(void **state)
+{
+	struct bench *b = *state;
+	struct id gone, over, other;
+
+	assert_int_equal(make(b, AGENT_FS_MKDIR, workspace, "gone", 0755, &gone), 0);
+	assert_int_equal(make(b, AGENT_FS_MKDIR, workspace, "over", 0755, &over), 0);
+	assert_int_equal(make(b, AGENT_FS_MKDIR, workspace, "new", 0755, &other), 0);
+	assert_int_equal(on_name(b, AGENT_FS_RMDIR, workspace, "gone"), 0);
+	assert_int_equal(move(b, workspace, "new", workspace, "over", 0), 0);
+	assert_int_equal(attr(b, gone).nlink, 0);
+	assert_int_equal(attr(b, over).nlink, 0);
+	assert_int_equal(make(b, AGENT_FS_MKNOD, gone, "f", S_IFREG | 0600, &other), -ENOENT);
+	for (int i = 0; i < AGENT_REMOVED_MAX - 1; i++) {
+		assert_int_equal(make(b, AGENT_FS_MKDIR, workspace, "next", 0755, &other), 0);
+		assert_int_equal(on_name(b, AGENT_FS_RMDIR, workspace, "next"), 0);
+	}
+	add_id(b, gone);
+	assert_int_equal(ask(b, AGENT_FS_GETATTR, 0), -ESTALE);
+	assert_int_equal(attr(b, over).nlink, 0);
+	assert_int_equal(serving_settle(&b->s), 0);
+	assert_int_equal(state_of(b->fd), REPAIR_CUT_OFF);
+	serving_unpin_all(&b->s);
+	add_id(b, over);
+	assert_int_equal(ask(b, AGENT_FS_GETATTR, 0), -ESTALE);
+	check_disk(b);
+}
+
 static size_t list(struct bench *b, struct id dir, uint32_t size, char *text, size_t max)
 {
 	uint64_t cookie = 0;
@@ -226,6 +255,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(names),
+		TEST(folders_without_a_name),
 		TEST(listing),
 		TEST(merged),
 	};
