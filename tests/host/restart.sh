@@ -135,6 +135,19 @@ done
 kill -9 "${old[@]}"
 survived "kill -9 of both" "${units[@]}"
 
+# Who asks while a daemon ends is answered by the next one, once. Debian 12's kernel does not ask it again by itself.
+cut=
+for deed in "mkdir $FS/vms/cut" "mv $FS/vms/cut $FS/vms/moved" "rmdir $FS/vms/moved"; do
+	systemctl reset-failed "${units[1]}"
+	# shellcheck disable=SC2086
+	as_owner timeout "$PATIENCE" $deed & asker=$!
+	kill -9 "${old[1]}"
+	wait $asker || cut="$cut$deed; "
+	await another "${units[1]}" "${old[1]}" || fail "$deed: another ${units[1]}"
+	remember
+done
+is "mkdir, mv and rmdir over a daemon's end" "$cut$(ls -d "$FS"/vms/{cut,moved} 2>/dev/null)" ""
+
 # A newer package.
 dpkg-deb -R "$PACKAGE" "$CASE_DIR/newer"
 sed -i 's/^Version: .*/&+newer/' "$CASE_DIR/newer/DEBIAN/control"

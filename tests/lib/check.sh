@@ -9,8 +9,7 @@ check_begin()
 	CHECK_COUNTS=$CHECK_DIR/counts
 	CASE_SECONDS=${CASE_SECONDS:-1200} # what hangs fails, and holds up nobody for ever
 	echo "0 0 0" >"$CHECK_COUNTS"
-	# A thread that is cancelled leaves its stack poisoned, which the runtime then finds when it takes back its own alternate stack there.
-	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:use_sigaltstack=0 UBSAN_OPTIONS=print_stacktrace=1
+	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1
 	trap 'rm -rf "$CHECK_DIR"' EXIT
 	trap 'exit 130' INT TERM
 }
@@ -90,7 +89,7 @@ fuzz_tests()
 }
 
 # The longest begin first, so that none is left to run alone: tests by their names without folders, in this order.
-TESTS_LONG='storage|restart|install|doctor|killed-helper|ssh-brought|many|cgroup|firecracker|figures|power-cut|network|spoof|umoci|registry|files|filetrouble|stopped|hostile_floods|stream|layers_at_once'
+TESTS_LONG='storage|restart|install|doctor|killed-helper|killed-fsd|killed-running|ssh-brought|many|cgroup|firecracker|figures|power-cut|network|spoof|umoci|registry|files|filetrouble|stopped|hostile_floods|stream|layers_at_once'
 
 # sorted_tests TEST...: a line each.
 sorted_tests()

@@ -66,7 +66,7 @@ machine_start()
 		StrictHostKeyChecking no
 		LogLevel ERROR
 		BatchMode yes
-		ConnectTimeout 60
+		ConnectTimeout 180
 		ServerAliveInterval 30
 		ServerAliveCountMax 10
 	END
@@ -83,7 +83,7 @@ machine_start()
 machine_given()
 {
 	mkdir -p "$1"
-	printf 'Match host host\nHostName %s\nUser root\nBatchMode yes\nConnectTimeout 60\nServerAliveInterval 30\nServerAliveCountMax 10\n' "$2" >"$1/ssh"
+	printf 'Match host host\nHostName %s\nUser root\nBatchMode yes\nConnectTimeout 180\nServerAliveInterval 30\nServerAliveCountMax 10\n' "$2" >"$1/ssh"
 }
 
 # machine_await DIR [BOOT_ID]: until it answers; where BOOT_ID is given, until it has another.
