@@ -15,7 +15,7 @@ for ((n = 30; ; n++)); do
 	killed banger-fsd $n errno_write "$VM/ctl" start || break
 	recovered banger-fsd
 	answered OK
-	is "$what: it runs, with its file" "$(cat "$VM/state") $(cat "$VM/workspace/file")" "running kept"
+	is "$what: it runs, with its file" "$(shown state workspace/file)" "running kept"
 	[ $((n % 2)) = 0 ] && verb=stop || verb=kill
 	what="a $verb, step $down"
 	if killed banger-fsd $down errno_write "$VM/ctl" $verb; then
@@ -25,11 +25,11 @@ for ((n = 30; ; n++)); do
 		down=1
 	fi
 	answered OK
-	is "$what: it is stopped" "$(cat "$VM/state")" stopped
+	is "$what: it is stopped" "$(shown state)" stopped
 	nothing_left
 done
 ok "a start was cut off at each of its steps from 30 to $n" test $n -ge 45
-is "it runs, with its file and settings" "$(cat "$VM/state" "$VM/workspace/file" "$VM/autostop" | xargs)" "running kept 9000"
+is "it runs, with its file and settings" "$(shown state workspace/file autostop)" "running kept 9000"
 is "it stops" "$(errno_write "$VM/ctl" stop)" OK
 is "and is deleted" "$(errno_call rmdir "$VM")" OK
 recoveries

@@ -254,7 +254,7 @@ case_begin()
 		export CASE_INSIDE=1
 		exec unshare --net --mount --propagation private -- bash "$0" "$@"
 	fi
-	trap 'exit 130' INT TERM
+	trap 'case_cut_off "$BASH_COMMAND"' INT TERM
 	trap case_cleanup EXIT
 	ip link set lo up
 	CASE_DIR=$(mktemp -d /tmp/banger-case.XXXXXX)
@@ -314,6 +314,15 @@ case_logs()
 	for log in "$STATE"/vms/*/console; do
 		[ -s "$log" ] && { diag "--- $log"; tail -c 1500 "$log" | tr -d '\r' | sed 's/^/# /'; }
 	done
+}
+
+# The case is told to end before it has: where it is, and what of it runs.
+case_cut_off()
+{
+	diag "cut off at: $1 (lines ${BASH_LINENO[*]})"
+	ps -o pid,stat,wchan:32,etimes,args -p "$(pgrep --ns $$ --nslist net | paste -sd,)" | grep -v '\[.*]$' | cut -c1-160 | sed 's/^/# /'
+	case_logs
+	exit 130
 }
 
 # Nothing that a sanitizer or an assertion had to say may go unseen.

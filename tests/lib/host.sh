@@ -14,6 +14,8 @@
 OWNER=kim
 BANGER_BIN=/usr/bin
 FS=/run/banger/fs
+RUN=/run/banger
+STATE=/var/lib/banger
 PACKAGE=$TOP/banger.deb
 # Guests' kernel, where the host has no network to get one by.
 KERNEL=$(ls /var/lib/banger-host/linux-image-*.deb 2>/dev/null)
@@ -74,7 +76,7 @@ host_picture()
 
 host_begin()
 {
-	trap 'exit 130' INT TERM
+	trap 'case_cut_off "$BASH_COMMAND"' INT TERM
 	[ -z "$HOST_STAGE" ] || return 0
 	if [ "${1:-}" = ready ]; then
 		host_make_ready || { fail "the host is ready"; echo "1..$CASE_COUNT"; exit 1; }

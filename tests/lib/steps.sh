@@ -43,7 +43,7 @@ gone() { [ ! -d "/proc/$1" ] || grep -q 'State:[[:space:]]*[ZX]' "/proc/$1/statu
 # COMMAND is over then.
 killed()
 {
-	local program=$1 n=$2 pid
+	local program=$1 n=$2 pid end=$((SECONDS + PATIENCE))
 	shift 2
 	case $program in
 	banger-fsd) pid=$(fsd_pid) ;;
@@ -55,9 +55,14 @@ killed()
 	until gone "$pid"; do
 		if ! kill -0 $actor 2>/dev/null; then
 			# That step may come after the answer.
-			[ "$(steps_count "$program")" -ge "$n" ] && continue
-			steps_arm "$program" 0
-			return 1
+			[ "$(steps_count "$program")" -lt "$n" ] && steps_arm "$program" 0 && return 1
+		fi
+		if [ $SECONDS -ge $end ]; then
+			fail "$what: $program dies at step $n, or the command ends"
+			diag "$(steps_count "$program") steps, said so far: $(cat "$CASE_DIR/acted")"
+			diag "$(ps -Lo pid,tid,stat,wchan:32,args -p "$pid,$actor")"
+			kill -9 "$pid" "$actor"
+			end=$((SECONDS + PATIENCE))
 		fi
 		nap 0.02
 	done
@@ -93,6 +98,12 @@ recovered()
 	banger up --owner "$OWNER" >"$CASE_DIR/up.log" 2>&1 || { fail "up after $what"; diag "$(cat "$CASE_DIR/up.log")"; return; }
 	await state_right || fail "$what: the state is right"
 	KNOWN+=($(($(now_ms) - began)))
+}
+
+# What VM's FILES say, in a row.
+shown()
+{
+	timeout "$PATIENCE" cat "${@/#/$VM/}" | xargs
 }
 
 # What runs has a process. One that is being brought down may end while it is looked at, and is known to have at the next look.
