@@ -82,15 +82,20 @@ static void release(struct server *s)
 	}
 }
 
+static int look_again(sd_event_source *source)
+{
+	int r = sd_event_source_set_time_relative(source, LOOK_USEC);
+
+	return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
 static int on_look(sd_event_source *source, uint64_t usec, void *user)
 {
 	struct server *s = user;
 
+	(void)usec;
 	release(s);
-	if (STAILQ_EMPTY(&s->early))
-		return 0;
-	sd_event_source_set_time(source, usec + LOOK_USEC);
-	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+	return STAILQ_EMPTY(&s->early) ? 0 : look_again(source);
 }
 
 /* Whoever waited has been interrupted. */
@@ -155,7 +160,7 @@ static bool keep(struct server *s, const struct fuse_buf *buf, uint32_t vm, bool
 		sd_event_add_time_relative(
 			s->config.event, &s->early_timer, CLOCK_MONOTONIC, LOOK_USEC, 1000, on_look, s);
 	else
-		sd_event_source_set_enabled(s->early_timer, SD_EVENT_ONESHOT);
+		look_again(s->early_timer);
 	return true;
 }
 
