@@ -213,7 +213,7 @@ install: all
 	install -D -m 0755 $(B)/bin/banger $(DESTDIR)$(PREFIX)/bin/banger
 	install -D -m 0755 -t $(DESTDIR)$(LIBEXEC) $(B)/bin/banger-fsd $(B)/bin/banger-helper $(B)/bin/banger-guest
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man1 docs/man/banger.1
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/banger README.md docs/tree.md docs/architecture.md docs/hosts.md docs/privileges.md
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/banger README.md docs/tree.md docs/architecture.md docs/hosts.md docs/files.md docs/privileges.md
 	install -d $(unit_dir)
 	for unit in $(UNITS); do sed 's#@LIBEXEC@#$(LIBEXEC)#; s#@BIN@#$(PREFIX)/bin#' $$unit >$(unit_dir)/$${unit##*/} && chmod 0644 $(unit_dir)/$${unit##*/} || exit 1; done
 
