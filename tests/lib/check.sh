@@ -69,12 +69,14 @@ unit_tests()
 	done
 }
 
-# What has threads, under ThreadSanitizer; which wants no random addresses where the kernel makes very random ones.
+# Unit tests of what has threads.
+UNITS_THREADED=(job/{job,op} store/{store,store_trouble} registry/{blobs,blobs_follow,blobs_prune,pull} image/{layers,layers_at_once,stream})
+
+# thread_tests BUILD: them, under ThreadSanitizer; which wants no random addresses where the kernel makes very random ones.
 thread_tests()
 {
 	local name
-	for name in job/job job/op store/store store/store_trouble registry/blobs registry/blobs_follow registry/blobs_prune \
-		registry/pull image/layers image/layers_at_once image/stream; do
+	for name in "${UNITS_THREADED[@]}"; do
 		listed "unit-tsan/$name" setarch -R "$1/unit/$name"
 	done
 }
