@@ -51,7 +51,10 @@ spared()
 		done
 		return 1
 		;;
-	*) nap 0.2 && ! gone "$2" ;;
+	*)
+		nap 0.2
+		! gone "$2"
+		;;
 	esac
 }
 
