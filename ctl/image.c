@@ -163,7 +163,7 @@ static int image_pull(struct ctl *c, int argc, char **argv)
 
 static int image_push(struct ctl *c, int argc, char **argv)
 {
-	_cleanup_free_ char *line = NULL, *pushed = NULL;
+	_cleanup_free_ char *line = NULL;
 	int r;
 
 	if (argc != 3)
@@ -171,9 +171,8 @@ static int image_push(struct ctl *c, int argc, char **argv)
 	if (asprintf(&line, "push %s as %s", argv[1], argv[2]) < 0)
 		return EXIT_FAILED;
 	r = verb(c, "images", line, argv[1]);
-	pushed = r == EXIT_OK ? tree_read(c, "images/%s/pushed", argv[1]) : NULL;
-	if (pushed && *pushed)
-		puts(pushed);
+	if (r == EXIT_OK)
+		image_say_pushed(c, argv[1]);
 	return r;
 }
 

@@ -20,5 +20,7 @@ void image_say_new(struct ctl *c, char *const *before);
  */
 void image_say_pulled(
 	struct ctl *c, const char *ref, const char *platform, const char *name, char *const *before);
+/* Where IMAGE, a name or a reference, was put last, with the digest that it has there. */
+void image_say_pushed(struct ctl *c, const char *image);
 
 #endif

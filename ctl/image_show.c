@@ -314,3 +314,24 @@ void image_say_pulled(
 	else if (!any)
 		image_say_new(c, before);
 }
+
+void image_say_pushed(struct ctl *c, const char *image)
+{
+	_cleanup_free_ char *pushed = NULL;
+	char **names = tree_names(c, "images");
+	const char *name = NULL;
+
+	for (size_t i = 0; names && names[i] && !name; i++)
+		if (strcmp(names[i], image) == 0)
+			name = names[i];
+	for (size_t i = 0; names && names[i] && !name; i++) {
+		_cleanup_free_ char *full = tree_read(c, "images/%s/ref", names[i]);
+
+		if (full && is_ref(image, full))
+			name = names[i];
+	}
+	pushed = name ? tree_read(c, "images/%s/pushed", name) : NULL;
+	if (pushed && *pushed)
+		puts(pushed);
+	tree_free_names(names);
+}

@@ -38,6 +38,7 @@ is "which is said" "$(cat "$FS/images/app/pushed")" "localhost:5001/mine/app:2@$
 before=$(uploads 5001)
 is "push it again" "$(errno_write "$FS/images/ctl" "push app as localhost:5001/mine/app:2")" OK
 is "uploads nothing" $(($(uploads 5001) - before)) 0
+is "by its reference, as a command" "$(banger image push localhost:5000/team/app:1 localhost:5001/mine/app:2)" "$(cat "$FS/images/app/pushed")"
 is "push it beside where it came from" "$(errno_write "$FS/images/ctl" "push app as localhost:5000/other/app:1")" OK
 is "mounts its blobs" "$(grep -c '"POST .*/other/app/.*from=' "$CASE_DIR/registry-5000/log") $(grep -c '"PUT .*/other/app/blobs/' "$CASE_DIR/registry-5000/log")" "3 0"
 is "no such image" "$(errno_write "$FS/images/ctl" "push nothing as localhost:5001/mine/app:2")" ENOENT
