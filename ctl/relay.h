@@ -4,7 +4,8 @@
  *
  * One thread owns a relay, starts and ends it; relay_stopped() and relay_copy() are for its body. SIGRTMIN is what wakes them: nobody else uses it.
  */
-#pragma once
+#ifndef BANGER_CTL_RELAY_H
+#define BANGER_CTL_RELAY_H
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -30,3 +31,5 @@ bool relay_stopped(struct relay *r);
 
 /* FROM to TO by BUF of SIZE bytes until FROM ends or fails, or it is told to stop: 0. -errno: TO takes no more. */
 int relay_copy(struct relay *r, int from, int to, void *buf, size_t size);
+
+#endif
