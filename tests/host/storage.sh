@@ -102,16 +102,19 @@ echo 64M >"$small/disk"
 is "a VM of that image" "$(ctl small start; in_vm small 'cat /etc/kept /etc/after; ls /bin/vi 2>/dev/null; echo first >/etc/first; sync')" "OK
 kept
 after"
-# A guest of the emulated KVM resets itself now and then, and has written nothing; or hangs.
+# A guest whose root disk takes no more tries the superblock's again with each page that is written, in an emulated host for minutes: nobody waits for that. One
+# of the emulated KVM resets itself now and then, and has written nothing.
 fill_up()
 {
-	[ "$(cat "$small/state")" = running ] || ctl small start
-	PATIENCE=$((PATIENCE / 5)) in_vm small 'dd if=/dev/zero of=/fill bs=1M count=100; sync'
-	[ $? != 124 ] || { tail -c 300 "$small/console" >>"$CASE_DIR/hung"; ctl small kill; }
+	as_owner timeout "$PATIENCE" banger vm exec -d small -- sh -c 'dd if=/dev/zero of=/fill bs=1M count=70; sync' >/dev/null
+}
+is_full()
+{
+	[ "$(cat "$small/state")" = running ] || { ctl small start && fill_up; }
 	grep -q 'echo stop > ctl; echo 134217728 > disk; echo start > ctl' "$small/error"
 }
-eventually "full: error says what to do" fill_up || diag "$(cat "$small/state"): $(cat "$small/error")"
-[ ! -e "$CASE_DIR/hung" ] || diag "guests that hung said last: $(cat "$CASE_DIR/hung")"
+ok "write more than it has room for" fill_up
+eventually "full: error says what to do" is_full || diag "$(cat "$small/state"): $(cat "$small/error")"
 ctl small stop >/dev/null
 [ "$(cat "$small/state")" = stopped ] || ctl small kill >/dev/null
 is "more" "$(errno_write "$small/disk" 512M)" OK
