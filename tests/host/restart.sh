@@ -9,7 +9,7 @@ if [ -e "$TOP/bin/firecracker" ]; then
 	install -m 0755 "$TOP/bin/firecracker" "$TOP/bin/jailer" /usr/local/bin/
 elif host_emulated; then
 	# A guest of the emulated KVM hangs or resets itself now and then, which is minutes' work here; emulation in emulation is slow, and holds.
-	VMS=(one two)
+	VMS=(one)
 	echo tcg >"$FS/config/accel"
 fi
 
@@ -48,6 +48,11 @@ for vm in "${VMS[@]}"; do
 	starting+=($!)
 done
 wait "${starting[@]}"
+# Where a tick of such a guest takes longer than a tick, it has time for nothing else.
+if [ ${#VMS[@]} = 1 ] && grep -q "no answer from the guest's agent" "$FS/vms/one/error"; then
+	kill "$world"
+	skip emulation "a guest that is emulated in an emulated host doesn't come up here, not in $PATIENCE s"
+fi
 is "${#VMS[@]} start at once" "$(sort -u "$CASE_DIR"/*.start)" OK
 diag "by $(cat "$FS"/vms/*/engine | sort -u | xargs), on $(cat "$FS"/vms/*/storage | sort -u | xargs)"
 

@@ -136,7 +136,7 @@ host_tests()
 	mapfile -t names < <(sorted_tests "${names[@]}" | sed 's|^host/||; s/=.*//')
 	echo "--- tests/host"
 	# Where there was no host, no case of it has counted.
-	HOST_SECONDS=${HOST_SECONDS:-2700} B=$1 COUNTS=$CHECK_COUNTS tests/host/run "${names[@]}" || [ $? != 3 ] || count 0 1
+	HOST_SECONDS=${HOST_SECONDS:-2500} B=$1 COUNTS=$CHECK_COUNTS tests/host/run "${names[@]}" || [ $? != 3 ] || count 0 1
 }
 
 # Sizes that show that each benchmark works; without them it measures at those that the documentation's figures are of.
