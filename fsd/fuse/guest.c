@@ -1,6 +1,9 @@
 #include "fuse/guest.h"
 
+#include "banger/io.h"
 #include "tree/node.h"
+
+#define REMOVING_USEC 10000000 /* behind its last try: a file manager goes on to other things */
 
 bool guest_is(struct server *s, uint64_t number)
 {
@@ -16,37 +19,42 @@ bool guest_is(struct server *s, uint64_t number)
 	       (at.attr->flags & (ATTR_WORKSPACE | ATTR_ROOT));
 }
 
+static struct remover *find_remover(struct server *s, pid_t pid, uint32_t vm)
+{
+	for (size_t i = 0; i < REMOVERS; i++)
+		if (s->removers[i].vm == vm && s->removers[i].pid == pid)
+			return &s->removers[i];
+	return NULL;
+}
+
 void guest_note_remover(struct server *s, fuse_req_t req, uint64_t node)
 {
 	pid_t pid = fuse_req_ctx(req)->pid;
+	struct remover *r;
 	struct node n;
 
-	if (!node_parse(node, &n) || n.kind != KIND_VM || guest_has_remover(s, req, (uint32_t)n.row))
+	if (!node_parse(node, &n) || n.kind != KIND_VM)
 		return;
-	s->removers[s->remover].vm = (uint32_t)n.row;
-	s->removers[s->remover].pid = pid;
-	s->remover = (s->remover + 1) % REMOVERS;
+	r = find_remover(s, pid, (uint32_t)n.row);
+	if (!r) {
+		r = &s->removers[s->remover];
+		s->remover = (s->remover + 1) % REMOVERS;
+	}
+	*r = (struct remover){.vm = (uint32_t)n.row, .pid = pid, .usec = io_now_usec()};
 }
 
 bool guest_has_remover(struct server *s, fuse_req_t req, uint32_t vm)
 {
-	pid_t pid = fuse_req_ctx(req)->pid;
+	const struct remover *r = find_remover(s, fuse_req_ctx(req)->pid, vm);
 
-	for (size_t i = 0; i < REMOVERS; i++)
-		if (s->removers[i].vm == vm && s->removers[i].pid == pid)
-			return true;
-	return false;
+	return r && io_now_usec() - r->usec < REMOVING_USEC;
 }
 
 bool guest_is_removed(struct server *s, fuse_req_t req, uint64_t node)
 {
-	struct vm *vm;
 	struct node n;
 
-	if (!node_parse(node, &n) || n.guest || !guest_has_remover(s, req, (uint32_t)n.row))
-		return false;
-	vm = tree_vm(s->tree, (uint32_t)n.row);
-	return vm && !vm_agent(vm);
+	return node_parse(node, &n) && !n.guest && guest_has_remover(s, req, (uint32_t)n.row);
 }
 
 const struct fuse_lowlevel_ops guest_ops = {

@@ -97,7 +97,7 @@ void names_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 	if (r == 0)
 		r = tree_unlink(s->tree, &dir, name);
-	if (r == 0)
+	if (r == 0 || r == -EBUSY)
 		guest_note_remover(s, req, parent);
 	fuse_reply_err(req, -r);
 }

@@ -83,9 +83,10 @@ struct server {
 	bool epochs;           /* the kernel has FUSE_NOTIFY_INC_EPOCH */
 	LIST_HEAD(, guest_cache) caches[CACHE_BUCKETS];
 	/* Who removed an attribute of which VM lately: it is removing the VM, and all that is below it (rm -r). */
-	struct {
+	struct remover {
 		uint32_t vm;
 		pid_t pid;
+		uint64_t usec; /* when it was seen to last */
 	} removers[REMOVERS];
 	unsigned remover;        /* the next */
 	struct behinds *behinds; /* NULL: nothing is written behind */
@@ -167,10 +168,13 @@ void held_restore(struct server *s, bool adopted);
 /* guest.c: the requests on files of guests. True: it was one, and is answered. */
 extern const struct fuse_lowlevel_ops guest_ops;
 bool guest_is(struct server *s, uint64_t node);
-/* REQ's caller has removed an attribute in the folder NODE, by which nothing happens: is it on its way to remove VM? */
+/* REQ's caller has removed an attribute in the folder NODE, or wanted to, by which nothing happens: is it on its way to remove VM? */
 void guest_note_remover(struct server *s, fuse_req_t req, uint64_t node);
 bool guest_has_remover(struct server *s, fuse_req_t req, uint32_t vm);
-/* REQ's caller is removing the stopped VM whose workspace/ or root/ NODE is: to be removed with it, whole, not a guest's file after the other. */
+/*
+ * REQ's caller is removing the VM whose workspace/ or root/ NODE is: to be removed with it, whole, not a guest's file after the other; of one that runs, which is not
+ * removed, nothing is.
+ */
 bool guest_is_removed(struct server *s, fuse_req_t req, uint64_t node);
 
 /* guest_cache.c: what the kernel may keep of guests' files. */

@@ -129,6 +129,10 @@ before=$(date +%s%N)
 ok "4 MiB to a disk" banger vm exec box2 -- dd if=/dev/zero of=/root/zeros bs=64k count=64 conv=fsync
 ok "take more" test $(($(date +%s%N) - before)) -gt 3000000000
 is "no limit any more" "$(errno_write "$FS/vms/box2/disk_rate" max) $(errno_write "$FS/vms/box2/disk_ops" max)" "OK OK"
+kept=$(banger vm exec box2 -- sh -c 'ls /etc/passwd /root/zeros; ls /bin | wc -l')
+fails "rm -r of a running VM" as_owner rm -r "$FS/vms/box2"
+is "takes nothing of the guest's" "$(banger vm exec box2 -- sh -c 'ls /etc/passwd /root/zeros; ls /bin | wc -l')" "$kept"
+is "and who didn't try sees it all" "$(ls "$FS/vms/box2/root/etc/passwd")" "$FS/vms/box2/root/etc/passwd"
 is "stop" "$(errno_write "$FS/vms/box2/ctl" stop)" OK
 ok "rm -r of a stopped VM" as_owner rm -r "$FS/vms/box2"
 fails "it is gone" test -e "$FS/vms/box2"
