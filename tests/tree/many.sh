@@ -21,7 +21,7 @@ for i in 1 2 3 4; do rmdir "$FS/vms/box$i"; done
 round() { mkdir "$FS/vms/r" && echo start >"$FS/vms/r/ctl" && echo stop >"$FS/vms/r/ctl" && rmdir "$FS/vms/r"; }
 descriptors() { ls "/proc/$(fsd_pid)/fd" | wc -l; ls "/proc/$(helper_pid)/fd" | wc -l; }
 rss() { awk '/^VmRSS/{print $2}' "/proc/$(fsd_pid)/status"; }
-rounds=${ROUNDS:-15}
+rounds=${ROUNDS:-30}
 round && round && round
 fds=$(descriptors) memory=$(rss) good=0
 for ((i = 0; i < rounds; i++)); do round && good=$((good + 1)); done
