@@ -112,7 +112,8 @@ int argv_qemu(const struct helper_request *q, uint32_t cid, struct argv *ret, st
 	add(a, "qemu-system-x86_64");
 	add(a, "-name");
 	add(a, "banger-%u", q->vm);
-	add_pair(a, "-M", "microvm");
+	/* With KVM it would have no clock chip, and Linux asks for one 20,000 times in its first two seconds before it believes that (rtc_cmos, 6.1). */
+	add_pair(a, "-M", "microvm,rtc=on");
 	add_accelerator(a, q);
 	add(a, "-m");
 	add(a, "%" PRIu64 "M", q->u.launch.memory >> 20);

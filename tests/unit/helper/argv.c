@@ -51,7 +51,7 @@ static char *line(const struct helper_request *q, uint32_t cid)
 	",throttle-group=t" set ",file=d" set ",discard=unmap,read-only=" ro                                 \
 	" -device virtio-blk-device,drive=l" set ",id=" name ",serial=" name
 
-static const char before_cpu[] = "qemu-system-x86_64 -name banger-74565 -M microvm";
+static const char before_cpu[] = "qemu-system-x86_64 -name banger-74565 -M microvm,rtc=on";
 static const char machine[] = " -nodefaults -no-user-config -nographic -no-reboot -kernel /proc/self/fd/8 "
 			      "-initrd /proc/self/fd/9 -append ";
 static const char devices[] = " -chardev socket,id=serial,fd=16 -serial chardev:serial"
