@@ -24,6 +24,7 @@
 #include "job.h"
 #include "ports.h"
 #include "power.h"
+#include "processes.h"
 #include "stats.h"
 #include "watch.h"
 
@@ -319,7 +320,7 @@ static void power_off_if_time(struct agent *a)
 		a->ask_again_at = io_now_usec() + ASK_AGAIN_USEC;
 	}
 	/* Without an init there is nothing to wait for once all others have ended. */
-	if (io_now_usec() < a->power_off_at && !(alone && kill(-1, 0) < 0 && errno == ESRCH))
+	if (io_now_usec() < a->power_off_at && !(alone && !processes_others_run()))
 		return;
 	kill(-1, SIGKILL);
 	job_kill_all(SIGKILL);

@@ -1,4 +1,3 @@
-#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -9,6 +8,7 @@
 #include "banger/io.h"
 #include "banger/parse.h"
 #include "listeners.h"
+#include "processes.h"
 
 /* States as the tables have them (include/net/tcp_states.h). */
 #define TCP_LISTEN_STATE 0x0a
@@ -159,43 +159,6 @@ static void look_at(struct listener *l, size_t n, int proc, const char *pid_text
 	}
 }
 
-static int by_number(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-/* In order: children that have inherited a socket come after who made it. */
-static size_t list_processes(int proc, uint32_t **ret)
-{
-	int fd = fcntl(proc, F_DUPFD_CLOEXEC, 3);
-	_cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	uint32_t *pids = NULL, *more;
-	size_t n = 0, room = 0;
-	struct dirent *entry;
-
-	while (dir && (entry = readdir(dir))) {
-		uint64_t pid;
-
-		if (!isdigit((unsigned char)entry->d_name[0]) ||
-			parse_u64(entry->d_name, 1, UINT32_MAX, &pid) < 0)
-			continue;
-		if (n == room) {
-			room = room ? room * 2 : 256;
-			more = realloc(pids, room * sizeof(*pids));
-			if (!more)
-				break;
-			pids = more;
-		}
-		pids[n++] = (uint32_t)pid;
-	}
-	if (n > 0)
-		qsort(pids, n, sizeof(*pids), by_number);
-	*ret = pids;
-	return n;
-}
-
 static bool all_owned(const struct listener *l, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -208,7 +171,7 @@ void listeners_find_owners(struct listener *l, size_t n)
 {
 	_cleanup_close_ int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_free_ uint32_t *pids = NULL;
-	size_t count = proc < 0 ? 0 : list_processes(proc, &pids);
+	size_t count = proc < 0 ? 0 : processes_list(proc, &pids);
 
 	for (size_t i = 0; i < count && !all_owned(l, n); i++) {
 		char name[16];

@@ -120,13 +120,17 @@ static void child_run(int fd, bool ask)
 	struct listener *l = NULL;
 	struct probe *p = NULL;
 	size_t n = 0, left = 0;
+	sigset_t none;
 
+	sigemptyset(&none);
 	/* What it holds of the jobs' pipes would keep them from their end; without the call, for as long as it lives. */
 	if (fd != 3) {
 		dup2(fd, 3);
 		fd = 3;
 	}
 	syscall(SYS_close_range, 4u, ~0u, 0u);
+	/* The agent reads its signals; who only looks ends by them. */
+	sigprocmask(SIG_SETMASK, &none, NULL);
 	alarm(CHILD_SECONDS);
 	if (listeners_read(true, &l, &n) < 0)
 		_exit(1);

@@ -98,7 +98,9 @@ is "and the files are there" "$(cat "$FS/vms/box2/workspace/file")" kept
 is "kill" "$(errno_write "$FS/vms/box2/ctl" kill)" OK
 is "stopped by kill" "$(cat "$FS/vms/box2/state")" stopped
 is "start after kill" "$(errno_write "$FS/vms/box2/ctl" start)" OK
+before=$(date +%s%N)
 is "stop again" "$(errno_write "$FS/vms/box2/ctl" stop)" OK
+at_once=$(($(date +%s%N) - before))
 is "nothing limits its disks" "$(cat "$FS/vms/box2/disk_rate" "$FS/vms/box2/disk_ops" "$FS/vms/box2/net_rate" | tr '\n' ' ')" "max max max "
 is "a limit" "$(errno_write "$FS/vms/box2/disk_rate" 2M) $(cat "$FS/vms/box2/disk_rate")" "OK 2097152"
 is "one too low" "$(errno_write "$FS/vms/box2/disk_rate" 1000)" ERANGE
@@ -133,7 +135,11 @@ kept=$(banger vm exec box2 -- sh -c 'ls /etc/passwd /root/zeros; ls /bin | wc -l
 fails "rm -r of a running VM" as_owner rm -r "$FS/vms/box2"
 is "takes nothing of the guest's" "$(banger vm exec box2 -- sh -c 'ls /etc/passwd /root/zeros; ls /bin | wc -l')" "$kept"
 is "and who didn't try sees it all" "$(ls "$FS/vms/box2/root/etc/passwd")" "$FS/vms/box2/root/etc/passwd"
+ok "a job that SIGTERM doesn't end" banger vm exec -d box2 -- sh -c 'trap "" TERM; touch /tmp/deaf; exec sleep 1000'
+eventually "runs" banger vm exec box2 -- test -e /tmp/deaf
+before=$(date +%s%N)
 is "stop" "$(errno_write "$FS/vms/box2/ctl" stop)" OK
+ok "waits for it, as it doesn't where nobody runs" test $(($(date +%s%N) - before)) -gt $((at_once + 1000000000))
 ok "rm -r of a stopped VM" as_owner rm -r "$FS/vms/box2"
 fails "it is gone" test -e "$FS/vms/box2"
 is "its folder too" "$(ls "$STATE/vms")" ""
