@@ -160,7 +160,14 @@ stage_bench()
 		name=$(basename "$file" .sh) began=$SECONDS
 		grep -Eq -- "$CHECK_PATTERN" <<<"bench/$name" || continue
 		echo "--- bench/$name"
-		if env $(bench_sizes "$name") bash "$file"; then count 1 0; else count 0 1; fi
+		env $(bench_sizes "$name") bash "$file" | tee "$CHECK_DIR/bench.log"
+		if [ "${PIPESTATUS[0]}" != 0 ]; then
+			count 0 1
+		elif grep -q '^1\.\.0 # SKIP' "$CHECK_DIR/bench.log"; then
+			count 0 0 1
+		else
+			count 1 0
+		fi
 		echo "--- bench/$name: $((SECONDS - began)) s"
 	done
 }
