@@ -11,7 +11,30 @@ elif host_emulated; then
 	# A guest of the emulated KVM hangs or resets itself now and then, which is minutes' work here; emulation in emulation is slow, and holds.
 	VMS=(one two)
 	echo tcg >"$FS/config/accel"
-	emulated=1
+	# Where a tick of such a guest takes longer than a tick, it has time for nothing else. The machine says so by QEMU and the kernel alone, nothing of banger's: what the
+	# kernel warns of within half a second takes two of them more than twenty, by their own clock, or isn't there after a minute.
+	kernel=$(ls "$STATE"/kernels/*/vmlinux)
+	khz=$(awk '/^cpu MHz/ {printf "%d", $4 * 1000; exit}' /proc/cpuinfo)
+	for i in 0 1; do
+		qemu-system-x86_64 -M microvm,rtc=on -accel tcg,thread=single -cpu max -m 128M -nodefaults -no-user-config -nographic -no-reboot -kernel "$kernel" \
+			-append "console=ttyS0 quiet panic=-1 reboot=t no_timer_check tsc_early_khz=$khz tsc=reliable" -serial "file:$CASE_DIR/bare$i" </dev/null &
+		bare[i]=$!
+	done
+	seconds_of() { sed -n 's/^\[ *\([0-9]*\)\.[0-9]*\] PCI: Fatal: No config space access function found.*/\1/p' "$CASE_DIR/bare$1"; }
+	for ((end = SECONDS + 60; SECONDS < end; )); do
+		[ -z "$(seconds_of 0)" ] || [ -z "$(seconds_of 1)" ] || break
+		kill -0 "${bare[@]}" 2>/dev/null || break
+		nap 0.5
+	done
+	slow=
+	for i in 0 1; do
+		at=$(seconds_of $i)
+		# One that has ended and said nothing isn't slow.
+		if [ -n "$at" ]; then [ "$at" -lt 20 ] || slow=1; elif kill -0 "${bare[i]}" 2>/dev/null; then slow=1; fi
+	done
+	kill "${bare[@]}" 2>/dev/null
+	wait "${bare[@]}"
+	[ -z "$slow" ] || skip emulation "a guest that is emulated in an emulated host takes more than 20 s here for its first half second"
 fi
 
 # The world that the guests ask, behind the host's NAT.
@@ -49,13 +72,6 @@ for vm in "${VMS[@]}"; do
 	starting+=($!)
 done
 wait "${starting[@]}"
-# Where a tick of such a guest takes longer than a tick, it has time for nothing else. Its own clock says so: what its kernel comes to within half a second took it
-# more than twenty. Whoever fails otherwise has failed.
-if [ -n "${emulated:-}" ] && grep -q "no answer from the guest's agent" "$FS/vms/one/error" &&
-	grep -Eq '^\[ *([2-9][0-9]|[0-9]{3,})\.[0-9]+\] PCI: Fatal: No config space access function found' "$FS/vms/one/console"; then
-	kill "$world"
-	skip emulation "a guest that is emulated in an emulated host takes more than 20 s here for the first half second, and doesn't come up in $PATIENCE s"
-fi
 is "${#VMS[@]} start at once" "$(sort -u "$CASE_DIR"/*.start)" OK
 diag "by $(cat "$FS"/vms/*/engine | sort -u | xargs), on $(cat "$FS"/vms/*/storage | sort -u | xargs)"
 
