@@ -5,37 +5,7 @@
 host_begin ready
 export DEBIAN_FRONTEND=noninteractive
 VMS=(one two three four)
-if [ -e "$TOP/bin/firecracker" ]; then
-	install -m 0755 "$TOP/bin/firecracker" "$TOP/bin/jailer" /usr/local/bin/
-elif host_emulated; then
-	# A guest of the emulated KVM hangs or resets itself now and then, which is minutes' work here; emulation in emulation is slow, and holds.
-	VMS=(one two)
-	echo tcg >"$FS/config/accel"
-	# Where a tick of such a guest takes longer than a tick, it has time for nothing else. The machine says so by QEMU and the kernel alone, nothing of banger's: what the
-	# kernel warns of within half a second takes two of them more than twenty, by their own clock, or isn't there after a minute.
-	kernel=$(ls "$STATE"/kernels/*/vmlinux)
-	khz=$(awk '/^cpu MHz/ {printf "%d", $4 * 1000; exit}' /proc/cpuinfo)
-	for i in 0 1; do
-		qemu-system-x86_64 -M microvm,rtc=on -accel tcg,thread=single -cpu max -m 128M -nodefaults -no-user-config -nographic -no-reboot -kernel "$kernel" \
-			-append "console=ttyS0 quiet panic=-1 reboot=t no_timer_check tsc_early_khz=$khz tsc=reliable" -serial "file:$CASE_DIR/bare$i" </dev/null &
-		bare[i]=$!
-	done
-	seconds_of() { sed -n 's/^\[ *\([0-9]*\)\.[0-9]*\] PCI: Fatal: No config space access function found.*/\1/p' "$CASE_DIR/bare$1"; }
-	for ((end = SECONDS + 60; SECONDS < end; )); do
-		[ -z "$(seconds_of 0)" ] || [ -z "$(seconds_of 1)" ] || break
-		kill -0 "${bare[@]}" 2>/dev/null || break
-		nap 0.5
-	done
-	slow=
-	for i in 0 1; do
-		at=$(seconds_of $i)
-		# One that has ended and said nothing isn't slow.
-		if [ -n "$at" ]; then [ "$at" -lt 20 ] || slow=1; elif kill -0 "${bare[i]}" 2>/dev/null; then slow=1; fi
-	done
-	kill "${bare[@]}" 2>/dev/null
-	wait "${bare[@]}"
-	[ -z "$slow" ] || skip emulation "a guest that is emulated in an emulated host takes more than 20 s here for its first half second"
-fi
+[ ! -e "$TOP/bin/firecracker" ] || install -m 0755 "$TOP/bin/firecracker" "$TOP/bin/jailer" /usr/local/bin/
 
 # The world that the guests ask, behind the host's NAT.
 ip netns add world
