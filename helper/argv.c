@@ -42,9 +42,9 @@ static void add_disk(
 	add(a, "-add-fd");
 	add(a, "fd=%d,set=%d", fd, set);
 	add(a, "-blockdev");
-	add(a, "driver=%s,filename=/dev/fdset/%d,node-name=f%d,%sdiscard=unmap,read-only=%s",
-		disk->block ? "host_device" : "file", set, set,
-		disk->block ? "cache.direct=on," : "locking=off,", readonly);
+	add(a, "driver=%s,filename=/dev/fdset/%d,node-name=f%d,%slocking=off,discard=unmap,read-only=%s",
+		disk->block ? "host_device" : "file", set, set, disk->block ? "cache.direct=on," : "",
+		readonly);
 	add(a, "-blockdev");
 	add(a, "driver=raw,file=f%d,node-name=d%d,%sdiscard=unmap,read-only=%s", set, set,
 		disk->block ? "cache.direct=on," : "", readonly);

@@ -63,6 +63,7 @@ is "its loop devices are let go of by hand: they stay while it runs" \
 loops"
 kill -9 "$pid"
 eventually "the VMM was killed: its disk goes" none
+eventually "error says that, and no more" grep -q ' run: the VMM was killed by signal 9: echo start > ctl starts it again$' "$vm/error"
 
 # Another's of that name, and one that only looks like ours.
 dmsetup create "$name" --table "0 8 zero"

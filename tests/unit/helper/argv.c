@@ -150,6 +150,24 @@ static void with_limits(void **state)
 	assert_non_null(strstr(one, "{\"bps-total\":0,\"iops-total\":400}"));
 }
 
+/* One device of the helper's in the place of image and overlay, of whose locks QEMU has nothing to say. */
+static void with_device(void **state)
+{
+	struct helper_request q = launch();
+	_cleanup_free_ char *got = NULL;
+
+	(void)state;
+	q.u.launch.storage = HELPER_STORAGE_DM;
+	got = line(&q, 0);
+	assert_non_null(strstr(got,
+		" -blockdev "
+		"driver=host_device,filename=/dev/fdset/1,node-name=f1,cache.direct=on,locking=off,"
+		"discard=unmap,read-only=off -blockdev driver=raw,file=f1,node-name=d1,cache.direct=on,"
+		"discard=unmap,read-only=off "));
+	assert_non_null(strstr(got, " driver=file,filename=/dev/fdset/2,node-name=f2,locking=off,"));
+	assert_null(strstr(got, "/dev/fdset/3"));
+}
+
 /* In the place of the port, and nothing of the port. */
 static void with_vsock(void **state)
 {
@@ -193,6 +211,7 @@ int main(void)
 		cmocka_unit_test(with_kvm),
 		cmocka_unit_test(without_network),
 		cmocka_unit_test(with_limits),
+		cmocka_unit_test(with_device),
 		cmocka_unit_test(with_vsock),
 		cmocka_unit_test(widest),
 	};
