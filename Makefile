@@ -155,6 +155,8 @@ $(B)/unit/$(1): $(B)/obj/tests/unit/$(1).o $(call part_libs,$(patsubst %/,%,$(di
 	$$(link)
 endef
 $(foreach t,$(patsubst tests/unit/%.c,%,$(UNIT_SRC)),$(eval $(call unit_rule,$(t))))
+# What of the agent can be asked outside a guest, as a program of the host's.
+$(B)/unit/guest/processes: $(B)/obj/guest/processes.o
 .PHONY: unit
 unit: $(UNIT_BIN)
 
