@@ -1,3 +1,4 @@
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -98,4 +99,26 @@ int program_open_firecracker(const char *name, char **ret_path, int *ret_fd, str
 	return err_set(e, -ENOENT,
 		"there is no %s in %s%s: take both, firecracker and jailer, from a release of Firecracker",
 		name, places[0], places[1] ? " or /usr/local/bin" : "");
+}
+
+bool program_needs_loader(const char *path)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	Elf64_Ehdr head;
+	Elf64_Phdr one;
+
+	if (fd < 0 || pread(fd, &head, sizeof(head), 0) != sizeof(head) ||
+		memcmp(head.e_ident, ELFMAG, SELFMAG) != 0 || head.e_ident[EI_CLASS] != ELFCLASS64 ||
+		head.e_ident[EI_DATA] != ELFDATA2LSB || head.e_phentsize != sizeof(one) ||
+		head.e_phoff > INT64_MAX - UINT16_MAX * sizeof(one))
+		return false;
+	for (size_t i = 0; i < head.e_phnum; i++) {
+		off_t at = (off_t)(head.e_phoff + i * sizeof(one));
+
+		if (pread(fd, &one, sizeof(one), at) != sizeof(one))
+			return false;
+		if (one.p_type == PT_INTERP)
+			return true;
+	}
+	return false;
 }

@@ -195,6 +195,15 @@ static int launch_probe(
 	return r;
 }
 
+/* What a VMM that ended by itself had to say about it. */
+static void add_last_words(int exit_fd, struct err *e)
+{
+	_cleanup_(engine_exit_clear) struct engine_exit x = {0};
+
+	if (engine_await_exit(exit_fd, &x, NULL) == 0 && x.known && !x.signal && x.text && *x.text)
+		err_join(e, "%.*s", (int)strcspn(x.text, "\n"), x.text);
+}
+
 /* A VM that has nothing but a kernel and our agent, in a folder of its own, which goes again. */
 static int probe(const struct probe *p, struct err *e)
 {
@@ -235,6 +244,8 @@ static int probe(const struct probe *p, struct err *e)
 		end = (struct pollfd){.fd = pidfd, .events = POLLIN};
 		poll(&end, 1, 5000);
 	}
+	if (r < 0 && r != -EINTR && pidfd >= 0)
+		add_last_words(fds[LAUNCH_FD_EXIT], e);
 	helper_release(p->helper, op_id(p->op), ENGINE_PROBE_VM, NULL);
 	engine_remove_folder(runs, name);
 	for (int i = 0; i < LAUNCH_FD_COUNT; i++)

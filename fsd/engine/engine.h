@@ -170,6 +170,8 @@ struct engine_exit {
 	char *text;       /* the VMM's last lines of stderr, or "" */
 };
 int engine_read_exit(int fd, struct engine_exit *ret, struct err *e);
+/* Likewise when the VMM has just gone: the reaper writes it a moment later. That is waited for, a second at most; then it isn't KNOWN. */
+int engine_await_exit(int fd, struct engine_exit *ret, struct err *e);
 void engine_exit_clear(struct engine_exit *x);
 /* What an exit code of Firecracker's is about, for people (src/vmm/src/lib.rs, FcExitCode); "": none that is known. */
 const char *engine_exit_words(int code);

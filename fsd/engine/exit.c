@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 
 #include "banger/cleanup.h"
@@ -8,7 +9,9 @@
 #include "engine/engine.h"
 #include "engine/vmm_json.h"
 
-#define EXIT_MAX 65536
+#define EXIT_MAX     65536
+#define WRITTEN_MSEC 1000
+#define LOOK_MSEC    10
 
 void engine_exit_clear(struct engine_exit *x)
 {
@@ -79,6 +82,19 @@ int engine_read_exit(int fd, struct engine_exit *ret, struct err *e)
 	*ret = x;
 	x = (struct engine_exit){0};
 	return 0;
+}
+
+int engine_await_exit(int fd, struct engine_exit *ret, struct err *e)
+{
+	struct pollfd none = {.fd = -1};
+	int r = engine_read_exit(fd, ret, e);
+
+	for (unsigned waited = 0; r == 0 && !ret->known && waited < WRITTEN_MSEC; waited += LOOK_MSEC) {
+		poll(&none, 1, LOOK_MSEC);
+		engine_exit_clear(ret);
+		r = engine_read_exit(fd, ret, e);
+	}
+	return r;
 }
 
 const char *engine_exit_words(int code)

@@ -73,18 +73,10 @@ int stop_reason(int dir_fd, struct err *e)
 {
 	_cleanup_(engine_exit_clear) struct engine_exit x = {0};
 	_cleanup_close_ int fd = openat(dir_fd, "exit", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	struct pollfd none = {.fd = -1};
 	const char *words;
 	char *line;
 
-	/* The reaper writes it a moment after the VMM has gone. */
-	for (int i = 0; i < 100 && fd >= 0; i++) {
-		engine_exit_clear(&x);
-		if (engine_read_exit(fd, &x, NULL) < 0 || x.known)
-			break;
-		poll(&none, 1, 10);
-	}
-	if (!x.known)
+	if (fd < 0 || engine_await_exit(fd, &x, NULL) < 0 || !x.known)
 		return err_set(e, -EIO,
 			"the VMM ended, nobody knows why: cat console shows what the guest said last");
 	words = engine_exit_words(x.code);

@@ -18,7 +18,7 @@ bool fc_version_is(const struct fc_version *v, unsigned major, unsigned minor); 
 
 /*
  * Asks both programs (program.h) by running them, for MSEC at most; CANCEL_FD (negative: none) readable: -EINTR. -ENOENT, -EPERM:
- * program_open_firecracker(); -EPROTONOSUPPORT: one that doesn't say.
+ * program_open_firecracker(); -EPROTONOSUPPORT: one that doesn't say, or a VMM that can't be loaded in its jail.
  */
 int fc_version_read(unsigned msec, int cancel_fd, struct fc_version *ret_vmm, struct fc_version *ret_jailer,
 	struct err *e);

@@ -4,6 +4,8 @@
 #ifndef BANGER_PROGRAM_H
 #define BANGER_PROGRAM_H
 
+#include <stdbool.h>
+
 #include "banger/err.h"
 
 /*
@@ -22,5 +24,11 @@ int program_open_qemu(const char **ret_path, int *ret_fd, struct err *e);
  * /usr/local/bin. *RET_PATH (may be NULL) is the caller's; it is set also where it is refused.
  */
 int program_open_firecracker(const char *name, char **ret_path, int *ret_fd, struct err *e);
+
+/*
+ * Whether the program at PATH is an ELF file of this machine's kind that names a loader (PT_INTERP, elf(5)), as one with shared libraries does: in a root
+ * without these it can't run. One that can't be read doesn't. Any thread.
+ */
+bool program_needs_loader(const char *path);
 
 #endif

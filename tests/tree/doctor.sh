@@ -105,6 +105,9 @@ pretend 1.4.0 1.4.0
 fails_alone "one too old" firecracker 'too old'
 pretend 1.16.1 1.16.0
 fails_alone "two releases" firecracker 'both from one release'
+pretend 1.16.1 1.16.1
+cp "$(command -v perl)" /usr/local/bin/firecracker
+fails_alone "one with shared libraries" firecracker "needs shared libraries, which its jail doesn't have"
 pretend 1.99.0 1.99.0
 doctor
 is "one too new" "$(row firecracker 2) $(failing)" "WARN "

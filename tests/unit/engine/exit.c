@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "banger/cleanup.h"
@@ -54,6 +55,34 @@ static void ends(void **state)
 		assert_string_equal(engine_exit_words(x.code), rows[i].words);
 		engine_exit_clear(&x);
 	}
+}
+
+/* Written by another process, while it is waited for; and by none. */
+static void awaited(void **state)
+{
+	static const char late[] = "exit 1\nstderr no such disk\n";
+	_cleanup_close_ int fd = memfd_create("banger-exit", MFD_CLOEXEC);
+	struct engine_exit x;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(engine_await_exit(fd, &x, NULL), 0);
+	assert_false(x.known);
+	engine_exit_clear(&x);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		usleep(50000);
+		_exit(io_write_full(fd, late, strlen(late)) < 0);
+	}
+	assert_int_equal(engine_await_exit(fd, &x, NULL), 0);
+	assert_true(x.known);
+	assert_int_equal(x.code, 1);
+	assert_string_equal(x.text, "no such disk\n");
+	engine_exit_clear(&x);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
 }
 
 /* Each line is what has been counted since the one before it; what isn't as it should be counts nothing. */
@@ -115,8 +144,8 @@ static void fifos(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(ends), cmocka_unit_test(metrics), cmocka_unit_test(fifos)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(ends), cmocka_unit_test(awaited),
+		cmocka_unit_test(metrics), cmocka_unit_test(fifos)};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
