@@ -107,6 +107,12 @@ static int version_of(const char *name, const char *word, unsigned msec, int can
 
 	if (r < 0)
 		return r;
+	/* The jail has nothing that the VMM could be loaded by. */
+	if (strcmp(name, "firecracker") == 0 && program_needs_loader(path))
+		return err_set(e, -EPROTONOSUPPORT,
+			"%s needs shared libraries, which its jail doesn't have: take both, firecracker and "
+			"jailer, from a release of Firecracker",
+			path);
 	spec.argv = (const char *const[]){path, "--version", NULL};
 	spec.cancel_fd = cancel_fd;
 	spec.timeout_msec = msec;
@@ -119,27 +125,10 @@ static int version_of(const char *name, const char *word, unsigned msec, int can
 	return 0;
 }
 
-/* The jail has nothing that it could be loaded by. */
-static int check_static(struct err *e)
-{
-	_cleanup_free_ char *path = NULL;
-	_cleanup_close_ int fd = -EBADF;
-	int r = program_open_firecracker("firecracker", &path, &fd, e);
-
-	return r == 0 && program_needs_loader(path)
-		       ? err_set(e, -EPROTONOSUPPORT,
-				 "%s needs shared libraries, which its jail doesn't have: take both, "
-				 "firecracker and jailer, from a release of Firecracker",
-				 path)
-		       : r;
-}
-
 int fc_version_read(unsigned msec, int cancel_fd, struct fc_version *ret_vmm, struct fc_version *ret_jailer,
 	struct err *e)
 {
 	int r = version_of("jailer", "Jailer v", msec, cancel_fd, ret_jailer, e);
 
-	if (r == 0)
-		r = check_static(e);
 	return r == 0 ? version_of("firecracker", "Firecracker v", msec, cancel_fd, ret_vmm, e) : r;
 }
