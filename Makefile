@@ -185,6 +185,9 @@ TREE_BIN := $(patsubst tests/tree/%.c,$(B)/tree/%,$(wildcard tests/tree/*.c))
 $(B)/tree/imagelist: LIBS := $(FSD_LIBS)
 $(B)/tree/%: $(B)/obj/tests/tree/%.o $(B)/lib/banger.a
 	$(link)
+# The helper runs it where no library is.
+$(B)/tree/falsejailer: $(call musl_obj,tests/tree/falsejailer.c)
+	$(musl_link)
 # The daemons with a count of what they do, and an end at the count they are told (tests/fault/steps.c), beside the other programs as they are.
 COUNTED := $(addprefix $(B)/fault/,banger banger-fsd banger-helper banger-guest)
 $(B)/fault/banger-fsd: LIBS := $(FSD_LIBS)
