@@ -8,8 +8,9 @@
 #include "fuse/guest.h"
 #include "tree/node.h"
 
-#define ATTR_SLOTS  16384
-#define FRESH_MAX   64    /* folders; the oldest gives way */
+#define ATTR_SETS   16384
+#define ATTR_WAYS   3  /* of 1,108 folders (a checkout of 20,000 files) one way loses 73, two 3, three none */
+#define FRESH_MAX   64 /* folders; the oldest gives way */
 #define FRESH_NAMES 65536 /* in each; more make it unknown */
 #define FRESH_BEGIN 64
 #define NAME_SETS   32768 /* two names of a checkout of as many files as this in each */
@@ -32,13 +33,16 @@ struct found {
 };
 
 struct known {
-	struct slot {
-		uint64_t node; /* 0: none */
-		uint64_t changed;
-		struct agent_attr attr;
-	} attrs[ATTR_SLOTS];
+	struct attr_set {
+		uint64_t changed; /* the last change of any of its nodes */
+		struct slot {
+			uint64_t node;  /* 0: none */
+			uint64_t asked; /* when it was like that: so many changes before */
+			struct agent_attr attr;
+		} slots[ATTR_WAYS]; /* the last one that came first */
+	} attrs[ATTR_SETS];
 	uint64_t
-		changes; /* by requests from here and by others, so many so far: what slots and MOVED are in */
+		changes; /* by requests from here and by others, so many so far: what sets and MOVED are in */
 	uint64_t moved;  /* the last one of any folder */
 	uint64_t dropped; /* the last one that could be any */
 	/* By the name's number; and when any of that set was changed last. 9 MiB, of which only what is looked up is ever there. */
@@ -48,9 +52,18 @@ struct known {
 	size_t next;
 };
 
-static struct slot *slot_of(struct known *k, uint64_t node)
+static struct attr_set *attrs_of(struct known *k, uint64_t node)
 {
-	return &k->attrs[node_place(node, ATTR_SLOTS)];
+	return &k->attrs[node_place(node, ATTR_SETS)];
+}
+
+/* NULL: NODE isn't among them. */
+static struct slot *slot_of(struct attr_set *set, uint64_t node)
+{
+	for (size_t i = 0; i < ATTR_WAYS; i++)
+		if (set->slots[i].node == node)
+			return &set->slots[i];
+	return NULL;
 }
 
 struct known *known_new(void)
@@ -91,12 +104,12 @@ static struct fresh *find(struct known *k, uint64_t node)
 
 void known_changing(struct known *k, uint64_t node)
 {
-	struct slot *slot = k ? slot_of(k, node) : NULL;
+	struct attr_set *set = k ? attrs_of(k, node) : NULL;
+	struct slot *slot = set ? slot_of(set, node) : NULL;
 
-	if (!k)
-		return;
-	slot->changed = ++k->changes;
-	if (slot->node == node)
+	if (set)
+		set->changed = ++k->changes;
+	if (slot)
 		slot->node = 0;
 }
 
@@ -122,23 +135,31 @@ uint64_t known_changes(const struct known *k)
 
 void known_attr(struct known *k, uint64_t node, const struct agent_attr *attr, uint64_t changes)
 {
-	struct slot *slot = k ? slot_of(k, node) : NULL;
+	struct attr_set *set = k ? attrs_of(k, node) : NULL;
+	struct slot *slot;
 
-	if (!k || changes < k->moved || changes < slot->changed)
+	if (!k || changes < k->moved || changes < set->changed)
 		return;
-	*slot = (struct slot){.node = node, .changed = changes, .attr = *attr};
+	slot = slot_of(set, node);
+	if (slot && changes < slot->asked)
+		return;
+	if (!slot) {
+		slot = set->slots;
+		memmove(slot + 1, slot, (ATTR_WAYS - 1) * sizeof(*slot));
+	}
+	*slot = (struct slot){.node = node, .asked = changes, .attr = *attr};
 }
 
 bool known_same(struct known *k, uint64_t node, uint64_t changes)
 {
-	return k && changes >= k->moved && changes >= slot_of(k, node)->changed;
+	return k && changes >= k->moved && changes >= attrs_of(k, node)->changed;
 }
 
 bool known_get(struct known *k, uint64_t node, struct agent_attr *ret)
 {
-	const struct slot *slot = k ? slot_of(k, node) : NULL;
+	const struct slot *slot = k ? slot_of(attrs_of(k, node), node) : NULL;
 
-	if (!k || slot->node != node || slot->changed < k->moved)
+	if (!slot || slot->asked < k->moved)
 		return false;
 	*ret = slot->attr;
 	return true;
@@ -225,7 +246,7 @@ static bool is_there(const struct known *k, const struct found *f, uint64_t now)
 /* And it is as it was. */
 static bool is_same(struct known *k, const struct found *f)
 {
-	return f->node == 0 || f->changes >= slot_of(k, f->node)->changed;
+	return f->node == 0 || f->changes >= attrs_of(k, f->node)->changed;
 }
 
 void known_found(

@@ -8,6 +8,7 @@
 
 #include "banger/cleanup.h"
 #include "fuse/guest.h"
+#include "tree/node.h"
 
 static int setup(void **state)
 {
@@ -19,6 +20,41 @@ static int teardown(void **state)
 {
 	*state = known_free(*state);
 	return 0;
+}
+
+/* So many folders of one place are known beside each other; then the one that came first gives way. */
+static void folders_of_one_place(void **state)
+{
+	enum { SETS = 16384, WAYS = 3 };
+	struct known *k = *state;
+	struct agent_attr attr = {.nlink = 2}, got;
+	uint64_t nodes[WAYS + 1], count = 0;
+
+	for (uint64_t node = 5; count < WAYS + 1; node++)
+		if (node_place(node, SETS) == node_place(5, SETS))
+			nodes[count++] = node;
+	for (uint64_t i = 0; i < WAYS + 1; i++) {
+		attr.size = i;
+		known_attr(k, nodes[i], &attr, known_changes(k));
+	}
+	assert_false(known_get(k, nodes[0], &got));
+	for (uint64_t i = 1; i < WAYS + 1; i++) {
+		assert_true(known_get(k, nodes[i], &got));
+		assert_int_equal(got.size, i);
+	}
+	/* What one becomes is not what the others are. */
+	known_changing(k, nodes[2]);
+	assert_false(known_get(k, nodes[2], &got));
+	assert_true(known_get(k, nodes[1], &got));
+	assert_true(known_get(k, nodes[3], &got));
+	/* An answer that comes late doesn't take the place of a later one. */
+	known_changing(k, 6);
+	attr.size = 100;
+	known_attr(k, nodes[1], &attr, known_changes(k));
+	attr.size = 50;
+	known_attr(k, nodes[1], &attr, known_changes(k) - 1);
+	assert_true(known_get(k, nodes[1], &got));
+	assert_int_equal(got.size, 100);
 }
 
 static void what_a_folder_is_like(void **state)
@@ -225,6 +261,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(what_a_folder_is_like, setup, teardown),
+		cmocka_unit_test_setup_teardown(folders_of_one_place, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_under_a_name, setup, teardown),
 		cmocka_unit_test_setup_teardown(names_give_way, setup, teardown),
 		cmocka_unit_test_setup_teardown(names_of_a_folder_made_here, setup, teardown),
