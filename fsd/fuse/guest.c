@@ -27,6 +27,14 @@ static struct remover *find_remover(struct server *s, pid_t pid, uint32_t vm)
 	return NULL;
 }
 
+bool guest_has_removers(struct server *s, uint32_t vm)
+{
+	for (size_t i = 0; i < REMOVERS; i++)
+		if (s->removers[i].vm == vm && io_now_usec() - s->removers[i].usec < REMOVING_USEC)
+			return true;
+	return false;
+}
+
 void guest_note_remover(struct server *s, fuse_req_t req, uint64_t node)
 {
 	pid_t pid = fuse_req_ctx(req)->pid;
@@ -41,6 +49,7 @@ void guest_note_remover(struct server *s, fuse_req_t req, uint64_t node)
 		s->remover = (s->remover + 1) % REMOVERS;
 	}
 	*r = (struct remover){.vm = (uint32_t)n.row, .pid = pid, .usec = io_now_usec()};
+	guest_list_workspace(s, r->vm);
 }
 
 bool guest_has_remover(struct server *s, fuse_req_t req, uint32_t vm)

@@ -22,8 +22,9 @@ struct guest_cache {
 	uint32_t boot;
 	struct known *known;
 	struct told *told;
-	bool asks_root; /* which folder the workspace is */
-	uint64_t roots; /* told_roots() when that was asked */
+	bool asks_root;     /* which folder the workspace is */
+	uint64_t roots;     /* told_roots() when that was asked */
+	uint64_t workspace; /* the tree's node of it; 0: there is none */
 	/* Nodes whose pages are as they were when it was opened last; one that another takes the place of has to be read again. */
 	uint64_t kept[KEPT_SLOTS];
 	uint64_t plain[KEPT_SLOTS]; /* likewise, those without extended attributes */
@@ -85,6 +86,16 @@ static void forget_names(struct guest_cache *c)
 	told_nothing(c->told);
 }
 
+/* What is in the workspace is no longer what the kernel may list. */
+static void tell_workspace(struct guest_cache *c)
+{
+	if (!c->workspace)
+		return;
+	known_changed(c->known, c->workspace);
+	forget(c->listed, c->workspace);
+	notify_pages(c->s, c->workspace);
+}
+
 /* Nothing that the kernel has is right for sure. */
 static void drop_all(struct guest_cache *c)
 {
@@ -93,6 +104,8 @@ static void drop_all(struct guest_cache *c)
 			notify_pages(c->s, c->listed[i]);
 			c->listed[i] = 0;
 		}
+	/* An earlier daemon may have let the kernel list it. */
+	tell_workspace(c);
 	memset(c->kept, 0, sizeof(c->kept));
 	memset(c->plain, 0, sizeof(c->plain));
 	known_drop(c->known);
@@ -102,6 +115,11 @@ static void drop_all(struct guest_cache *c)
 /* Others have changed NODE. False: too much to be told to the kernel. */
 static bool tell_changed(struct guest_cache *c, uint64_t node)
 {
+	struct file_ref root;
+
+	if (told_root_of(c->told, &root) &&
+		node == node_guest_number(c->vm, NODE_WORK, root.ino, root.tag - 1))
+		tell_workspace(c);
 	known_changed(c->known, node);
 	if (!holds(c->listed, node))
 		return notify_attributes(c->s, node);
@@ -171,6 +189,8 @@ static void on_changed(void *user, const void *data, size_t n)
 		known_drop(c->known);
 	if (stale)
 		forget_names(c);
+	if (!told_knows_root(c->told))
+		tell_workspace(c);
 	if (!told_knows_root(c->told) && !c->asks_root)
 		ask_root(c);
 }
@@ -187,6 +207,16 @@ static void on_watched(void *user, int code)
 	}
 }
 
+static uint64_t workspace_node(struct server *s, uint32_t vm)
+{
+	struct target dir, at;
+
+	return tree_target(s->tree, node_number(KIND_VM, vm, 0), &dir) == 0 &&
+			       tree_lookup(s->tree, &dir, "workspace", &at) == 0
+		       ? at.node
+		       : 0;
+}
+
 struct guest_cache *guest_cache(struct server *s, uint32_t vm, struct agent *agent)
 {
 	struct guest_cache *c = find(s, vm);
@@ -199,6 +229,7 @@ struct guest_cache *guest_cache(struct server *s, uint32_t vm, struct agent *age
 		}
 		c->s = s;
 		c->vm = vm;
+		c->workspace = workspace_node(s, vm);
 		c->known = known_new();
 		LIST_INSERT_HEAD(&s->caches[vm % CACHE_BUCKETS], c, link);
 	}
@@ -359,9 +390,19 @@ bool guest_keeps(struct guest_cache *c, uint64_t node)
 	return kept;
 }
 
+/* Likewise of A's folder; of the workspace, whose number is the tree's, as long as it is known which folder it is and nobody is about to remove the VM. */
+static bool tells_of_folder(const struct ask *a)
+{
+	const struct guest_cache *c = a->cache;
+
+	if (guest_is_live(c) && a->node == c->workspace)
+		return told_knows_root(c->told) && !guest_has_removers(a->s, a->vm);
+	return tells_of(c, a->node);
+}
+
 void guest_listing(const struct ask *a)
 {
-	uint64_t gone = tells_of(a->cache, a->node) ? put(a->cache->listed, a->node) : 0;
+	uint64_t gone = tells_of_folder(a) ? put(a->cache->listed, a->node) : 0;
 
 	if (gone)
 		notify_pages(a->s, gone);
@@ -369,7 +410,7 @@ void guest_listing(const struct ask *a)
 
 bool guest_listed(const struct ask *a)
 {
-	if (!tells_of(a->cache, a->node) || !holds(a->cache->listed, a->node))
+	if (!tells_of_folder(a) || !holds(a->cache->listed, a->node))
 		return false;
 	/* Who began to list it meanwhile would take what A brings for his own. */
 	if (!known_same(a->cache->known, a->node, a->changes)) {
@@ -377,6 +418,14 @@ bool guest_listed(const struct ask *a)
 		return false;
 	}
 	return true;
+}
+
+void guest_list_workspace(struct server *s, uint32_t vm)
+{
+	struct guest_cache *c = find(s, vm);
+
+	if (c && holds(c->listed, c->workspace))
+		tell_workspace(c);
 }
 
 bool guest_is_plain(struct guest_cache *c, uint64_t node)
@@ -412,10 +461,23 @@ static void changed_in_root(const struct ask *a, struct file_ref file)
 
 void guest_changed_in_root(const struct ask *a)
 {
+	struct guest_cache *c = a->cache;
+
 	for (unsigned i = 0; i < a->dir_count; i++)
 		changed_in_root(a, a->dirs[i]);
-	if (a->in_root && a->dir_count > 0)
-		notify_names(a->s);
+	if (!a->in_root || a->dir_count == 0)
+		return;
+	notify_names(a->s);
+	if (!guest_is_live(c))
+		return;
+	/* The workspace's own name is in there, too. */
+	for (unsigned i = 0; i < a->dir_count; i++)
+		told_changed(c->told, a->dirs[i], a->names[i]);
+	if (!told_knows_root(c->told)) {
+		tell_workspace(c);
+		if (!c->asks_root)
+			ask_root(c);
+	}
 }
 
 void guest_itself_changed_in_root(const struct ask *a)

@@ -110,6 +110,12 @@ bool told_knows_root(const struct told *t)
 	return !same(t->root, workspace);
 }
 
+bool told_root_of(const struct told *t, struct file_ref *ret)
+{
+	*ret = t->root;
+	return told_knows_root(t);
+}
+
 uint64_t told_roots(const struct told *t)
 {
 	return t->roots;

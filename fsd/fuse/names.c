@@ -92,14 +92,19 @@ void names_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 void names_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct server *s = fuse_req_userdata(req);
+	struct request *answer = request_begin(s, req, REPLY_CODE);
 	struct target dir;
 	int r = tree_target(s->tree, parent, &dir);
 
+	if (!answer)
+		return;
 	if (r == 0)
 		r = tree_unlink(s->tree, &dir, name);
 	if (r == 0 || r == -EBUSY)
 		guest_note_remover(s, req, parent);
-	fuse_reply_err(req, -r);
+	/* Held back until the kernel has heard that it is to ask for what the workspace has. */
+	call_done(&answer->call, r);
+	request_end(s, answer);
 }
 
 void names_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)

@@ -171,6 +171,8 @@ bool guest_is(struct server *s, uint64_t node);
 /* REQ's caller has removed an attribute in the folder NODE, or wanted to, by which nothing happens: is it on its way to remove VM? */
 void guest_note_remover(struct server *s, fuse_req_t req, uint64_t node);
 bool guest_has_remover(struct server *s, fuse_req_t req, uint32_t vm);
+/* Anybody has. */
+bool guest_has_removers(struct server *s, uint32_t vm);
 /*
  * REQ's caller is removing the VM whose workspace/ or root/ NODE is: to be removed with it, whole, not a guest's file after the other; of one that runs, which is not
  * removed, nothing is.

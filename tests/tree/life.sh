@@ -131,9 +131,12 @@ before=$(date +%s%N)
 ok "4 MiB to a disk" banger vm exec box2 -- dd if=/dev/zero of=/root/zeros bs=64k count=64 conv=fsync
 ok "take more" test $(($(date +%s%N) - before)) -gt 3000000000
 is "no limit any more" "$(errno_write "$FS/vms/box2/disk_rate" max) $(errno_write "$FS/vms/box2/disk_ops" max)" "OK OK"
-kept=$(banger vm exec box2 -- sh -c 'ls /etc/passwd /root/zeros; ls /bin | wc -l')
+# What is in the workspace is listed before: the kernel has it in its pages.
+as_owner mkdir "$FS/vms/box2/workspace/kept" && as_owner touch "$FS/vms/box2/workspace/kept/file" "$FS/vms/box2/workspace/beside"
+for i in 1 2 3; do ls "$FS/vms/box2/workspace" "$FS/vms/box2/workspace/kept" >/dev/null; done
+kept=$(banger vm exec box2 -- sh -c 'find /etc/passwd /root/zeros /root/workspace | sort; ls /bin | wc -l')
 fails "rm -r of a running VM" as_owner rm -r "$FS/vms/box2"
-is "takes nothing of the guest's" "$(banger vm exec box2 -- sh -c 'ls /etc/passwd /root/zeros; ls /bin | wc -l')" "$kept"
+is "takes nothing of the guest's" "$(banger vm exec box2 -- sh -c 'find /etc/passwd /root/zeros /root/workspace | sort; ls /bin | wc -l')" "$kept"
 is "and who didn't try sees it all" "$(ls "$FS/vms/box2/root/etc/passwd")" "$FS/vms/box2/root/etc/passwd"
 ok "a job that SIGTERM doesn't end" banger vm exec -d box2 -- sh -c 'trap "" TERM; touch /tmp/deaf; exec sleep 1000'
 eventually "runs" banger vm exec box2 -- test -e /tmp/deaf
