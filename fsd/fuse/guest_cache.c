@@ -104,7 +104,6 @@ static void drop_all(struct guest_cache *c)
 			notify_pages(c->s, c->listed[i]);
 			c->listed[i] = 0;
 		}
-	/* An earlier daemon may have let the kernel list it. */
 	tell_workspace(c);
 	memset(c->kept, 0, sizeof(c->kept));
 	memset(c->plain, 0, sizeof(c->plain));
@@ -215,6 +214,17 @@ static uint64_t workspace_node(struct server *s, uint32_t vm)
 			       tree_lookup(s->tree, &dir, "workspace", &at) == 0
 		       ? at.node
 		       : 0;
+}
+
+void guest_caches_adopt(struct server *s, struct vms *vms)
+{
+	struct vm *vm = NULL;
+	struct vm_view v = {0};
+
+	while ((vm = vms_next(vms, v.id))) {
+		vm_view(vm, &v);
+		notify_pages(s, workspace_node(s, v.id));
+	}
 }
 
 struct guest_cache *guest_cache(struct server *s, uint32_t vm, struct agent *agent)

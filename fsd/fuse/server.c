@@ -407,6 +407,7 @@ int server_start_fd(struct server *s, struct vms *vms, int fd, bool adopted, str
 		return r;
 	held_restore(s, adopted);
 	if (adopted) {
+		guest_caches_adopt(s, vms);
 		r = replay(s, e);
 		if (r < 0)
 			return r;

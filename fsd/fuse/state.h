@@ -183,6 +183,8 @@ bool guest_is_removed(struct server *s, fuse_req_t req, uint64_t node);
 struct guest_cache;
 /* VM has changed: what was kept of a guest that is no longer there is dropped. */
 void guest_cache_check(struct server *s, struct vm *vm);
+/* An earlier daemon has let the kernel list workspaces by itself: no more, before anything is answered. */
+void guest_caches_adopt(struct server *s, struct vms *vms);
 void guest_cache_forget(struct server *s, uint32_t vm);
 void guest_caches_free(struct server *s);
 

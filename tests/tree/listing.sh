@@ -9,6 +9,44 @@ mkdir "$BOX"
 is "start" "$(errno_write "$BOX/ctl" start)" OK
 export PATH=$BANGER_BIN:$PATH
 
+# The workspace is listed without the guest as well; another folder may take its place.
+asked() { awk '$1 == "guest_requests_total" {print $2}' "$FS/metrics"; }
+W=$BOX/workspace
+banger vm exec box -- touch /root/workspace/one
+for i in 1 2; do ls "$W" >/dev/null; done
+before=$(asked)
+is "the workspace, over and over" "$(for i in 1 2 3 4 5; do ls "$W"; done | sort | uniq -c | xargs)" "5 one"
+is "nobody asks the guest for that" $(($(asked) - before)) 0
+banger vm exec box -- touch /root/workspace/two
+is "a name that the guest makes" "$(ls "$W" | xargs)" "one two"
+ls "$W" >/dev/null
+touch "$W/three"
+is "one that is made here" "$(ls "$W" | xargs)" "one three two"
+ls "$W" >/dev/null
+rm "$BOX/root/root/workspace/one"
+is "one that goes through root/" "$(ls "$W" | xargs)" "three two"
+ls "$W" >/dev/null
+banger vm exec --cwd /root box -- sh -c 'mv workspace old && mkdir workspace && touch workspace/new'
+is "another workspace" "$(ls "$W" | xargs)" new
+ls "$W" >/dev/null
+banger vm exec box -- touch /root/workspace/newer
+is "is told of, too" "$(ls "$W" | xargs)" "new newer"
+ls "$W" >/dev/null
+mv "$BOX/root/root/workspace" "$BOX/root/root/older" && mv "$BOX/root/root/old" "$BOX/root/root/workspace"
+is "the old one again, through root/" "$(ls "$W" | xargs)" "three two"
+ls "$W" >/dev/null
+banger vm exec box -- rm /root/workspace/two
+is "which is told of again" "$(ls "$W" | xargs)" three
+ls "$W" >/dev/null
+banger vm exec -d box -- sh -c 'sleep 1; touch /root/workspace/meanwhile; sync' >/dev/null
+kill -9 "$(fsd_pid)"
+sleep 3
+ok "another daemon" banger up --owner "$OWNER"
+ls "$W" >/dev/null
+eventually "the guest has made a name, with a daemon or without" banger vm exec box -- test -e /root/workspace/meanwhile
+is "it is there" "$(ls "$W" | xargs)" "meanwhile three"
+banger vm exec --cwd /root box -- sh -c 'rm -r /root/workspace/* /root/older'
+
 # listed GUEST_DIR HOST_DIR: names come and go in the guest, as fast as it can be told to; after each the folder is listed on the host, now and then only in part.
 # Prints how often a listing was not right, and how many changes came within 4 ms of the one before.
 listed()
@@ -44,41 +82,6 @@ is "a folder of the workspace" "$(listed /root/workspace/a "$BOX/workspace/a" "$
 is "the workspace" "$(banger vm exec box -- rm -r /root/workspace/a; listed /root/workspace "$BOX/workspace" "${ROUNDS:-400}")" "wrong 0"
 is "a folder that the work disk has, from the root" "$(listed /root/workspace/b "$BOX/root/root/workspace/b" "${ROUNDS:-400}")" "wrong 0"
 is "a folder in the guest's memory" "$(listed /tmp/c "$BOX/root/tmp/c" "${ROUNDS:-400}")" "wrong 0"
-
-# The workspace is listed without the guest as well; another folder may take its place.
-asked() { awk '$1 == "guest_requests_total" {print $2}' "$FS/metrics"; }
-W=$BOX/workspace
-banger vm exec box -- sh -c 'rm -r /root/workspace/*; touch /root/workspace/one'
-for i in 1 2; do ls "$W" >/dev/null; done
-before=$(asked)
-is "the workspace, over and over" "$(for i in 1 2 3 4 5; do ls "$W"; done | sort | uniq -c | xargs)" "5 one"
-is "nobody asks the guest for that" $(($(asked) - before)) 0
-banger vm exec box -- touch /root/workspace/two
-is "a name that the guest makes" "$(ls "$W" | xargs)" "one two"
-ls "$W" >/dev/null
-touch "$W/three"
-is "one that is made here" "$(ls "$W" | xargs)" "one three two"
-ls "$W" >/dev/null
-rm "$BOX/root/root/workspace/one"
-is "one that goes through root/" "$(ls "$W" | xargs)" "three two"
-ls "$W" >/dev/null
-banger vm exec --cwd /root box -- sh -c 'mv workspace old && mkdir workspace && touch workspace/new'
-is "another workspace" "$(ls "$W" | xargs)" new
-ls "$W" >/dev/null
-banger vm exec box -- touch /root/workspace/newer
-is "is told of, too" "$(ls "$W" | xargs)" "new newer"
-ls "$W" >/dev/null
-mv "$BOX/root/root/workspace" "$BOX/root/root/older" && mv "$BOX/root/root/old" "$BOX/root/root/workspace"
-is "the old one again, through root/" "$(ls "$W" | xargs)" "three two"
-ls "$W" >/dev/null
-banger vm exec box -- rm /root/workspace/two
-is "which is told of again" "$(ls "$W" | xargs)" three
-ls "$W" >/dev/null
-banger vm exec -d box -- sh -c 'sleep 2; touch /root/workspace/meanwhile; sync' >/dev/null
-kill -9 "$(fsd_pid)"
-sleep 4
-ok "another daemon" banger up --owner "$OWNER"
-is "what came while no daemon was there" "$(ls "$W" | xargs)" "meanwhile three"
 
 # The tree's own.
 wrong=0
