@@ -148,6 +148,12 @@ void guest_cache_check(struct server *s, struct vm *vm)
 	(void)vm;
 }
 
+void guest_caches_adopt(struct server *s, struct vms *vms)
+{
+	(void)s;
+	(void)vms;
+}
+
 void guest_cache_forget(struct server *s, uint32_t vm)
 {
 	(void)s;
