@@ -27,10 +27,15 @@ static struct remover *find_remover(struct server *s, pid_t pid, uint32_t vm)
 	return NULL;
 }
 
+static bool goes_on(const struct remover *r)
+{
+	return io_now_usec() - r->usec < REMOVING_USEC;
+}
+
 bool guest_has_removers(struct server *s, uint32_t vm)
 {
 	for (size_t i = 0; i < REMOVERS; i++)
-		if (s->removers[i].vm == vm && io_now_usec() - s->removers[i].usec < REMOVING_USEC)
+		if (s->removers[i].vm == vm && goes_on(&s->removers[i]))
 			return true;
 	return false;
 }
@@ -49,14 +54,14 @@ void guest_note_remover(struct server *s, fuse_req_t req, uint64_t node)
 		s->remover = (s->remover + 1) % REMOVERS;
 	}
 	*r = (struct remover){.vm = (uint32_t)n.row, .pid = pid, .usec = io_now_usec()};
-	guest_list_workspace(s, r->vm);
+	guest_unlist_workspace(s, r->vm);
 }
 
 bool guest_has_remover(struct server *s, fuse_req_t req, uint32_t vm)
 {
 	const struct remover *r = find_remover(s, fuse_req_ctx(req)->pid, vm);
 
-	return r && io_now_usec() - r->usec < REMOVING_USEC;
+	return r && goes_on(r);
 }
 
 bool guest_is_removed(struct server *s, fuse_req_t req, uint64_t node)

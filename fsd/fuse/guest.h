@@ -119,7 +119,7 @@ bool told_changed(struct told *t, struct file_ref folder, uint64_t hash);
 void told_nothing(struct told *t);
 /* Which folder the workspace, {0, 0}, is: ROOT, as the answer says to what was asked when told_roots() was ROOTS. */
 bool told_knows_root(const struct told *t);
-bool told_root_of(const struct told *t, struct file_ref *ret);
+bool told_is_root(const struct told *t, struct file_ref folder);
 uint64_t told_roots(const struct told *t);
 void told_root(struct told *t, struct file_ref root, uint64_t roots);
 
@@ -153,8 +153,8 @@ bool guest_keeps(struct guest_cache *c, uint64_t node);
  */
 void guest_listing(const struct ask *a);
 bool guest_listed(const struct ask *a);
-/* The kernel doesn't list VM's workspace by itself any more, once notices so far are heard. */
-void guest_list_workspace(struct server *s, uint32_t vm);
+/* The kernel is to ask for what is in VM's workspace: it does once it has heard of all that it was told so far. */
+void guest_unlist_workspace(struct server *s, uint32_t vm);
 /* NODE is known to have no extended attributes; known so far is what its attributes said. */
 bool guest_is_plain(struct guest_cache *c, uint64_t node);
 void guest_plain(struct guest_cache *c, uint64_t node, const struct agent_attr *attr);

@@ -111,13 +111,10 @@ static void drop_all(struct guest_cache *c)
 	forget_names(c);
 }
 
-/* Others have changed NODE. False: too much to be told to the kernel. */
-static bool tell_changed(struct guest_cache *c, uint64_t node)
+/* Others have changed FILE, of the work disk, which is NODE. False: too much to be told to the kernel. */
+static bool tell_changed(struct guest_cache *c, struct file_ref file, uint64_t node)
 {
-	struct file_ref root;
-
-	if (told_root_of(c->told, &root) &&
-		node == node_guest_number(c->vm, NODE_WORK, root.ino, root.tag - 1))
+	if (told_is_root(c->told, file))
 		tell_workspace(c);
 	known_changed(c->known, node);
 	if (!holds(c->listed, node))
@@ -148,6 +145,16 @@ static void ask_root(struct guest_cache *c)
 	c->asks_root = files_getattr(c->agent, (struct file_ref){0}, on_root, c, NULL) == 0;
 }
 
+/* After names have changed: another folder is the workspace, perhaps. */
+static void look_for_root(struct guest_cache *c)
+{
+	if (told_knows_root(c->told))
+		return;
+	tell_workspace(c);
+	if (!c->asks_root)
+		ask_root(c);
+}
+
 static void on_changed(void *user, const void *data, size_t n)
 {
 	struct guest_cache *c = user;
@@ -169,7 +176,7 @@ static void on_changed(void *user, const void *data, size_t n)
 		forget(c->kept, node);
 		forget(c->plain, node);
 		behind_changed(c->s, node);
-		if (!tell_changed(c, node)) {
+		if (!tell_changed(c, file, node)) {
 			drop_all(c);
 			return;
 		}
@@ -188,10 +195,7 @@ static void on_changed(void *user, const void *data, size_t n)
 		known_drop(c->known);
 	if (stale)
 		forget_names(c);
-	if (!told_knows_root(c->told))
-		tell_workspace(c);
-	if (!told_knows_root(c->told) && !c->asks_root)
-		ask_root(c);
+	look_for_root(c);
 }
 
 static void on_watched(void *user, int code)
@@ -430,7 +434,7 @@ bool guest_listed(const struct ask *a)
 	return true;
 }
 
-void guest_list_workspace(struct server *s, uint32_t vm)
+void guest_unlist_workspace(struct server *s, uint32_t vm)
 {
 	struct guest_cache *c = find(s, vm);
 
@@ -466,7 +470,7 @@ static void changed_in_root(const struct ask *a, struct file_ref file)
 	if (!a->in_root || !guest_is_live(a->cache) || (file.tag & AGENT_TAG_TREE))
 		return;
 	node = node_guest_number(a->vm, NODE_WORK, file.ino, file.tag - 1);
-	tell_changed(a->cache, node);
+	tell_changed(a->cache, file, node);
 }
 
 void guest_changed_in_root(const struct ask *a)
@@ -483,11 +487,7 @@ void guest_changed_in_root(const struct ask *a)
 	/* The workspace's own name is in there, too. */
 	for (unsigned i = 0; i < a->dir_count; i++)
 		told_changed(c->told, a->dirs[i], a->names[i]);
-	if (!told_knows_root(c->told)) {
-		tell_workspace(c);
-		if (!c->asks_root)
-			ask_root(c);
-	}
+	look_for_root(c);
 }
 
 void guest_itself_changed_in_root(const struct ask *a)

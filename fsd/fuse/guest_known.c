@@ -57,7 +57,7 @@ static struct attr_set *attrs_of(struct known *k, uint64_t node)
 	return &k->attrs[node_place(node, ATTR_SETS)];
 }
 
-/* NULL: NODE isn't among them. */
+/* NULL: NODE isn't among them; of node 0: none is free. */
 static struct slot *slot_of(struct attr_set *set, uint64_t node)
 {
 	for (size_t i = 0; i < ATTR_WAYS; i++)
@@ -143,11 +143,13 @@ void known_attr(struct known *k, uint64_t node, const struct agent_attr *attr, u
 	slot = slot_of(set, node);
 	if (slot && changes < slot->asked)
 		return;
-	if (!slot) {
-		slot = set->slots;
-		memmove(slot + 1, slot, (ATTR_WAYS - 1) * sizeof(*slot));
-	}
-	*slot = (struct slot){.node = node, .asked = changes, .attr = *attr};
+	/* Its own, or a free one, or that of whoever came first. */
+	if (!slot)
+		slot = slot_of(set, 0);
+	if (!slot)
+		slot = &set->slots[ATTR_WAYS - 1];
+	memmove(set->slots + 1, set->slots, (size_t)(slot - set->slots) * sizeof(*slot));
+	set->slots[0] = (struct slot){.node = node, .asked = changes, .attr = *attr};
 }
 
 bool known_same(struct known *k, uint64_t node, uint64_t changes)

@@ -110,10 +110,9 @@ bool told_knows_root(const struct told *t)
 	return !same(t->root, workspace);
 }
 
-bool told_root_of(const struct told *t, struct file_ref *ret)
+bool told_is_root(const struct told *t, struct file_ref folder)
 {
-	*ret = t->root;
-	return told_knows_root(t);
+	return told_knows_root(t) && same(folder, t->root);
 }
 
 uint64_t told_roots(const struct told *t)

@@ -47,6 +47,10 @@ static void folders_of_one_place(void **state)
 	assert_false(known_get(k, nodes[2], &got));
 	assert_true(known_get(k, nodes[1], &got));
 	assert_true(known_get(k, nodes[3], &got));
+	/* What is known anew takes the free place, not another's. */
+	known_attr(k, nodes[2], &attr, known_changes(k));
+	for (uint64_t i = 1; i < WAYS + 1; i++)
+		assert_true(known_get(k, nodes[i], &got));
 	/* An answer that comes late doesn't take the place of a later one. */
 	known_changing(k, 6);
 	attr.size = 100;
