@@ -7,6 +7,7 @@
 #include "banger/cleanup.h"
 #include "banger/io.h"
 #include "repo/checkout_scan.h"
+#include "repo/head.h"
 #include "repo/walk.h"
 
 #define FOLDERS_DEEP 128
@@ -305,6 +306,8 @@ int checkout_head(const char *source, const char *ref, const char *home, char **
 
 	if (fd < 0)
 		return err_sys(e, -errno, "%s", source);
+	if (!*ref && head_read(fd, ret) == 0)
+		return 0;
 	if (!ceiling || asprintf(&spec, "%s^{commit}", *ref ? ref : "HEAD") < 0) {
 		spec = NULL;
 		return err_sys(e, -ENOMEM, "%s", source);

@@ -166,12 +166,12 @@ static int bring_from(struct bench *b, const char *source, const char *ref, bool
 	return r;
 }
 
-static int bring(struct bench *b, bool force)
+static inline int bring(struct bench *b, bool force)
 {
 	return bring_from(b, "src", "", force);
 }
 
-__attribute__((unused)) static bool noted(struct bench *b, const char *word)
+static inline bool noted(struct bench *b, const char *word)
 {
 	for (char **note = b->notes; note && *note; note++)
 		if (strstr(*note, word))
