@@ -67,7 +67,7 @@ static void plain_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, s
 	if ((size_t)off >= n)
 		fuse_reply_buf(req, NULL, 0);
 	else
-		fuse_reply_buf(req, TEXT + off, n - (size_t)off < size ? n - (size_t)off : size);
+		fuse_reply_buf(req, &TEXT[off], n - (size_t)off < size ? n - (size_t)off : size);
 }
 
 static const struct fuse_lowlevel_ops operations = {
