@@ -18,6 +18,7 @@ static void *run(void *arg)
 	struct relay *r = arg;
 
 	r->body(r, r->arg);
+	sem_post(&r->ended);
 	return NULL;
 }
 
@@ -31,6 +32,7 @@ int relay_start(struct relay *r, void (*body)(struct relay *r, void *arg), void 
 	r->body = body;
 	r->arg = arg;
 	atomic_store(&r->stop, false);
+	sem_init(&r->ended, 0, 0);
 	code = pthread_create(&r->thread, NULL, run, r);
 	r->runs = code == 0;
 	return -code;
@@ -50,10 +52,10 @@ void relay_end(struct relay *r, bool now)
 			until.tv_nsec += WAKE_AGAIN_NSEC;
 			until.tv_sec += until.tv_nsec / 1000000000;
 			until.tv_nsec %= 1000000000;
-		} while (pthread_clockjoin_np(r->thread, NULL, CLOCK_MONOTONIC, &until) == ETIMEDOUT);
-	} else {
-		pthread_join(r->thread, NULL);
+		} while (sem_clockwait(&r->ended, CLOCK_MONOTONIC, &until) < 0);
 	}
+	pthread_join(r->thread, NULL);
+	sem_destroy(&r->ended);
 	r->runs = false;
 }
 

@@ -8,6 +8,7 @@
 #define BANGER_CTL_RELAY_H
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,6 +17,7 @@ struct relay {
 	void (*body)(struct relay *r, void *arg);
 	void *arg;
 	pthread_t thread;
+	sem_t ended;
 	atomic_bool stop;
 	bool runs;
 };
