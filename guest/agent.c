@@ -415,7 +415,7 @@ int agent_run(int fd, enum channel_kind kind, const uint8_t *token, const char *
 		power_off_if_time(&a);
 		if (end && io_now_usec() > end)
 			return 0;
-		timeout = next_timeout(&a);
+		timeout = a.end ? 0 : next_timeout(&a);
 		polls[n++] = (struct pollfd){.fd = signals, .events = POLLIN};
 		polls[n++] = (struct pollfd){.fd = channel_door_fd(&a.channel), .events = POLLIN};
 		if (channel_poll_fd(&a.channel) >= 0)

@@ -19,6 +19,7 @@ OWNER=nobody
 CASE_COUNT=${CASE_COUNT:-0}
 CASE_FAILED=${CASE_FAILED:-0}
 CASE_UP=0
+[ "${GUESTS:-}" != process ] || . "$TOP/tests/lib/process_guests.sh"
 
 CASE_MIRRORS=()
 mirrors_gone()
@@ -266,6 +267,9 @@ case_begin()
 	RUN=$BANGER_RUN_BASE/banger
 	STATE=$BANGER_STATE_BASE/banger
 	case_template
+	if [ "${GUESTS:-}" = process ]; then
+		process_guests || { fail "guests that are processes"; exit 1; }
+	fi
 	audit_picture >"$CASE_DIR/before"
 }
 
@@ -352,6 +356,7 @@ case_cleanup()
 	done
 	umount -l "$FS" 2>/dev/null
 	mirrors_gone
+	[ -z "${GUESTS_DIR:-}" ] || process_guests_end
 	[ -n "${KEEP:-}" ] || rm -rf "$CASE_DIR"
 	exit $status
 }

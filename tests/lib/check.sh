@@ -72,7 +72,7 @@ unit_tests()
 # Unit tests of what has threads.
 UNITS_THREADED=(job/{job,op} store/{store,store_trouble} registry/{blobs,blobs_follow,blobs_prune,pull} image/{layers,layers_at_once,stream})
 
-# thread_tests BUILD: them, under ThreadSanitizer; which wants no random addresses where the kernel makes very random ones.
+# thread_tests BUILD: them, under ThreadSanitizer.
 thread_tests()
 {
 	local name
@@ -103,15 +103,18 @@ sorted_tests()
 		sub place { my ($name) = $_[0] =~ m{([^/=]+)=}; $place{$name} // $n }' "$TESTS_LONG"
 }
 
-# case_tests NAME FOLDER BIN [BUT [ONLY]]: its cases with the programs in BIN, but for those whose names match BUT, or ONLY those that match.
+# case_tests NAME FOLDER BIN [BUT [ONLY]]: its cases with the programs in BIN, but for those whose names match BUT, or ONLY those that match. ThreadSanitizer wants no
+# random addresses where the kernel makes very random ones.
 case_tests()
 {
-	local file name
+	local file name how=()
+	[ -z "${GUESTS:-}" ] || how+=("GUESTS=$GUESTS")
+	[[ $3 != */tsan/* ]] || how+=(setarch -R)
 	for file in "$2"/*.sh; do
 		name=$(basename "$file" .sh)
 		[ -z "${4:-}" ] || ! grep -Eqx -- "$4" <<<"$name" || continue
 		[ -z "${5:-}" ] || grep -Eqx -- "$5" <<<"$name" || continue
-		listed "$1/$name" timeout -k 30 "$CASE_SECONDS" env "BANGER_BIN=$PWD/$3" bash "$file"
+		listed "$1/$name" timeout -k 30 "$CASE_SECONDS" env "BANGER_BIN=$PWD/$3" "${how[@]}" bash "$file"
 	done
 }
 

@@ -24,7 +24,7 @@ is "environment" "$(banger vm exec --env A=b box -- sh -c 'echo $A')" b
 is "working directory is the workspace" "$(banger vm exec box -- pwd)" /root/workspace
 is "another one" "$(banger vm exec --cwd /tmp box -- pwd)" /tmp
 is "root" "$(banger vm exec box -- id -u)" 0
-is "the agent's protection is its own" "$(banger vm exec box -- sh -c 'cat /proc/self/oom_score_adj /proc/$PPID/oom_score_adj')" $'0\n-1000'
+[ "${GUESTS:-}" = process ] || is "the agent's protection is its own" "$(banger vm exec box -- sh -c 'cat /proc/self/oom_score_adj /proc/$PPID/oom_score_adj')" $'0\n-1000'
 is "no signal is ignored or blocked" "$(banger vm exec box -- grep -cE '^Sig(Ign|Blk):.0+$' /proc/self/status)" 2
 is "the last of a name counts" "$(banger vm exec --env A=b --env HOME=/tmp --env A=c box -- sh -c 'echo $A $HOME; env | grep -c ^A=')" $'c /tmp\n1'
 # Who somebody is may change from one job to the next.
