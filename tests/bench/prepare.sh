@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../lib/sshd.sh"
 sshd_template
 case_begin "$@"
-SIZE_MIB=${SIZE_MIB:-300} FILES=${FILES:-10000}
+SIZE_MIB=${SIZE_MIB:-300} FILES=${FILES:-10000} MIB=${MIB:-100}
 SRC=$CASE_DIR/src
 mkdir "$SRC"
 chown "$OWNER" "$SRC"
@@ -58,23 +58,24 @@ done
 median() { printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"; }
 echo "exec of true: $(median "${all[@]}") ms; the agent asked: $(median "${asked[@]}") ms, a spawn in the guest: $(median "${spawned[@]}") ms"
 # What the channel gives: a file of the guest's, read past the host's cache; then the same bytes as a job's output.
-banger vm exec box -- dd if=/dev/zero of=/root/workspace/zeros bs=64k count=1600 2>/dev/null
+banger vm exec box -- dd if=/dev/zero of=/root/workspace/zeros bs=1M count="$MIB" 2>/dev/null
 raw() { dd if="$FS/vms/box/workspace/zeros" of=/dev/null bs=1M iflag=direct; }
 out() { banger vm exec box -- dd if=/root/workspace/zeros bs=64k | cat; }
-into() { dd if=/dev/zero bs=1M count=100 status=none | banger vm exec -i box -- dd of=/dev/null bs=64k; }
+into() { dd if=/dev/zero bs=1M count="$MIB" status=none | banger vm exec -i box -- dd of=/dev/null bs=64k; }
 for i in 1 2 3 4 5; do raws[i]=$(took raw) outs[i]=$(took out) intos[i]=$(took into); done
 raw_ms=$(median "${raws[@]}") ms=$(median "${outs[@]}") in_ms=$(median "${intos[@]}")
-echo "100 MiB: the channel $((104857 / raw_ms)) MB/s, a job's output $((104857 / ms)) MB/s: $(ratio "$raw_ms" "$ms"); its input $((104857 / in_ms)) MB/s"
+rate() { echo $(((MIB << 20) / 1000 / $1)); }
+echo "$MIB MiB: the channel $(rate "$raw_ms") MB/s, a job's output $(rate "$ms") MB/s: $(ratio "$raw_ms" "$ms"); its input $(rate "$in_ms") MB/s"
 # A server in the guest, on a port of the host's.
 banger vm exec -d box -- perl -MIO::Socket::INET -e '
 	my $l = IO::Socket::INET->new(Listen => 5, LocalAddr => "127.0.0.1", LocalPort => 8000, ReuseAddr => 1) or die;
-	while (my $c = $l->accept) { print $c "x" x 65536 for 1 .. 1600; close $c }' >/dev/null
+	while (my $c = $l->accept) { print $c "x" x 65536 for 1 .. 16 * $ARGV[0]; close $c }' "$MIB" >/dev/null
 echo 18000 8000 >"$FS/vms/box/publish" || fail "publish"
-published() { [ "$(cat </dev/tcp/127.0.0.1/18000 | wc -c)" = 104857600 ]; }
+published() { [ "$(cat </dev/tcp/127.0.0.1/18000 | wc -c)" = $((MIB << 20)) ]; }
 await published || fail "publish"
 for i in 1 2 3 4 5; do ports[i]=$(took published); done
 port_ms=$(median "${ports[@]}")
-echo "100 MiB out of a published port: $((104857 / port_ms)) MB/s: $(ratio "$ms" "$port_ms") of a job's output"
+echo "$MIB MiB out of a published port: $(rate "$port_ms") MB/s: $(ratio "$ms" "$port_ms") of a job's output"
 [ "${ours:-0}" -gt 0 ] && [ "${ssh:-0}" -gt 0 ] && [ "${tar:-0}" -gt 0 ] && [ "${ms:-0}" -gt 0 ] || fail "measured nothing"
 pass "measured"
 case_end

@@ -148,7 +148,7 @@ bench_sizes()
 	case $1 in
 	disk) echo SIZE=150 ;;
 	files) echo FILES=300 MEGABYTES=60 TREES=1000 ;;
-	prepare) echo SIZE_MIB=60 FILES=2000 ;;
+	prepare) echo SIZE_MIB=60 FILES=2000 MIB=30 ;;
 	pull) echo BENCH_ROUNDS=1 ;;
 	start) echo BENCH_ROUNDS=4 ;;
 	tree) echo ROUNDS=2000 ;;
