@@ -228,7 +228,7 @@ static int probe(const struct probe *p, struct err *e)
 	if (r == 0)
 		r = kernel_initramfs_for(p->wish->kernel_dir_fd, &spec, &fds[LAUNCH_FD_INITRD], e);
 	for (int i = LAUNCH_FD_IMAGE; r == 0 && i <= LAUNCH_FD_EXIT; i++)
-		if (scratch("banger-probe", 1 << 20, &fds[i]) < 0)
+		if (scratch("banger-probe", i < LAUNCH_FD_CONSOLE ? 1 << 20 : 0, &fds[i]) < 0)
 			r = err_sys(e, -errno, "probe");
 	if (r == 0 && (r = reopen_readonly(&fds[LAUNCH_FD_IMAGE])) < 0)
 		r = err_sys(e, r, "probe");
