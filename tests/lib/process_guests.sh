@@ -11,9 +11,9 @@ process_guests()
 	chmod 0755 "$GUESTS_DIR" "$GUESTS_DIR/doors"
 	cp "$(dirname "$BANGER_BIN")/tree/processvm" "$GUESTS_DIR/vmm"
 	chmod 0755 "$GUESTS_DIR/vmm"
-	for image in "$STATE"/images/*.ext4; do cp --sparse=always "$image" "$GUESTS_DIR/image"; done
-	# The helper lets nobody but root change what it runs, and a VMM see few folders: this is one.
-	mount --bind "$GUESTS_DIR/vmm" /usr/bin/qemu-system-x86_64 && mount --bind "$GUESTS_DIR/doors" /usr/share/seabios || return 1
+	# The template's, its only one. The helper lets nobody but root change what it runs, and a VMM see few folders: this is one.
+	cp --sparse=always "$STATE"/images/*.ext4 "$GUESTS_DIR/image" && mount --bind "$GUESTS_DIR/vmm" /usr/bin/qemu-system-x86_64 &&
+		mount --bind "$GUESTS_DIR/doors" /usr/share/seabios || return 1
 	perl "$TOP/tests/lib/guest_keeper.pl" "$GUESTS_DIR" "$RUN" "$BANGER_BIN/banger-guest" </dev/null &
 	GUESTS_KEEPER=$!
 }
