@@ -92,6 +92,8 @@ done
 ok "mv renames a stopped VM" as_owner mv "$FS/vms/box1" "$FS/vms/box2"
 fails "the old name is gone" test -e "$FS/vms/box1"
 is "settings came along" "$(cat "$FS/vms/box2/vcpus")" 2
+# Of several emulated processors about one start in 300 finds no timer that ticks (QEMU 7.2, two loaded cores), and what follows isn't about them.
+is "as many as before" "$(errno_write "$FS/vms/box2/vcpus" 1)" OK
 is "start under the new name" "$(errno_write "$FS/vms/box2/ctl" start)" OK
 is "its host name is the new one" "$(banger vm exec box2 -- hostname)" box2
 is "and the files are there" "$(cat "$FS/vms/box2/workspace/file")" kept
