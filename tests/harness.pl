@@ -4,7 +4,8 @@
 #   tests/harness.pl [-j JOBS] [-o COUNTS] NAME=COMMAND...
 #
 # COMMAND is split at blanks. A line per test goes to standard output as it ends; the output of one that failed follows
-# it. COUNTS gets "PASSED FAILED SKIPPED" (single tests, not programs) added to what it holds.
+# it. COUNTS gets "PASSED FAILED SKIPPED" (single tests, not programs) added to what it holds, the file CHECK_FAILED (environment)
+# a line for each program that failed.
 use strict;
 use warnings;
 use Getopt::Long;
@@ -15,12 +16,17 @@ GetOptions('j=i' => \$jobs, 'o=s' => \$counts) or exit 2;
 my @tests = map { /^([^=]+)=(.*)$/s or die "not NAME=COMMAND: $_\n"; [$2, $1] } @ARGV;
 exit 0 unless @tests;
 
+# So do those that use cmocka; by hand they say what one better reads.
+$ENV{CMOCKA_MESSAGE_OUTPUT} = 'TAP';
+
 my ($passed, $failed, $skipped) = (0, 0, 0);
+my @failures;
 # TAP::Harness gives all up for one that can't be run.
 for my $test (@tests) {
 	my ($program) = split ' ', $test->[0];
 	next if $program !~ m{/} || -x $program;
 	print "$test->[1]: $program isn't there\n";
+	push @failures, "$test->[1]: $program isn't there";
 	$failed++;
 	$test = undef;
 }
@@ -44,7 +50,8 @@ my $harness = TAP::Harness->new({
 });
 my $all = @tests ? $harness->runtests(@tests) : undef;
 
-for my $result ($all ? $all->parsers : ()) {
+for my $name ($all ? $all->descriptions : ()) {
+	my ($result) = $all->parsers($name);
 	# Left out is what ran no test and ended well; who says so after a test hides none that failed.
 	if ($result->skip_all && !$result->tests_run && !$result->exit && !$result->wait) {
 		$skipped++;
@@ -56,6 +63,10 @@ for my $result ($all ? $all->parsers : ()) {
 	my $ran = () = $result->actual_passed;
 	# A program that ended badly, or ran less than it planned, has failed even if each of its lines says ok.
 	my $broken = $result->exit || $result->wait || $result->parse_errors || !$result->is_good_plan;
+	push @failures, "$name: " . join '; ', $bad ? join ' ', sort { $a <=> $b } keys %failed : (),
+		$result->exit ? 'it ended with ' . $result->exit : (), $result->wait & 127 ? 'signal ' . ($result->wait & 127) : (),
+		$result->parse_errors
+		if $bad || $broken;
 	$bad = 1 if !$bad && $broken;
 	$passed += $ran - $skips;
 	$failed += $bad;
@@ -70,5 +81,10 @@ if (defined $counts) {
 	open my $out, '>', $counts or die "$counts: $!\n";
 	print $out join(' ', $before[0] + $passed, $before[1] + $failed, $before[2] + $skipped), "\n";
 	close $out or die "$counts: $!\n";
+}
+if (@failures && defined $ENV{CHECK_FAILED}) {
+	open my $out, '>>', $ENV{CHECK_FAILED} or die "$ENV{CHECK_FAILED}: $!\n";
+	print $out map { "$_\n" } @failures;
+	close $out or die "$ENV{CHECK_FAILED}: $!\n";
 }
 exit($failed ? 1 : 0);

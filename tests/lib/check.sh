@@ -9,6 +9,8 @@ check_begin()
 	CHECK_COUNTS=$CHECK_DIR/counts
 	CASE_SECONDS=${CASE_SECONDS:-1200} # what hangs fails, and holds up nobody for ever
 	echo "0 0 0" >"$CHECK_COUNTS"
+	export CHECK_FAILED=$CHECK_DIR/failed
+	: >"$CHECK_FAILED"
 	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1
 	trap 'rm -rf "$CHECK_DIR"' EXIT
 	trap 'exit 130' INT TERM
@@ -22,6 +24,13 @@ count()
 	echo "$((p + $1)) $((f + $2)) $((s + ${3:-0}))" >"$CHECK_COUNTS"
 }
 
+# failed NAME: one thing that failed.
+failed()
+{
+	count 0 1
+	echo "$1" >>"$CHECK_FAILED"
+}
+
 # stage NAME COMMAND...: one thing that passes or fails; its output is shown when it fails.
 stage()
 {
@@ -33,7 +42,7 @@ stage()
 	else
 		echo "$name: FAILED ($((SECONDS - began)) s)"
 		tail -n 60 "$CHECK_DIR/stage.log"
-		count 0 1
+		failed "$name"
 		return 1
 	fi
 }
@@ -139,7 +148,7 @@ host_tests()
 	mapfile -t names < <(sorted_tests "${names[@]}" | sed 's|^host/||; s/=.*//')
 	echo "--- tests/host"
 	# Where there was no host, no case of it has counted.
-	HOST_SECONDS=${HOST_SECONDS:-2500} B=$1 COUNTS=$CHECK_COUNTS tests/host/run "${names[@]}" || [ $? != 3 ] || count 0 1
+	HOST_SECONDS=${HOST_SECONDS:-2500} B=$1 COUNTS=$CHECK_COUNTS tests/host/run "${names[@]}" || [ $? != 3 ] || failed "tests/host: no host"
 }
 
 # Sizes that show that each benchmark works; without them it measures at those that the documentation's figures are of.
@@ -165,7 +174,7 @@ stage_bench()
 		echo "--- bench/$name"
 		env $(bench_sizes "$name") bash "$file" | tee "$CHECK_DIR/bench.log"
 		if [ "${PIPESTATUS[0]}" != 0 ]; then
-			count 0 1
+			failed "bench/$name"
 		elif grep -q '^1\.\.0 # SKIP' "$CHECK_DIR/bench.log"; then
 			count 0 0 1
 		else
@@ -180,6 +189,7 @@ check_end()
 	local p f s
 	read -r p f s <"$CHECK_COUNTS"
 	echo "after $((SECONDS / 60)) min $((SECONDS % 60)) s"
+	sed 's/^/failed: /' "$CHECK_FAILED"
 	echo "$p passed, $f failed, $s skipped"
 	[ "$f" = 0 ] && [ "$p" -gt 0 ]
 }

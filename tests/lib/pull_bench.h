@@ -378,7 +378,6 @@ static inline int puller_end(struct puller *p)
 
 /* Of an array of TEST(). The machine's own proxy is none of this. */
 #define run_pulls(tests)                                                                                     \
-	(signal(SIGPIPE, SIG_IGN), unsetenv("http_proxy"), cmocka_set_message_output(CM_OUTPUT_TAP),         \
-		cmocka_run_group_tests(tests, NULL, NULL))
+	(signal(SIGPIPE, SIG_IGN), unsetenv("http_proxy"), cmocka_run_group_tests(tests, NULL, NULL))
 
 #endif

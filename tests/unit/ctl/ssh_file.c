@@ -253,6 +253,5 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_is_refused, set_up, tear_down),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

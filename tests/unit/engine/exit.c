@@ -147,6 +147,5 @@ int main(void)
 	const struct CMUnitTest tests[] = {cmocka_unit_test(ends), cmocka_unit_test(awaited),
 		cmocka_unit_test(metrics), cmocka_unit_test(fifos)};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

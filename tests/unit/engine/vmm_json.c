@@ -63,6 +63,5 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(parses), cmocka_unit_test(members)};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -359,6 +359,5 @@ int main(void)
 		cmocka_unit_test_setup_teardown(from_the_kernel, setup, teardown),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -248,6 +248,5 @@ int main(void)
 		TEST(full),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

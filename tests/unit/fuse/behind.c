@@ -470,6 +470,5 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_channel_that_takes_nothing, setup, teardown),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -274,6 +274,5 @@ int main(void)
 		cmocka_unit_test(nothing_is_known_to_nobody),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -65,6 +65,5 @@ int main(void)
 		cmocka_unit_test(what_cannot_be_seen),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

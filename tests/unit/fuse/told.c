@@ -128,6 +128,5 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_workspace_is_a_folder, setup, teardown),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

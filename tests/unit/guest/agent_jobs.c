@@ -310,6 +310,5 @@ int main(void)
 		TEST(freed_by_a_jobs_watcher),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

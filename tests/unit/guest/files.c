@@ -544,6 +544,5 @@ int main(void)
 		cmocka_unit_test(answers_that_are_wrong),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -383,6 +383,5 @@ int main(void)
 		TEST(many_at_once),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, own_network, NULL);
 }

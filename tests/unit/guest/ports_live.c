@@ -182,6 +182,5 @@ int main(void)
 		TEST(watched),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, own_network, NULL);
 }

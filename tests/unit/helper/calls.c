@@ -160,6 +160,5 @@ int main(void)
 		cmocka_unit_test(bytes_not_in_use),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -279,6 +279,5 @@ int main(void)
 		cmocka_unit_test(programs),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

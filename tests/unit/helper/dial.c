@@ -123,7 +123,6 @@ int main(void)
 	void *end;
 	int failed;
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	/* By a name that the kernel finds. */
 	listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (listener < 0 || bind(listener, (const struct sockaddr *)&any, sizeof(any.sun_family)) < 0 ||

@@ -163,7 +163,6 @@ int main(void)
 		cmocka_unit_test(of_a_generation),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	if (unshare(CLONE_NEWNET) < 0) {
 		print_message("1..0 # SKIP not root\n");
 		return 0;

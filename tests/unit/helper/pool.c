@@ -60,6 +60,5 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(pieces), cmocka_unit_test(prefix), cmocka_unit_test(guests)};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

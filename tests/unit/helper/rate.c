@@ -216,6 +216,5 @@ int main(void)
 		cmocka_unit_test(none_there),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests_name("rate", tests, own_network, NULL);
 }

@@ -318,6 +318,5 @@ int main(void)
 		TEST(smolvm_whiteout_through_a_link),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -222,6 +222,5 @@ int main(void)
 		TEST(lost_and_found),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

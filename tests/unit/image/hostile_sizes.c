@@ -359,6 +359,5 @@ int main(void)
 		TEST(sparse_gnu),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

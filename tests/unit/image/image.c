@@ -468,6 +468,5 @@ int main(void)
 		TEST(xattrs), TEST(xattrs_too_large), TEST(around_one_block), TEST(a_folder_of_many),
 		TEST(a_folder_of_long_names), TEST(disks), TEST(a_journal)};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

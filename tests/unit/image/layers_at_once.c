@@ -282,6 +282,5 @@ int main(void)
 		cmocka_unit_test(one_is_bad),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

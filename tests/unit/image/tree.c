@@ -232,6 +232,5 @@ int main(void)
 	static const struct CMUnitTest tests[] = {TEST(spellings), TEST(refused), TEST(other_kinds),
 		TEST(links_on_the_way), TEST(hard_links), TEST(a_link_over_its_target)};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -143,6 +143,5 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(whole), cmocka_unit_test(cut), cmocka_unit_test(lies)};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

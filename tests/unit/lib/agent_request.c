@@ -249,6 +249,5 @@ int main(void)
 		cmocka_unit_test(is_of_a_type_on_files),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

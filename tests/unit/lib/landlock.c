@@ -120,6 +120,5 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(rules_are_all), cmocka_unit_test(refused)};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -87,6 +87,5 @@ int main(void)
 	static const struct CMUnitTest tests[] = {cmocka_unit_test(distributions), cmocka_unit_test(quotes),
 		cmocka_unit_test(lines), cmocka_unit_test(this_host)};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

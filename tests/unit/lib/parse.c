@@ -130,6 +130,5 @@ int main(void)
 		cmocka_unit_test(flags_and_addresses), cmocka_unit_test(names), cmocka_unit_test(errors),
 		cmocka_unit_test(places)};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

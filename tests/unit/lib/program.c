@@ -93,6 +93,5 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(systems_own), cmocka_unit_test(headers)};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -60,6 +60,5 @@ int main(void)
 
 	unsetenv("BANGER_RUN_BASE");
 	unsetenv("BANGER_STATE_BASE");
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

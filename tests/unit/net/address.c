@@ -36,6 +36,5 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(last_of_a_subnet), cmocka_unit_test(addresses)};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -494,6 +494,5 @@ int main(void)
 		cmocka_unit_test(by_a_stream),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, own_network, NULL);
 }

@@ -292,6 +292,5 @@ int main(int argc, char **argv)
 
 	if (argc > 1 && strcmp(argv[1], REPAIR_ARGUMENT) == 0)
 		return repair_main(argc, argv);
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -260,6 +260,5 @@ int main(void)
 		TEST(merged),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

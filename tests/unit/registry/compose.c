@@ -147,6 +147,5 @@ int main(void)
 		cmocka_unit_test(test_layers_that_are_none),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -326,6 +326,5 @@ int main(void)
 	static const struct CMUnitTest tests[] = {TEST(one), TEST(two), TEST(platforms), TEST(nameless),
 		TEST(damaged), TEST(docker), TEST(docker_hostile)};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

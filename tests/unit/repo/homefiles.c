@@ -150,6 +150,5 @@ int main(void)
 		TEST(it_changes_meanwhile),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -249,6 +249,5 @@ int main(void)
 		TEST(what_git_puts_elsewhere),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -133,6 +133,5 @@ int main(void)
 		cmocka_unit_test(paths),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

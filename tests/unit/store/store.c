@@ -251,6 +251,5 @@ int main(void)
 		TEST(only_the_owners),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -287,6 +287,5 @@ int main(void)
 		TEST(memory_is_bounded),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -253,6 +253,5 @@ int main(void)
 		TEST(deleted_by_its_watcher),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

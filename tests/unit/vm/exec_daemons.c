@@ -172,6 +172,5 @@ int main(void)
 		TEST(down_meanwhile),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -132,6 +132,5 @@ int main(void)
 		TEST(slow_reader),
 	};
 
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
