@@ -208,7 +208,8 @@ static _Noreturn void start(
 		report_failure(report, r, STEP_CGROUP);
 	/*
 	 * No session of its own: the scheduler would share the processors among sessions (sched(7), autogroup), and let one emulated processor wait for
-	 * the others' for 100 to 350 ms. A guest that is measuring its timers' pace then takes them for many times slower than they are, or for none.
+	 * the others' for 100 to 350 ms. A guest that is measuring its timer's pace meanwhile gives the timer up, and hangs (Linux 6.1,
+	 * calibrate_APIC_clock()).
 	 */
 	if (setpgid(0, 0) < 0)
 		report_failure(report, -errno, STEP_PROGRAM);
