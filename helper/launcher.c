@@ -206,13 +206,6 @@ static _Noreturn void start(
 	v.errors = l.errors[1];
 	if ((r = scopes_make_above(inst->scopes)) < 0)
 		report_failure(report, r, STEP_CGROUP);
-	/*
-	 * No session of its own: the scheduler would share the processors among sessions (sched(7), autogroup), and let one emulated processor wait for
-	 * the others' for 100 to 350 ms. A guest that is measuring its timer's pace meanwhile gives the timer up, and hangs (Linux 6.1,
-	 * calibrate_APIC_clock()).
-	 */
-	if (setpgid(0, 0) < 0)
-		report_failure(report, -errno, STEP_PROGRAM);
 	/* Not clone3(): its flags are out of a filter's sight, so a unit with RestrictNamespaces= has none of it. */
 	pid = (pid_t)syscall(SYS_clone, CLONE_PIDFD | SIGCHLD | VMM_NAMESPACES, NULL, &pidfd, NULL, 0);
 	if (pid < 0)
@@ -249,6 +242,13 @@ static void launcher_loop(int sock, int none, const void *data)
 	_cleanup_err_ struct err e = {0};
 
 	(void)none;
+	/*
+	 * All VMMs are of this session, and none has its own: the scheduler would share the processors among sessions (sched(7), autogroup), and let one
+	 * emulated processor wait for the others' for 100 to 350 ms. A guest that is measuring its timer's pace meanwhile gives the timer up, and hangs
+	 * (Linux 6.1, calibrate_APIC_clock()). They are of this process group too, which the kernel takes for an orphan from its beginning: of one that
+	 * became so when this process ends, it would hang up who was stopped (_exit(2)).
+	 */
+	setsid();
 	if (caps_launcher(&e) < 0) {
 		fprintf(stderr, "banger-helper: launcher: %s\n", err_text(&e));
 		return;

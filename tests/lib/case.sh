@@ -296,17 +296,18 @@ fsd_pid()
 	cat "$RUN/fsd/pid"
 }
 
-# Its children are of its session, and may have lower numbers.
+# Its children are of its session, and may have lower numbers; those of another have names of their own.
 helper_pid()
 {
 	pgrep --ns $$ --nslist net -f "banger-helper --owner $(id -u $OWNER)" | while read -r p; do
-		[ "$(ps -o sid= -p "$p")" -eq "$p" ] 2>/dev/null && echo "$p"
+		[ "$(ps -o sid=,comm= -p "$p" | xargs)" = "$p banger-helper" ] && echo "$p"
 	done
 }
 
+# Not 0 of one that doesn't run: kill takes that for its caller's process group.
 vm_pid()
 {
-	cat "$FS/vms/$1/pid"
+	sed 's/^0$/none/' "$FS/vms/$1/pid"
 }
 
 case_logs()

@@ -26,10 +26,14 @@ is "exec works" "$(banger vm exec box -- echo alive)" alive
 
 helper=$(helper_pid)
 cat "$RUN/helper.log" >>"$CASE_DIR/helper.log" 2>/dev/null
+# One that somebody has stopped would get a SIGHUP, were it of a process group that is an orphan's only now (_exit(2)).
+kill -STOP "$pid"
 kill -9 "$helper"
 ok "banger up after kill -9 of the helper" banger up --owner "$OWNER"
 is "another helper" "$([ "$(helper_pid)" != "$helper" ] && echo other)" other
+kill -CONT "$pid"
 is "same VMM still" "$(vm_pid box)" "$pid"
+is "which answers" "$(banger vm exec box -- echo alive)" alive
 ok "a new VM starts" sh -c "echo start > $FS/vms/idle/ctl"
 is "stop of the old one" "$(errno_write "$FS/vms/box/ctl" stop)" OK
 is "start again" "$(errno_write "$FS/vms/box/ctl" start)" OK
