@@ -38,6 +38,7 @@ mirror()
 # skip KEY REASON: the whole case, when the machine lacks something; a failure where BANGER_MUST_WORK names KEY.
 skip()
 {
+	: "${2:?a reason}"
 	case ",${BANGER_MUST_WORK:-}," in
 	*,"$1",*)
 		echo "1..1"
@@ -52,6 +53,7 @@ skip()
 # skip_part KEY WHAT REASON: likewise for one of the case's tests.
 skip_part()
 {
+	: "${3:?a reason}"
 	case ",${BANGER_MUST_WORK:-}," in
 	*,"$1",*) fail "$2: must work here: $3" ;;
 	*) pass "$2 # SKIP $3" ;;

@@ -9,8 +9,8 @@ check_begin()
 	CHECK_COUNTS=$CHECK_DIR/counts
 	CASE_SECONDS=${CASE_SECONDS:-1200} # what hangs fails, and holds up nobody for ever
 	echo "0 0 0" >"$CHECK_COUNTS"
-	export CHECK_FAILED=$CHECK_DIR/failed
-	: >"$CHECK_FAILED"
+	export CHECK_SUMMARY=$CHECK_DIR/summary
+	: >"$CHECK_SUMMARY"
 	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1
 	trap 'rm -rf "$CHECK_DIR"' EXIT
 	trap 'exit 130' INT TERM
@@ -28,7 +28,14 @@ count()
 failed()
 {
 	count 0 1
-	echo "$1" >>"$CHECK_FAILED"
+	echo "failed: $1" >>"$CHECK_SUMMARY"
+}
+
+# skipped NAME REASON
+skipped()
+{
+	count 0 0 1
+	echo "skipped: $1: $2" >>"$CHECK_SUMMARY"
 }
 
 # stage NAME COMMAND...: one thing that passes or fails; its output is shown when it fails.
@@ -167,7 +174,7 @@ bench_sizes()
 # Figures, side by side with a peer; printed, and failing only when they measured nothing.
 stage_bench()
 {
-	local file name began
+	local file name began why
 	for file in tests/bench/*.sh; do
 		name=$(basename "$file" .sh) began=$SECONDS
 		grep -Eq -- "$CHECK_PATTERN" <<<"bench/$name" || continue
@@ -175,8 +182,8 @@ stage_bench()
 		env $(bench_sizes "$name") bash "$file" | tee "$CHECK_DIR/bench.log"
 		if [ "${PIPESTATUS[0]}" != 0 ]; then
 			failed "bench/$name"
-		elif grep -q '^1\.\.0 # SKIP' "$CHECK_DIR/bench.log"; then
-			count 0 0 1
+		elif why=$(grep -m 1 '^1\.\.0' "$CHECK_DIR/bench.log"); then
+			skipped "bench/$name" "${why#1..0 # SKIP }"
 		else
 			count 1 0
 		fi
@@ -189,7 +196,7 @@ check_end()
 	local p f s
 	read -r p f s <"$CHECK_COUNTS"
 	echo "after $((SECONDS / 60)) min $((SECONDS % 60)) s"
-	sed 's/^/failed: /' "$CHECK_FAILED"
+	sort "$CHECK_SUMMARY" # failures first
 	echo "$p passed, $f failed, $s skipped"
 	[ "$f" = 0 ] && [ "$p" -gt 0 ]
 }
